@@ -1,0 +1,1 @@
+"""The media relay: RTP forwarded by rewriting headers, never decoded."""

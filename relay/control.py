@@ -1,0 +1,267 @@
+"""What a hub and a relay worker say to each other.
+
+Plain data, encoded as MessagePack, each message preceded by its length as an
+unsigned 32-bit big-endian integer (`relay.channel`). A `Command` goes to the
+worker, an `Event` comes back. `request` numbers are chosen by the sender of a
+command and returned by exactly one `Answer` or `Refused`.
+
+Commands about an unknown room or participant are ignored when they take something
+away and refused when they ask for something: the two sides learn of a departure
+at different times.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["audio", "video"]
+Source = Literal["camera", "microphone", "screen", "screen-audio", "other"]
+Direction = Literal["publish", "subscribe"]
+TransportState = Literal["connecting", "connected", "disconnected", "failed", "closed"]
+RefusalCode = Literal[
+    "bad-sdp", "forbidden", "unknown-participant", "unknown-track", "relay-unavailable", "internal"
+]
+
+
+class Message(msgspec.Struct, tag_field="type", tag=str.lower, frozen=True, gc=False):
+    """Base of all: a tagged struct; the tag is the class name in lower case."""
+
+
+class PublishTrack(msgspec.Struct, frozen=True, gc=False):
+    """What the publisher says one m-line of its offer carries."""
+
+    mid: str
+    source: Source
+
+
+class Track(msgspec.Struct, frozen=True, gc=False):
+    """A published track as the room sees it."""
+
+    id: str
+    kind: Kind
+    source: Source
+    muted: bool = False
+
+
+class SlotTrack(msgspec.Struct, frozen=True, gc=False):
+    """Which track of which participant an m-line of a relay's offer carries now."""
+
+    mid: str
+    participant: str
+    track: str
+
+
+class Speaker(msgspec.Struct, frozen=True, gc=False):
+    """`level` in dBov, -127 (silence) to 0."""
+
+    participant: str
+    level: int
+
+
+# -- Hub to worker ----------------------------------------------------------------------
+
+
+class Join(Message):
+    """The participant may now publish or subscribe; sent again, it changes the grants."""
+
+    room: str
+    participant: str
+    publish: bool = True
+    subscribe: bool = True
+
+
+class Leave(Message):
+    """The participant is gone: its transports close, its tracks are unpublished."""
+
+    room: str
+    participant: str
+
+
+class CloseRoom(Message):
+    room: str
+
+
+class Publish(Message):
+    """An SDP offer from a publisher; the first, or a renegotiation. Gets an `Answer`."""
+
+    room: str
+    participant: str
+    request: int
+    sdp: str
+    tracks: list[PublishTrack] = []
+
+
+class Pull(Message):
+    """An SDP offer from a WHEP player, which receives what its routes allow. Gets an `Answer`."""
+
+    room: str
+    participant: str
+    request: int
+    sdp: str
+
+
+class AnswerOffer(Message):
+    """A subscriber's SDP answer to the worker's last `Offer`. Gets `Answer` (empty sdp) or `Refused`."""
+
+    room: str
+    participant: str
+    request: int
+    sdp: str
+
+
+class Route(Message):
+    """Whose tracks the participant receives through the relay; None: everyone's."""
+
+    room: str
+    participant: str
+    publishers: list[str] | None
+
+
+class Select(Message):
+    """`subscribe` and `unsubscribe`: the participant's own choice among what is routed to it."""
+
+    room: str
+    participant: str
+    tracks: list[str]
+    wanted: bool
+
+
+class Mute(Message):
+    room: str
+    track: str
+    muted: bool
+
+
+class RestartIce(Message):
+    """Offer the participant's subscribing transport anew, with fresh ICE credentials."""
+
+    room: str
+    participant: str
+
+
+class GetStats(Message):
+    room: str
+    request: int
+
+
+Command = (
+    Join
+    | Leave
+    | CloseRoom
+    | Publish
+    | Pull
+    | AnswerOffer
+    | Route
+    | Select
+    | Mute
+    | RestartIce
+    | GetStats
+)
+
+
+# -- Worker to hub ----------------------------------------------------------------------
+
+
+class Answer(Message):
+    """The reply to a `Publish`, `Pull` or `AnswerOffer`."""
+
+    request: int
+    sdp: str
+    tracks: list[SlotTrack] = []
+
+
+class Refused(Message):
+    """`reason` is for people and may be shown to the client: it quotes no secret."""
+
+    request: int
+    code: RefusalCode
+    reason: str
+
+
+class Offer(Message):
+    """The worker's offer for the participant's subscribing peer connection."""
+
+    room: str
+    participant: str
+    sdp: str
+    tracks: list[SlotTrack]
+
+
+class TrackPublished(Message):
+    room: str
+    participant: str
+    track: Track
+
+
+class TrackUnpublished(Message):
+    room: str
+    participant: str
+    track: str
+
+
+class TrackUpdated(Message):
+    room: str
+    participant: str
+    track: Track
+
+
+class Speakers(Message):
+    """Who is talking, loudest first; empty: nobody."""
+
+    room: str
+    speakers: list[Speaker]
+
+
+class TransportChanged(Message):
+    room: str
+    participant: str
+    direction: Direction
+    state: TransportState
+
+
+class TrackStats(msgspec.Struct, frozen=True, gc=False):
+    """`bitrate` in bit/s and `loss` as a fraction, both over the last few seconds."""
+
+    participant: str
+    track: str
+    kind: Kind
+    codec: str
+    bitrate: float
+    loss: float
+    jitter_ms: float
+    rtt_ms: float | None
+    subscribers: int
+
+
+class RoomStats(Message):
+    request: int
+    tracks: list[TrackStats]
+
+
+class WorkerLost(Message):
+    """Made by the hub's side when a worker's process ends: its rooms must publish anew."""
+
+    rooms: list[str]
+
+
+class Availability(Message):
+    """Made by the hub's side: whether any worker can take rooms now."""
+
+    available: bool
+
+
+Event = (
+    Answer
+    | Refused
+    | Offer
+    | TrackPublished
+    | TrackUnpublished
+    | TrackUpdated
+    | Speakers
+    | TransportChanged
+    | RoomStats
+    | WorkerLost
+    | Availability
+)

@@ -1,0 +1,1 @@
+"""Session descriptions: parsed from untrusted text, negotiated, written."""

@@ -1,0 +1,1 @@
+"""One peer below RTP: ICE-lite, DTLS, SRTP."""

@@ -1,0 +1,1 @@
+"""The signaling hub: rooms, sessions and the WebSocket protocol."""

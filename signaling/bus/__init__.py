@@ -1,0 +1,1 @@
+"""Hubs tell each other what happens in a room that several of them serve."""
