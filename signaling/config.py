@@ -1,0 +1,466 @@
+"""The hub's configuration: one frozen object, made once, from flags, environment and a TOML file.
+
+Each field carries its own documentation, bounds and group, so that `--help`, the environment
+variable (`SIGNALING_` and the field's name), the TOML key and the error for a wrong value all
+come from the one line that defines it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+ENV_PREFIX = "SIGNALING_"
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class ConfigError(Exception):
+    """A setting is wrong. The text is one line: which setting, from where, what would be right."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known about a field besides its type and default: where it shows and its bounds."""
+
+    doc: str
+    group: str
+    least: float | None = None
+    most: float | None = None
+    pattern: str | None = None
+    example: str | None = None
+
+
+def setting(
+    default: Any,
+    doc: str,
+    group: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    pattern: str | None = None,
+    example: str | None = None,
+) -> Any:
+    """A dataclass field that says what it is for."""
+    about = Setting(doc, group, least, most, pattern, example)
+    return dataclasses.field(default=default, metadata={"setting": about})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Every bound that one client, or all together, can run into."""
+
+    max_frame: int = setting(
+        64 * KIB,
+        "Largest WebSocket message, in bytes; a large SDP is about 10 KiB. Over it: too-large.",
+        "limits",
+        least=KIB,
+        most=16 * MIB,
+    )
+    max_name: int = setting(
+        64, "Longest display name, in characters.", "limits", least=1, most=1024
+    )
+    max_metadata: int = setting(
+        2 * KIB, "Largest metadata of a participant, in bytes of JSON.", "limits", least=2, most=MIB
+    )
+    max_chat: int = setting(
+        4096, "Longest chat message, in characters.", "limits", least=1, most=MIB
+    )
+    max_participants: int = setting(
+        50, "Participants in one room. Over it: room-full.", "limits", least=1, most=10_000
+    )
+    max_rooms: int = setting(
+        10_000, "Rooms at a time. Over it: room-full.", "limits", least=1, most=10_000_000
+    )
+    max_connections: int = setting(
+        20_000,
+        "WebSocket connections at a time; further ones get HTTP 503.",
+        "limits",
+        least=1,
+        most=10_000_000,
+    )
+    outbox_messages: int = setting(
+        512,
+        "Messages that may wait for a client that reads slowly. Over it: overloaded.",
+        "limits",
+        least=8,
+        most=1_000_000,
+    )
+    outbox_bytes: int = setting(
+        MIB,
+        "Bytes that may wait for a client that reads slowly. Over it: overloaded.",
+        "limits",
+        least=64 * KIB,
+        most=1024 * MIB,
+    )
+    replay_messages: int = setting(
+        1024,
+        "Messages kept for a client that lost its connection. Over it the session ends.",
+        "limits",
+        least=1,
+        most=1_000_000,
+    )
+    replay_bytes: int = setting(
+        MIB,
+        "Bytes kept for a client that lost its connection. Over it the session ends.",
+        "limits",
+        least=KIB,
+        most=1024 * MIB,
+    )
+    message_rate: float = setting(
+        200.0,
+        "Messages a second that one session may send for long. Over it: rate-limited.",
+        "limits",
+        least=1,
+        most=1_000_000,
+    )
+    message_burst: int = setting(
+        400,
+        "Messages that one session may send at once; joining a full room by ICE takes about 300.",
+        "limits",
+        least=1,
+        most=1_000_000,
+    )
+    heartbeat: float = setting(
+        25.0,
+        "Seconds between heartbeats; below the 30 s after which many proxies cut idle sockets.",
+        "limits",
+        least=0.1,
+        most=HOUR,
+    )
+    resume_within: float = setting(
+        30.0,
+        "Seconds for which the place of a client that lost its connection is kept.",
+        "limits",
+        least=0,
+        most=HOUR,
+    )
+    handshake_timeout: float = setting(
+        10.0,
+        "Seconds for a request's header to arrive, and from connecting to joining a room.",
+        "limits",
+        least=0.1,
+        most=HOUR,
+    )
+    mesh_limit: int = setting(
+        4,
+        "Participants up to which a room connects directly, without the relay.",
+        "limits",
+        least=0,
+        most=10_000,
+    )
+    mesh_return: float = setting(
+        10.0,
+        "Seconds a room has to be smaller again before it connects directly again.",
+        "limits",
+        least=0,
+        most=HOUR,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set. Addresses are text as given; times are seconds."""
+
+    host: tuple[str, ...] = setting(
+        ("127.0.0.1", "::1"),
+        "Address to listen on; repeatable. Only this machine by default; 0.0.0.0 and :: are all"
+        " addresses.",
+        "network",
+        example="0.0.0.0",
+    )
+    port: int = setting(
+        8443,
+        "TCP port for pages and WebSockets; 0 takes a free one.",
+        "network",
+        least=0,
+        most=65535,
+    )
+    open: bool = setting(
+        False, "Listen on other than local addresses although anyone may join.", "network"
+    )
+    allow_origin: tuple[str, ...] = setting(
+        (),
+        "Origin of pages, besides our own, that may open a WebSocket; repeatable; * allows all.",
+        "network",
+        pattern=r"\*|https?://[^/\s]+",
+        example="https://example.org",
+    )
+    websocket: Literal["auto", "direct", "plain"] = setting(
+        "auto",
+        "How frames are read: direct handles them in the parser's callback, plain uses only the"
+        " public API of aiohttp, auto is direct where this aiohttp allows it.",
+        "network",
+    )
+    tls: Literal["off", "self-signed"] = setting(
+        "off",
+        "self-signed makes a certificate in memory, so that a phone on the LAN may use its camera.",
+        "tls",
+    )
+    tls_cert: str | None = setting(
+        None, "File with the certificate chain, PEM.", "tls", example="fullchain.pem"
+    )
+    tls_key: str | None = setting(
+        None, "File with the certificate's key, PEM.", "tls", example="privkey.pem"
+    )
+    relay_workers: int = setting(
+        1, "Processes that relay media; 0 switches the relay off.", "relay", least=0, most=256
+    )
+    relay_port: int | None = setting(
+        None,
+        "UDP port of the first relay worker, the next ones for further workers; by default the"
+        " number of the TCP port.",
+        "relay",
+        least=0,
+        most=65535,
+    )
+    public_ip: tuple[str, ...] = setting(
+        (),
+        "Address at which clients reach the relay; repeatable. By default those of the machine's"
+        " interfaces.",
+        "relay",
+        example="203.0.113.7",
+    )
+    drain_timeout: float = setting(
+        10.0,
+        "Seconds for clients to go elsewhere after SIGTERM, before the rest is cut.",
+        "lifecycle",
+        least=0,
+        most=HOUR,
+    )
+    log_format: Literal["auto", "text", "json"] = setting(
+        "auto", "auto is text on a terminal and JSON elsewhere.", "logs"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "The least severe lines that are written.", "logs"
+    )
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Option:
+    """One setting as the outside sees it."""
+
+    name: str
+    kind: Any
+    default: Any
+    about: Setting
+    nested: bool
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENV_PREFIX + self.name.upper()
+
+    @property
+    def key(self) -> str:
+        return f"limits.{self.name}" if self.nested else self.name
+
+    @property
+    def repeatable(self) -> bool:
+        return typing.get_origin(self.kind) is tuple
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else ()
+
+
+def list_options() -> list[Option]:
+    """Every setting, in the order of definition, nested ones last."""
+    return [*_list_options(Config, False), *_list_options(Limits, True)]
+
+
+def _list_options(kind: type, nested: bool) -> Iterable[Option]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if "setting" in field.metadata:
+            yield Option(
+                field.name, hints[field.name], field.default, field.metadata["setting"], nested
+            )
+
+
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    toml: str | None = None,
+    toml_name: str = "the configuration file",
+) -> Config:
+    """Make the configuration: a flag wins over the environment, which wins over the file.
+
+    `flags` maps names of settings to the text given (a list of texts where repeatable, a bool
+    for a switch); those not given are absent. Raises ConfigError.
+    """
+    values = _parse_toml(toml, toml_name) if toml is not None else {}
+    outer: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
+    known = {option.variable for option in list_options()}
+    unknown = sorted(n for n in environ if n.startswith(ENV_PREFIX) and n not in known)
+    if unknown:
+        raise ConfigError(f"{unknown[0]} in the environment: there is no such setting")
+    for option in list_options():
+        found = _find(option, flags, environ, values, toml_name)
+        if found is not None:
+            value, source = found
+            (nested if option.nested else outer)[option.name] = _convert(option, value, source)
+    return Config(**outer, limits=Limits(**nested))
+
+
+def _find(
+    option: Option,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    values: Mapping[str, Any],
+    toml_name: str,
+) -> tuple[Any, str] | None:
+    if option.name in flags:
+        return flags[option.name], option.flag
+    if option.variable in environ:
+        text = environ[option.variable]
+        value = [part.strip() for part in text.split(",") if part.strip()]
+        return (value if option.repeatable else text), f"{option.variable} in the environment"
+    if option.key in values:
+        return values[option.key], f"{option.key} in {toml_name}"
+    return None
+
+
+def _parse_toml(text: str, name: str) -> dict[str, Any]:
+    """Flatten the file to dotted keys, refusing those that nobody would read."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not TOML: {error}") from None
+    limits = tree.pop("limits", {})
+    if not isinstance(limits, dict):
+        raise ConfigError(f"limits in {name}: has to be a table, [limits]")
+    values = {**tree, **{f"limits.{key}": value for key, value in limits.items()}}
+    known = {option.key for option in list_options()}
+    for key in values:
+        if key not in known:
+            near = [k for k in known if k.rpartition(".")[2] == key]
+            hint = f"; {key} belongs under [limits]" if near else ""
+            raise ConfigError(f"{key} in {name}: there is no such setting{hint}")
+    return values
+
+
+def _convert(option: Option, value: Any, source: str) -> Any:
+    """Turn text (or a TOML value) into what the field holds, or say what would be right."""
+    if option.repeatable:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_convert_one(option, str, item, source) for item in items)
+    kind = option.kind
+    if isinstance(kind, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    return _convert_one(option, kind, value, source)
+
+
+TRUE = ("1", "true", "yes", "on")
+FALSE = ("0", "false", "no", "off")
+
+
+def _convert_one(option: Option, kind: Any, value: Any, source: str) -> Any:
+    about = option.about
+    wanted = describe_kind(option)
+    refusal = ConfigError(f"{source}: {value!r} is wrong, it has to be {wanted}")
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in TRUE + FALSE:
+            return str(value).lower() in TRUE
+        raise refusal
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise refusal
+        try:
+            number = kind(value)
+        except ValueError:
+            raise refusal from None
+        if number != float(value) or not _within(number, about):
+            raise refusal
+        return number
+    if not isinstance(value, str) or (option.choices and value not in option.choices):
+        raise refusal
+    if about.pattern and not re.fullmatch(about.pattern, value):
+        raise refusal
+    return value
+
+
+def _within(number: float, about: Setting) -> bool:
+    # Written so that NaN, for which every comparison is false, is refused.
+    over = about.least is None or number >= about.least
+    under = about.most is None or number <= about.most
+    return over and under
+
+
+def describe_kind(option: Option) -> str:
+    """What a right value looks like, for people."""
+    about = option.about
+    if option.choices:
+        return " or ".join(option.choices)
+    if option.kind is bool:
+        return "true or false"
+    if option.repeatable or about.least is None:
+        example = f" like {about.example}" if about.example else ""
+        return f"text{example}"
+    number = "a number" if option.kind is float else "a whole number"
+    return f"{number} from {about.least:g} to {_plain(about.most)}"
+
+
+def _plain(number: float | None) -> str:
+    return "" if number is None else f"{number:.10g}"
+
+
+def check(config: Config) -> None:
+    """Refuse what is wrong only in combination. Raises ConfigError."""
+    if not config.host:
+        raise ConfigError("--host: at least one address is needed, like 127.0.0.1")
+    if (config.tls_cert is None) != (config.tls_key is None):
+        missing = "--tls-key" if config.tls_key is None else "--tls-cert"
+        raise ConfigError(f"{missing} is missing: a certificate and its key are given together")
+    if config.tls_cert is not None and config.tls != "off":
+        raise ConfigError("--tls self-signed and --tls-cert exclude each other: give one of them")
+    for address in config.public_ip:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ConfigError(
+                f"--public-ip: {address!r} is wrong, it has to be an IP address like 203.0.113.7"
+            ) from None
+    strangers = find_public_hosts(config.host)
+    if strangers and not config.open:
+        raise ConfigError(
+            f"--host {strangers[0]} is not local to this machine and anyone may join there: add"
+            " --open if that is meant"
+        )
+
+
+LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches `host`; a name that is not localhost counts as not."""
+    if host.lower() in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def find_public_hosts(hosts: Sequence[str]) -> list[str]:
+    """Those of `hosts` that other machines may reach."""
+    return [host for host in hosts if not is_local(host)]

@@ -1,0 +1,172 @@
+"""What the hub counts. Counting is a plain addition; the work is done when somebody asks.
+
+`Metrics` is filled by hub and connections; `Exposition` turns it into Prometheus text. Label
+values come from closed sets (message types, codes), never from what a client chose.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# Seconds. A message is relayed in some ten microseconds; a second is a machine that gave in.
+LATENCY_BOUNDS = (
+    0.00001,
+    0.000025,
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+)
+
+
+class Histogram:
+    """Counts of observations by upper bound."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Prometheus's form: (upper bound, observations up to it), the last +Inf."""
+        rows: list[tuple[str, float]] = []
+        seen = 0
+        for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):
+            seen += count
+            rows.append((bound, float(seen)))
+        return rows
+
+
+class Metrics:
+    """One hub's counters and gauges. Times are seconds, sizes bytes."""
+
+    def __init__(self) -> None:
+        # Gauges, kept by whoever owns the thing.
+        self.connections = 0
+        self.rooms = 0
+        self.participants = 0
+        self.detached = 0
+        """Participants without a connection at the moment, who may still resume."""
+        self.outbox_messages = 0
+        self.outbox_bytes = 0
+        self.outbox_deepest = 0
+        """Bytes waiting in the fullest outbox."""
+        # Counters.
+        self.connections_opened = 0
+        self.resumed = 0
+        self.messages: defaultdict[str, int] = defaultdict(int)
+        """Messages from clients, by type."""
+        self.sent = 0
+        """Messages to clients."""
+        self.relayed = 0
+        """Messages from one participant that were passed to others, once for each receiver."""
+        self.errors: defaultdict[str, int] = defaultdict(int)
+        """Refusals, by code."""
+        self.closes: defaultdict[int, int] = defaultdict(int)
+        """WebSocket closes, by code."""
+        self.refused: defaultdict[str, int] = defaultdict(int)
+        """Connections that were not accepted, by reason."""
+        self.dropped: defaultdict[str, int] = defaultdict(int)
+        """What was thrown away, by reason."""
+        self.relay_latency = Histogram(LATENCY_BOUNDS)
+        """From a message's arrival to when it was handed to its receivers' sockets."""
+        self._samplers: list[Callable[[], None]] = []
+
+    def add_sampler(self, sampler: Callable[[], None]) -> None:
+        """Have `sampler` set its gauges right before each exposition."""
+        self._samplers.append(sampler)
+
+    def sample(self) -> None:
+        for sampler in self._samplers:
+            sampler()
+
+
+class Exposition:
+    """Prometheus text of one Metrics, with what is known of the process and the platform."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        self._metrics.sample()
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        m = self._metrics
+        yield from _gauges(m)
+        yield _counter(
+            "connections_opened", "WebSocket connections accepted.", m.connections_opened
+        )
+        yield _counter("resumed", "Sessions that went on on another connection.", m.resumed)
+        yield _counter("messages_sent", "Messages to clients.", m.sent)
+        yield _counter("messages_relayed", "Messages passed on, per receiver.", m.relayed)
+        yield _labelled("messages_received", "Messages from clients.", "type", m.messages)
+        yield _labelled("errors", "Refusals.", "code", m.errors)
+        yield _labelled(
+            "closes", "WebSocket closes.", "code", {str(k): v for k, v in m.closes.items()}
+        )
+        yield _labelled("connections_refused", "Connections refused.", "reason", m.refused)
+        yield _labelled("dropped", "What was thrown away.", "reason", m.dropped)
+        yield HistogramMetricFamily(
+            "signaling_relay_latency_seconds",
+            "From a message's arrival to when it was handed to its receivers' sockets.",
+            buckets=m.relay_latency.cumulative(),
+            sum_value=m.relay_latency.total,
+        )
+
+
+def _gauges(m: Metrics) -> Iterable[Metric]:
+    rows = (
+        ("connections", "WebSocket connections open now.", m.connections),
+        ("rooms", "Rooms now.", m.rooms),
+        ("participants", "Participants now.", m.participants),
+        ("participants_detached", "Participants that may still resume.", m.detached),
+        ("outbox_messages", "Messages that wait for slow clients.", m.outbox_messages),
+        ("outbox_bytes", "Bytes that wait for slow clients.", m.outbox_bytes),
+        ("outbox_deepest_bytes", "Bytes in the fullest outbox.", m.outbox_deepest),
+    )
+    return [GaugeMetricFamily(f"signaling_{name}", doc, value) for name, doc, value in rows]
+
+
+def _counter(name: str, doc: str, value: float) -> Metric:
+    return CounterMetricFamily(f"signaling_{name}", doc, value)
+
+
+def _labelled(name: str, doc: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"signaling_{name}", doc, labels=[label])
+    for value, count in sorted(values.items()):
+        family.add_metric([value], count)
+    return family
