@@ -1,0 +1,58 @@
+"""What one worker counts: plain integers, raised in the hot path and read by the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why a datagram or a packet went no further; each drop is counted under one of these."""
+
+    # A str's own hash makes `drops[reason] += 1` cheap enough for the hot path.
+    UNKNOWN_ADDRESS = "unknown-address"
+    UNKNOWN_USERNAME = "unknown-username"
+    MALFORMED = "malformed"
+    TRUNCATED = "truncated"
+    NO_KEYS = "no-keys"
+    AUTHENTICATION = "authentication"
+    REPLAYED = "replayed"
+    SRTP = "srtp"
+    UNKNOWN_SSRC = "unknown-ssrc"
+    UNKNOWN_PAYLOAD_TYPE = "unknown-payload-type"
+    DUPLICATE = "duplicate"
+    TOO_OLD = "too-old"
+    FLOOD = "flood"
+    MUTED = "muted"
+    WAITING_KEY_FRAME = "waiting-key-frame"
+    BEFORE_SWITCH = "before-switch"
+    TOO_LARGE = "too-large"
+    SOCKET_FULL = "socket-full"
+    SEND_FAILED = "send-failed"
+    UNREQUESTED_ANSWER = "unrequested-answer"
+    NACK_NOT_CACHED = "nack-not-cached"
+    NACK_RATE = "nack-rate"
+
+
+@dataclass(slots=True)
+class Stats:
+    """Totals since the worker started. `bytes_*` are datagram payloads, without IP and UDP."""
+
+    packets_in: int = 0
+    bytes_in: int = 0
+    packets_out: int = 0
+    bytes_out: int = 0
+    rtp_in: int = 0
+    rtcp_in: int = 0
+    rtcp_out: int = 0
+    stun_in: int = 0
+    dtls_in: int = 0
+    nacks_in: int = 0
+    """Sequence numbers that subscribers asked for again."""
+    nacks_out: int = 0
+    """Sequence numbers asked of publishers again."""
+    resent: int = 0
+    plis_in: int = 0
+    """PLI and FIR from subscribers."""
+    plis_out: int = 0
+    drops: dict[DropReason, int] = field(default_factory=lambda: dict.fromkeys(DropReason, 0))
