@@ -63,7 +63,7 @@ class Speaker(msgspec.Struct, frozen=True, gc=False):
 # -- Hub to worker ----------------------------------------------------------------------
 
 
-class Join(Message):
+class Join(Message, frozen=True):
     """The participant may now publish or subscribe; sent again, it changes the grants."""
 
     room: str
@@ -72,18 +72,18 @@ class Join(Message):
     subscribe: bool = True
 
 
-class Leave(Message):
+class Leave(Message, frozen=True):
     """The participant is gone: its transports close, its tracks are unpublished."""
 
     room: str
     participant: str
 
 
-class CloseRoom(Message):
+class CloseRoom(Message, frozen=True):
     room: str
 
 
-class Publish(Message):
+class Publish(Message, frozen=True):
     """An SDP offer from a publisher; the first, or a renegotiation. Gets an `Answer`."""
 
     room: str
@@ -93,7 +93,7 @@ class Publish(Message):
     tracks: list[PublishTrack] = []
 
 
-class Pull(Message):
+class Pull(Message, frozen=True):
     """An SDP offer from a WHEP player, which receives what its routes allow. Gets an `Answer`."""
 
     room: str
@@ -102,8 +102,11 @@ class Pull(Message):
     sdp: str
 
 
-class AnswerOffer(Message):
-    """A subscriber's SDP answer to the worker's last `Offer`. Gets `Answer` (empty sdp) or `Refused`."""
+class AnswerOffer(Message, frozen=True):
+    """A subscriber's SDP answer to the worker's last `Offer`.
+
+    Gets an `Answer` with an empty `sdp`, or `Refused`.
+    """
 
     room: str
     participant: str
@@ -111,7 +114,7 @@ class AnswerOffer(Message):
     sdp: str
 
 
-class Route(Message):
+class Route(Message, frozen=True):
     """Whose tracks the participant receives through the relay; None: everyone's."""
 
     room: str
@@ -119,7 +122,7 @@ class Route(Message):
     publishers: list[str] | None
 
 
-class Select(Message):
+class Select(Message, frozen=True):
     """`subscribe` and `unsubscribe`: the participant's own choice among what is routed to it."""
 
     room: str
@@ -128,20 +131,20 @@ class Select(Message):
     wanted: bool
 
 
-class Mute(Message):
+class Mute(Message, frozen=True):
     room: str
     track: str
     muted: bool
 
 
-class RestartIce(Message):
+class RestartIce(Message, frozen=True):
     """Offer the participant's subscribing transport anew, with fresh ICE credentials."""
 
     room: str
     participant: str
 
 
-class GetStats(Message):
+class GetStats(Message, frozen=True):
     room: str
     request: int
 
@@ -164,7 +167,7 @@ Command = (
 # -- Worker to hub ----------------------------------------------------------------------
 
 
-class Answer(Message):
+class Answer(Message, frozen=True):
     """The reply to a `Publish`, `Pull` or `AnswerOffer`."""
 
     request: int
@@ -172,7 +175,7 @@ class Answer(Message):
     tracks: list[SlotTrack] = []
 
 
-class Refused(Message):
+class Refused(Message, frozen=True):
     """`reason` is for people and may be shown to the client: it quotes no secret."""
 
     request: int
@@ -180,7 +183,7 @@ class Refused(Message):
     reason: str
 
 
-class Offer(Message):
+class Offer(Message, frozen=True):
     """The worker's offer for the participant's subscribing peer connection."""
 
     room: str
@@ -189,32 +192,32 @@ class Offer(Message):
     tracks: list[SlotTrack]
 
 
-class TrackPublished(Message):
+class TrackPublished(Message, frozen=True):
     room: str
     participant: str
     track: Track
 
 
-class TrackUnpublished(Message):
+class TrackUnpublished(Message, frozen=True):
     room: str
     participant: str
     track: str
 
 
-class TrackUpdated(Message):
+class TrackUpdated(Message, frozen=True):
     room: str
     participant: str
     track: Track
 
 
-class Speakers(Message):
+class Speakers(Message, frozen=True):
     """Who is talking, loudest first; empty: nobody."""
 
     room: str
     speakers: list[Speaker]
 
 
-class TransportChanged(Message):
+class TransportChanged(Message, frozen=True):
     room: str
     participant: str
     direction: Direction
@@ -235,18 +238,18 @@ class TrackStats(msgspec.Struct, frozen=True, gc=False):
     subscribers: int
 
 
-class RoomStats(Message):
+class RoomStats(Message, frozen=True):
     request: int
     tracks: list[TrackStats]
 
 
-class WorkerLost(Message):
+class WorkerLost(Message, frozen=True):
     """Made by the hub's side when a worker's process ends: its rooms must publish anew."""
 
     rooms: list[str]
 
 
-class Availability(Message):
+class Availability(Message, frozen=True):
     """Made by the hub's side: whether any worker can take rooms now."""
 
     available: bool

@@ -1,0 +1,39 @@
+"""What a relay needs to be told, made once by the command line and handed to every worker."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """One relay's settings; worker `i` uses `port + i`, unless `port` is 0."""
+
+    port: int = 8443
+    """UDP port of the first worker; 0 lets the system choose one for each."""
+
+    workers: int = 1
+    """How many worker processes; 0 switches the relay off."""
+
+    hosts: tuple[str, ...] = ("0.0.0.0",)
+    """Addresses to bind. The wildcard `::` takes IPv4 too where the system allows it."""
+
+    public_ips: tuple[str, ...] = ()
+    """Addresses that candidates advertise; empty: those of the machine's interfaces."""
+
+    max_tracks: int = 16
+    """Tracks that one participant may publish."""
+
+    max_slots: int = 256
+    """m-lines that one subscriber's offer may grow to; further tracks wait for a free one."""
+
+    publish_rate: int = 4_000_000
+    """Bytes per second that one publisher may send before its packets are dropped."""
+
+    publish_burst: int = 4_000_000
+    """Bytes that a publisher may send at once: a screen's key frame must fit."""
+
+    consent_timeout: float = 30.0
+    """Seconds without a STUN check after which a transport counts as gone (RFC 7675)."""
+
+    metrics_interval: float = 1.0
+    """Seconds between a worker's metrics."""
