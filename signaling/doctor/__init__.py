@@ -1,0 +1,1 @@
+"""`python -m signaling doctor`: what will not work in this deployment, and what to do."""
