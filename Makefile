@@ -1,0 +1,61 @@
+# Tandem: `make run` starts a server, `make test` checks everything. Both set up what they need.
+
+# The newest Python that is new enough, or an error that says what is missing.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+TYPESCRIPT := typescript@5.9
+ARGS ?= --port 8443
+TESTS ?= tests
+# Two workers suit the smallest machine that the suite is timed for; browsers run one at a time.
+WORKERS ?= 2
+
+.PHONY: help run test lint types page-types fuzz bench clean
+
+help: ## List what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/.runtime ## Start a server on this machine; ARGS="--port 8443"
+	$(BIN)/python -m signaling $(ARGS)
+
+test: $(VENV)/.dev components lint types page-types ## Check and test everything
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" $(TESTS)
+	$(BIN)/pytest -q -m alone $(TESTS)
+
+components: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.components
+
+lint: $(VENV)/.dev ## Style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Types of the Python code
+	$(BIN)/mypy
+
+page-types: $(VENV)/.typescript ## Types of the page
+	@if [ ! -x $(VENV)/node/node_modules/.bin/tsc ]; then echo "page-types: left out, npm is missing"; \
+	else echo "tsc -p static"; $(VENV)/node/node_modules/.bin/tsc --noEmit -p static; fi
+
+bench: $(VENV)/.dev ## Measure the hub beside minimal hubs in Go and Node
+	$(BIN)/python -m tests.bench.bench_hub
+
+clean: ## Remove what was set up
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed: apt-get install python3 python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.typescript: Makefile | $(VENV)/bin/python
+	@if command -v npm >/dev/null; then \
+	npm install --silent --no-fund --no-audit --no-save --prefix $(VENV)/node $(TYPESCRIPT); fi
+	@touch $@
