@@ -219,7 +219,7 @@ class TimestampMap:
         self._at: float | None = None
 
     def stop(self, timestamp: int, at: float) -> None:
-        """The last packet sent had outgoing `timestamp` (any size) and arrived at `at` (seconds)."""
+        """The last packet sent went out with `timestamp` and had arrived at `at` (seconds)."""
         self._timestamp = timestamp & 0xFFFFFFFF
         self._at = at
 

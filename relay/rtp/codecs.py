@@ -1,0 +1,275 @@
+"""What the relay looks at in a payload: whether a key frame starts there, and picture numbers.
+
+The rest is forwarded untouched. Nothing here judges a payload: one that is cut short or
+makes no sense is simply no key frame and has no numbers. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relay.rtp.packet import Buffer, ReadBuffer
+
+
+class Picture:
+    """A reusable slot: what one payload says about its picture. `-1`: not there.
+
+    The `_at` offsets are positions in the buffer.
+    """
+
+    __slots__ = (
+        "key_frame",
+        "keyidx",
+        "keyidx_at",
+        "picture_at",
+        "picture_id",
+        "picture_mask",
+        "starts",
+        "temporal",
+        "tl0",
+        "tl0_at",
+    )
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.starts = False  # the first packet of a frame
+        self.key_frame = False  # a decoder can start with this packet
+        self.picture_at = -1
+        self.picture_id = -1
+        self.picture_mask = 0  # 0x7F or 0x7FFF: the width of the picture id; 0xFFFF in a descriptor
+        self.tl0_at = -1
+        self.tl0 = -1
+        self.keyidx_at = -1  # KEYIDX are this byte's low five bits
+        self.keyidx = -1
+        self.temporal = -1  # temporal layer
+
+
+Inspect = Callable[[ReadBuffer, int, int, Picture], None]
+
+
+#       0 1 2 3 4 5 6 7
+#      +-+-+-+-+-+-+-+-+
+#      |X|R|N|S|R| PID |  N: non-reference, S: start of partition
+#      +-+-+-+-+-+-+-+-+
+#  X:  |I|L|T|K| RSV   |
+#      +-+-+-+-+-+-+-+-+
+#  I:  |M| PictureID   |  M: 15 bits, a second byte follows
+#      +-+-+-+-+-+-+-+-+
+#  L:  |   TL0PICIDX   |
+#      +-+-+-+-+-+-+-+-+
+#  T/K:|TID|Y| KEYIDX  |
+#      +-+-+-+-+-+-+-+-+
+def inspect_vp8(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
+    """RFC 7741, 4.2 and 4.3."""
+    into.clear()
+    if start >= end:
+        return
+    first = buf[start]
+    at = start + 1
+    if first & 0x80:
+        if at >= end:
+            return
+        flags = buf[at]
+        at += 1
+        if flags & 0x80:
+            at = _read_picture_id(buf, at, end, into)
+        if flags & 0x40 and at < end:
+            into.tl0_at = at
+            into.tl0 = buf[at]
+            at += 1
+        if flags & 0x30:
+            if at < end and flags & 0x20:
+                into.temporal = buf[at] >> 6
+            if at < end and flags & 0x10:
+                into.keyidx_at = at
+                into.keyidx = buf[at] & 0x1F
+            at += 1
+    # "S: Start of VP8 partition [...] PID MUST be [0] for the first packet of each frame".
+    into.starts = first & 0x17 == 0x10
+    # "P: Inverse key frame flag. When set to 0, the current frame is a key frame."
+    into.key_frame = into.starts and at < end and not buf[at] & 0x01
+
+
+#         0 1 2 3 4 5 6 7
+#        +-+-+-+-+-+-+-+-+
+#        |I|P|L|F|B|E|V|Z|  P: inter-predicted, F: flexible, B/E: begins/ends a frame
+#        +-+-+-+-+-+-+-+-+
+#   I:   |M| PICTURE ID  |
+#        +-+-+-+-+-+-+-+-+
+#   L:   | TID |U| SID |D|
+#        +-+-+-+-+-+-+-+-+
+#   L,!F:|   TL0PICIDX   |
+#        +-+-+-+-+-+-+-+-+
+def inspect_vp9(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
+    """RFC 9628, 4.2."""
+    into.clear()
+    if start >= end:
+        return
+    first = buf[start]
+    at = start + 1
+    spatial = 0
+    if first & 0x80:
+        at = _read_picture_id(buf, at, end, into)
+    if first & 0x20:
+        if at >= end:
+            return
+        into.temporal = buf[at] >> 5
+        spatial = buf[at] >> 1 & 0x07
+        at += 1
+        if not first & 0x10 and at < end:
+            into.tl0_at = at
+            into.tl0 = buf[at]
+    into.starts = bool(first & 0x08)
+    # RFC 9628, 4.2: with P zero and SID zero "the picture is a key frame".
+    into.key_frame = first & 0x48 == 0x08 and spatial == 0
+
+
+#   F|NRI|Type: 1-23 one NAL unit, 24 STAP-A, 25 STAP-B, 26/27 MTAP, 28 FU-A, 29 FU-B
+#   STAP-A: | 24 | size (2) | NAL unit | size (2) | NAL unit ...
+#   FU-A:   | 28 | S|E|R|Type | fragment ...
+def inspect_h264(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
+    """RFC 6184, 5.2. A decoder can start where the parameter sets or the IDR picture start."""
+    into.clear()
+    if start >= end:
+        return
+    kind = buf[start] & 0x1F
+    if kind == 28 or kind == 29:
+        if start + 1 < end and buf[start + 1] & 0x80:
+            into.starts = True
+            into.key_frame = _starts_h264(buf[start + 1] & 0x1F)
+    elif kind == 24:
+        into.starts = True
+        at = start + 1
+        while at + 2 < end:
+            if _starts_h264(buf[at + 2] & 0x1F):
+                into.key_frame = True
+                return
+            at += 2 + (buf[at] << 8 | buf[at + 1])
+    else:
+        into.starts = True
+        into.key_frame = _starts_h264(kind)
+
+
+def _starts_h264(kind: int) -> bool:
+    return kind == 5 or kind == 7  # IDR slice, sequence parameter set
+
+
+#   0 1 2 3 4 5 6 7
+#  |Z|Y| W |N|-|-|-|   N: the first packet of a coded video sequence
+def inspect_av1(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
+    """RTP payload format for AV1, 4.4: the aggregation header."""
+    into.clear()
+    if start >= end:
+        return
+    first = buf[start]
+    # "N: MUST be set to 1 if the packet is the first packet of a coded video sequence".
+    into.starts = not first & 0x80
+    into.key_frame = first & 0x88 == 0x08
+
+
+def inspect_nothing(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
+    """Audio, and video of which nothing is known: a decoder can start anywhere."""
+    into.clear()
+    into.starts = into.key_frame = start < end <= len(buf)
+
+
+#   |S|E| template id (6) |        frame number (16)        | ...
+def inspect_descriptor(buf: ReadBuffer, at: int, into: Picture) -> None:
+    """Add a dependency descriptor's frame number (three bytes at `at`) as the picture id.
+
+    RTP payload format for AV1, A.8.2: the mandatory fields.
+    """
+    into.starts = bool(buf[at] & 0x80)
+    into.picture_at = at + 1
+    into.picture_mask = 0xFFFF
+    into.picture_id = buf[at + 1] << 8 | buf[at + 2]
+
+
+def _read_picture_id(buf: ReadBuffer, at: int, end: int, into: Picture) -> int:
+    """The id at `at`, of one or two bytes by its top bit; returns where it ends."""
+    if at >= end:
+        return at
+    if buf[at] & 0x80:
+        if at + 1 < end:
+            into.picture_at = at
+            into.picture_mask = 0x7FFF
+            into.picture_id = (buf[at] & 0x7F) << 8 | buf[at + 1]
+        return at + 2
+    into.picture_at = at
+    into.picture_mask = 0x7F
+    into.picture_id = buf[at]
+    return at + 1
+
+
+_INSPECTORS: dict[str, Inspect] = {
+    "video/vp8": inspect_vp8,
+    "video/vp9": inspect_vp9,
+    "video/h264": inspect_h264,
+    "video/av1": inspect_av1,
+}
+
+
+def get_inspector(mime_type: str) -> Inspect:
+    """The function for a codec such as `video/VP8`; of an unknown one nothing is seen."""
+    return _INSPECTORS.get(mime_type.lower(), inspect_nothing)
+
+
+def write_picture(
+    buf: Buffer,
+    picture: Picture,
+    moved: int,
+    picture_delta: int,
+    tl0_delta: int,
+    keyidx_delta: int,
+) -> None:
+    """Add the deltas to a payload's numbers, each within its own width.
+
+    `buf` holds a copy of the inspected packet, `moved` bytes after where it was.
+    """
+    mask = picture.picture_mask
+    if picture_delta and mask:
+        at = picture.picture_at + moved
+        number = picture.picture_id + picture_delta & mask
+        if mask == 0x7F:
+            buf[at] = number
+        else:
+            # The top bit of a 15-bit id says that it is one.
+            buf[at] = number >> 8 | (0x80 if mask == 0x7FFF else 0)
+            buf[at + 1] = number & 0xFF
+    if tl0_delta and picture.tl0_at >= 0:
+        buf[picture.tl0_at + moved] = picture.tl0 + tl0_delta & 0xFF
+    if keyidx_delta and picture.keyidx_at >= 0:
+        at = picture.keyidx_at + moved
+        buf[at] = buf[at] & 0xE0 | (picture.keyidx + keyidx_delta & 0x1F)
+
+
+class PictureMap:
+    """The picture numbers that a subscriber has reached, so that another source can go on."""
+
+    __slots__ = ("keyidx", "picture_id", "tl0")
+
+    def __init__(self) -> None:
+        self.picture_id = self.tl0 = self.keyidx = -1  # as last sent; -1: none yet
+
+    def stop(self, picture: Picture, picture_delta: int, tl0_delta: int, keyidx_delta: int) -> None:
+        """`picture`, sent with these deltas, was the newest of the source that ends."""
+        if picture.picture_at >= 0:
+            self.picture_id = picture.picture_id + picture_delta & picture.picture_mask
+        if picture.tl0_at >= 0:
+            self.tl0 = picture.tl0 + tl0_delta & 0xFF
+        if picture.keyidx_at >= 0:
+            self.keyidx = picture.keyidx + keyidx_delta & 0x1F
+
+    def splice(self, first: Picture) -> tuple[int, int, int]:
+        """The deltas (picture id, TL0PICIDX, KEYIDX) that make the new source's `first` follow."""
+        return (
+            _follow(self.picture_id, first.picture_id),
+            _follow(self.tl0, first.tl0),
+            _follow(self.keyidx, first.keyidx),
+        )
+
+
+def _follow(last: int, first: int) -> int:
+    return 0 if last < 0 or first < 0 else last + 1 - first
