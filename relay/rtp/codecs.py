@@ -204,16 +204,16 @@ def _read_picture_id(buf: ReadBuffer, at: int, end: int, into: Picture) -> int:
 
 
 _INSPECTORS: dict[str, Inspect] = {
-    "video/vp8": inspect_vp8,
-    "video/vp9": inspect_vp9,
-    "video/h264": inspect_h264,
-    "video/av1": inspect_av1,
+    "vp8": inspect_vp8,
+    "vp9": inspect_vp9,
+    "h264": inspect_h264,
+    "av1": inspect_av1,
 }
 
 
-def get_inspector(mime_type: str) -> Inspect:
-    """The function for a codec such as `video/VP8`; of an unknown one nothing is seen."""
-    return _INSPECTORS.get(mime_type.lower(), inspect_nothing)
+def get_inspector(codec: str) -> Inspect:
+    """The function for an encoding name such as `VP8`; of an unknown one nothing is seen."""
+    return _INSPECTORS.get(codec.lower(), inspect_nothing)
 
 
 def write_picture(

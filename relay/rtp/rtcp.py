@@ -150,7 +150,9 @@ def _parse_one(body: bytes, kind: int, count: int, found: list[Rtcp]) -> None:
         found.append(ReceiverReport(ssrc, _parse_reports(body, 4, count)))
     elif kind == SR:
         _need(body, 24)
-        found.append(SenderReport(*_SENDER.unpack_from(body), _parse_reports(body, 24, count)))
+        ssrc, ntp, timestamp, packets, octets = _SENDER.unpack_from(body)
+        reports = _parse_reports(body, 24, count)
+        found.append(SenderReport(ssrc, ntp, timestamp, packets, octets, reports))
     elif kind == SDES:
         _parse_sdes(body, count, found)
     elif kind == BYE:
