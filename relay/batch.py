@@ -1,0 +1,490 @@
+"""Datagrams in batches: `Inbox` reads many with one recvmmsg, `Outbox` sends many with one
+sendmmsg, both over arenas that are allocated once. This is the one file that knows cffi; the
+`Portable*` twins do the same with the standard library, for other systems and for tests.
+
+Longer than most: the two ways are kept side by side, so that they are read and changed together.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import cffi
+import numpy as np
+import numpy.typing as npt
+
+from relay.stats import DropReason, Stats
+from relay.transport.ice import Address
+
+Pointer = Any
+"""A cffi pointer. Other bindings accept it where they want `void *` or `int *`."""
+
+ROW: Final = 1600
+"""Bytes per row: more than any datagram that fits an Ethernet frame, and an odd number of cache
+lines, so that one header field of all rows does not fall into the same few cache sets."""
+
+HEADROOM: Final = 32
+"""Free bytes before each datagram that is read, for a header that grows (`rtp.packet.HEADROOM`).
+A multiple of 4, as SRTP wants its packets aligned."""
+
+MAX_DATAGRAM: Final = ROW - HEADROOM
+"""What is read of one datagram at most."""
+
+NAME: Final = 28
+"""sizeof(struct sockaddr_in6), the larger of the two."""
+
+MAX_SEGMENTS: Final = 64
+"""Datagrams in one UDP_SEGMENT send: UDP_MAX_SEGMENTS of the oldest kernels that know it."""
+
+MAX_SEGMENTED: Final = 65000
+"""Bytes in one such send; the kernel's limit is 65535 less the headers."""
+
+UDP_SEGMENT: Final = 103
+CMSG: Final = np.dtype(
+    [("len", "u8"), ("level", "i4"), ("type", "i4"), ("size", "u2"), ("pad", "V6")]
+)
+
+_ffi = cffi.FFI()
+_ffi.cdef(
+    """
+    struct iovec { void *iov_base; size_t iov_len; };
+    struct msghdr {
+        void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
+        void *msg_control; size_t msg_controllen; int msg_flags;
+    };
+    struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+    int recvmmsg(int, struct mmsghdr *, unsigned int, int, void *);
+    int sendmmsg(int, struct mmsghdr *, unsigned int, int);
+    """
+)
+
+# The kernel's structures as numpy columns, so that one assignment fills a field of every row.
+IOVEC: Final = np.dtype([("base", "u8"), ("len", "u8")])
+MMSGHDR: Final = np.dtype(
+    {
+        "names": ["name", "namelen", "iov", "iovlen", "control", "controllen", "len"],
+        "formats": ["u8", "u4", "u8", "u8", "u8", "u8", "u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 56],
+        "itemsize": 64,
+    }
+)
+
+_SOCKADDR_IN = struct.Struct("=HH4s8x")
+_SOCKADDR_IN6 = struct.Struct("=HHI16sI")
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+def available() -> bool:
+    """Whether the batched calls exist here: Linux on a little-endian 64-bit machine."""
+    return sys.platform == "linux" and sys.byteorder == "little" and sys.maxsize > 2**32
+
+
+def pack_address(host: str, port: int, family: int) -> Address:
+    """A numeric host as a socket of `family` names it: IPv4 is mapped on an IPv6 socket.
+
+    Raises ValueError on what is not an IP address or cannot be reached from that family.
+    """
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    nport = socket.htons(port)
+    if family == socket.AF_INET:
+        if ip.version != 4:
+            raise ValueError(f"{host} is not an IPv4 address")
+        return Address(_SOCKADDR_IN.pack(socket.AF_INET, nport, ip.packed))
+    raw = ip.packed if ip.version == 6 else _MAPPED + ip.packed
+    return Address(_SOCKADDR_IN6.pack(socket.AF_INET6, nport, 0, raw, 0))
+
+
+def unpack_address(address: Address) -> tuple[str, int]:
+    """Host and port; an IPv4-mapped IPv6 address is given as plain IPv4."""
+    if len(address) == _SOCKADDR_IN.size:
+        _, nport, raw = _SOCKADDR_IN.unpack(address)
+    else:
+        _, nport, _, raw, _ = _SOCKADDR_IN6.unpack(address)
+        if raw.startswith(_MAPPED):
+            raw = raw[12:]
+    return str(ipaddress.ip_address(raw)), socket.ntohs(nport)
+
+
+def sockaddr(address: Address) -> tuple[Any, ...]:
+    """The address as Python's socket functions want it for the family it was made for."""
+    if len(address) == _SOCKADDR_IN.size:
+        return unpack_address(address)
+    _, nport, flow, raw, scope = _SOCKADDR_IN6.unpack(address)
+    return socket.inet_ntop(socket.AF_INET6, raw), socket.ntohs(nport), flow, scope
+
+
+class Destination:
+    """Where a subscriber's packets go. Its memory stays in place, so that a new address
+    reaches every table that points at it."""
+
+    __slots__ = ("_memory", "pointer", "sockaddr")
+
+    def __init__(self) -> None:
+        self._memory = _ffi.new("char[]", NAME)
+        self.pointer = int(_ffi.cast("uintptr_t", self._memory))
+        self.sockaddr: tuple[Any, ...] | None = None
+
+    def set(self, address: Address) -> None:
+        _ffi.memmove(self._memory, address, len(address))
+        self.sockaddr = sockaddr(address)
+
+
+class Destinations:
+    """Those of one fan-out, in order, with their pointers as a column."""
+
+    __slots__ = ("items", "pointers")
+
+    def __init__(self, items: Sequence[Destination]) -> None:
+        self.items = list(items)
+        self.pointers = np.array([item.pointer for item in items], np.uint64)
+
+
+class Arena:
+    """Rows of `ROW` bytes in one block, each with a length, as numpy columns and as pointers.
+
+    `data[row, byte]`; `halves` and `words` are the same memory as big-endian 16 and 32 bits.
+    `lengths[row]` is an int; `pointers[row]` and `length_pointers[row]` are its `char *`, `int *`.
+    The pointers, and what is read, start `headroom` bytes into the row.
+    """
+
+    def __init__(self, rows: int, headroom: int = 0) -> None:
+        self.rows = rows
+        self.data: npt.NDArray[np.uint8] = np.zeros((rows, ROW), np.uint8)
+        self.halves = self.data.view(">u2")
+        self.words = self.data.view(">u4")
+        self.view = memoryview(self.data.reshape(-1))
+        self.iovec = np.zeros(rows, IOVEC)
+        base = self.data.ctypes.data + headroom
+        self.iovec["base"] = base + np.arange(rows, dtype=np.uint64) * ROW
+        # An int at the low half of iov_len (little-endian): what SRTP writes there is at once
+        # the length that the kernel reads.
+        self.lengths: npt.NDArray[np.int32] = self.iovec.view(np.int32).reshape(rows, 4)[:, 2]
+        lengths = self.iovec.ctypes.data + 8
+        self.pointers: list[Pointer] = [_ffi.cast("char *", base + i * ROW) for i in range(rows)]
+        self.length_pointers: list[Pointer] = [
+            _ffi.cast("int *", lengths + i * IOVEC.itemsize) for i in range(rows)
+        ]
+
+
+class Inbox(Protocol):
+    """What was read last: row `i` of `arena` holds, after `HEADROOM` free bytes, `sizes[i]`
+    bytes from `address(i)`."""
+
+    arena: Arena
+    sizes: list[int]
+
+    def receive(self) -> int:
+        """Read what there is, at most one arena; returns how many datagrams. One of
+        `MAX_DATAGRAM` bytes may have been longer: it is not whole."""
+        ...
+
+    def address(self, row: int) -> Address: ...
+
+
+class Outbox(Protocol):
+    """Rows to send. Blocks are laid out subscriber by subscriber: row `first + k * packets + p`
+    is packet p for destination k. Everything that cannot be sent at once is dropped and counted."""
+
+    arena: Arena
+
+    def reserve(self, rows: int) -> int:
+        """The first of `rows` free rows; sends what is there when they would not fit."""
+        ...
+
+    def commit(self, first: int, destinations: Destinations, runs: Sequence[int]) -> None:
+        """The block at `first` is written: `runs` are how many consecutive packets are of equal
+        length, but for a shorter last one; they sum up to the packets per destination."""
+        ...
+
+    def send(self) -> None:
+        """Send every block that was committed, and forget it."""
+        ...
+
+
+class MmsgInbox:
+    """`Inbox` by recvmmsg. `sock` is non-blocking."""
+
+    def __init__(self, sock: socket.socket, rows: int = 64) -> None:
+        self.arena = Arena(rows, HEADROOM)
+        self.sizes: list[int] = []
+        self._libc: Any = _ffi.dlopen(None)
+        self._fd = sock.fileno()
+        self._namelen = _namelen(sock)
+        self._names = np.zeros((rows, NAME), np.uint8)
+        self._name_view = memoryview(self._names.reshape(-1))
+        self._headers = np.zeros(rows, MMSGHDR)
+        self._headers["name"] = self._names.ctypes.data + np.arange(rows, dtype=np.uint64) * NAME
+        # The kernel writes the length of each name; in one family it is always the same.
+        self._headers["namelen"] = self._namelen
+        self._headers["iov"] = _addresses(self.arena.iovec)
+        self._headers["iovlen"] = 1
+        self._pointer = _ffi.cast("struct mmsghdr *", self._headers.ctypes.data)
+        self._received = self._headers["len"]
+        self.arena.iovec["len"] = MAX_DATAGRAM
+
+    def receive(self) -> int:
+        # Whoever decrypted in place wrote the lengths, which are the kernel's limits too.
+        self.arena.lengths[: len(self.sizes)] = MAX_DATAGRAM
+        count: int = self._libc.recvmmsg(
+            self._fd, self._pointer, self.arena.rows, socket.MSG_DONTWAIT, _ffi.NULL
+        )
+        if count <= 0:
+            self.sizes = []
+            return 0
+        self.sizes = self._received[:count].tolist()
+        return count
+
+    def address(self, row: int) -> Address:
+        start = row * NAME
+        return Address(bytes(self._name_view[start : start + self._namelen]))
+
+
+class PortableInbox:
+    """`Inbox` by recvfrom_into."""
+
+    def __init__(self, sock: socket.socket, rows: int = 64) -> None:
+        self.arena = Arena(rows, HEADROOM)
+        self.sizes: list[int] = []
+        self._sock = sock
+        self._names: list[Address] = []
+
+    def receive(self) -> int:
+        self.sizes, self._names = [], []
+        for row in range(self.arena.rows):
+            try:
+                size, name = self._sock.recvfrom_into(
+                    self.arena.view[row * ROW + HEADROOM : (row + 1) * ROW]
+                )
+            except OSError:
+                break
+            self.sizes.append(size)
+            self._names.append(_pack_sockaddr(name, self._sock.family))
+        return len(self.sizes)
+
+    def address(self, row: int) -> Address:
+        return self._names[row]
+
+
+class _Blocks:
+    """The part that both outboxes share: rows given out, blocks committed."""
+
+    def __init__(self, rows: int, stats: Stats) -> None:
+        self.arena = Arena(rows)
+        self._stats = stats
+        self._next = 0
+        self._blocks: list[tuple[int, Destinations, Sequence[int]]] = []
+
+    def reserve(self, rows: int) -> int:
+        if self._next + rows > self.arena.rows:
+            self.send()
+        return self._next
+
+    def commit(self, first: int, destinations: Destinations, runs: Sequence[int]) -> None:
+        self._blocks.append((first, destinations, runs))
+        self._next = first + len(destinations.items) * sum(runs)
+
+    def send(self) -> None:
+        raise NotImplementedError
+
+    def _count(self, dropped: int) -> None:
+        stats = self._stats
+        stats.packets_out += self._next - dropped
+        stats.bytes_out += int(self.arena.lengths[: self._next].sum())
+        self._next = 0
+        self._blocks.clear()
+
+
+class MmsgOutbox(_Blocks):
+    """`Outbox` by sendmmsg; runs of packets for one destination leave as one UDP_SEGMENT send."""
+
+    def __init__(
+        self, sock: socket.socket, stats: Stats, rows: int = 512, segment: bool | None = None
+    ) -> None:
+        super().__init__(rows, stats)
+        self._libc: Any = _ffi.dlopen(None)
+        self._fd = sock.fileno()
+        self._segment = _can_segment(sock) if segment is None else segment
+        # One message per row, whose only changing field is the destination ...
+        self._single = np.zeros(rows, MMSGHDR)
+        self._single["namelen"] = _namelen(sock)
+        self._iovecs = _addresses(self.arena.iovec)
+        self._single["iov"] = self._iovecs
+        self._single["iovlen"] = 1
+        self._single_pointer = _ffi.cast("struct mmsghdr *", self._single.ctypes.data)
+        self._single_names = self._single["name"]
+        # ... and messages of several rows each.
+        self._runs = np.zeros(rows, MMSGHDR)
+        self._runs["namelen"] = _namelen(sock)
+        self._runs_pointer = _ffi.cast("struct mmsghdr *", self._runs.ctypes.data)
+        self._cmsgs = np.zeros(rows, CMSG)
+        self._cmsgs["len"] = 18  # CMSG_LEN(sizeof(uint16_t))
+        self._cmsgs["level"] = socket.IPPROTO_UDP
+        self._cmsgs["type"] = UDP_SEGMENT
+        self._runs["control"] = _addresses(self._cmsgs)
+
+    def send(self) -> None:
+        if not self._next:
+            return
+        segmented = False
+        for first, destinations, runs in self._blocks:
+            packets = sum(runs)
+            names = destinations.pointers
+            if packets > 1:
+                segmented = self._segment
+                names = names.repeat(packets)
+            self._single_names[first : first + len(names)] = names
+        if segmented:
+            dropped = self._send_messages(self._runs_pointer, self._compose(), self._runs)
+        else:
+            dropped = self._send_messages(self._single_pointer, self._next, None)
+        self._count(dropped)
+
+    def _compose(self) -> int:
+        """Fill the messages of several rows; returns how many."""
+        count = 0
+        headers, lengths, iovecs = self._runs, self.arena.lengths, self._iovecs
+        for first, destinations, runs in self._blocks:
+            packets = sum(runs)
+            end = first + packets * len(destinations.items)
+            offset = first
+            for run in _split(runs, int(lengths[first : first + packets].max())):
+                part = slice(count, count + len(destinations.items))
+                headers["name"][part] = destinations.pointers
+                headers["iov"][part] = iovecs[offset:end:packets]
+                headers["iovlen"][part] = run
+                headers["controllen"][part] = CMSG.itemsize if run > 1 else 0
+                self._cmsgs["size"][part] = lengths[offset:end:packets]
+                count = part.stop
+                offset += run
+        return count
+
+    def _send_messages(
+        self, pointer: Pointer, count: int, composed: npt.NDArray[Any] | None
+    ) -> int:
+        """Send `count` messages; returns how many packets were dropped."""
+        done = dropped = 0
+        while done < count:
+            sent: int = self._libc.sendmmsg(
+                self._fd, pointer + done, count - done, socket.MSG_DONTWAIT
+            )
+            if sent > 0:
+                done += sent
+                continue
+            # Nothing was sent: the error is that of the first message.
+            code = _ffi.errno
+            if code == errno.EINTR:
+                continue
+            if code in (errno.EAGAIN, errno.ENOBUFS):
+                lost = count - done if composed is None else int(composed["iovlen"][done:].sum())
+                self._stats.drops[DropReason.SOCKET_FULL] += lost
+                return dropped + lost
+            if composed is not None and composed["iovlen"][done] > 1:
+                # Too large for the path's MTU, or a device that cannot segment.
+                self._segment = self._segment and code != errno.EIO
+                dropped += self._send_apart(composed[done])
+            else:
+                self._stats.drops[DropReason.SEND_FAILED] += 1
+                dropped += 1
+            done += 1
+        return dropped
+
+    def _send_apart(self, message: Any) -> int:
+        first = (int(message["iov"]) - int(self._iovecs[0])) // IOVEC.itemsize
+        return self._send_messages(self._single_pointer + first, int(message["iovlen"]), None)
+
+
+class PortableOutbox(_Blocks):
+    """`Outbox` by sendto."""
+
+    def __init__(self, sock: socket.socket, stats: Stats, rows: int = 512) -> None:
+        super().__init__(rows, stats)
+        self._sock = sock
+
+    def send(self) -> None:
+        dropped = 0
+        for first, destinations, runs in self._blocks:
+            packets = sum(runs)
+            for k, destination in enumerate(destinations.items):
+                for row in range(first + k * packets, first + (k + 1) * packets):
+                    dropped += not self._send_row(row, destination)
+        if self._next:
+            self._count(dropped)
+
+    def _send_row(self, row: int, destination: Destination) -> bool:
+        start = row * ROW
+        data = self.arena.view[start : start + int(self.arena.lengths[row])]
+        try:
+            if destination.sockaddr is None:
+                raise OSError(errno.EDESTADDRREQ, "no address yet")
+            self._sock.sendto(data, destination.sockaddr)
+        except OSError as error:
+            full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            reason = DropReason.SOCKET_FULL if full else DropReason.SEND_FAILED
+            self._stats.drops[reason] += 1
+            return False
+        return True
+
+
+def runs_of(sizes: Sequence[int]) -> list[int]:
+    """How packets of these sizes fall into runs for `Outbox.commit`: equal ones, and a shorter
+    one may end the run. [9, 9, 4, 9] → [3, 1]."""
+    runs: list[int] = []
+    size = -1
+    for current in sizes:
+        if current == size:
+            runs[-1] += 1
+        elif current < size:
+            runs[-1] += 1
+            size = -1
+        else:
+            runs.append(1)
+            size = current
+    return runs
+
+
+def _split(runs: Sequence[int], size: int) -> list[int]:
+    """Runs no longer than one send takes."""
+    limit = min(MAX_SEGMENTS, MAX_SEGMENTED // max(size, 1))
+    if max(runs) <= limit:
+        return list(runs)
+    parts: list[int] = []
+    for run in runs:
+        parts += [limit] * (run // limit)
+        if run % limit:
+            parts.append(run % limit)
+    return parts
+
+
+def _addresses(array: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """The address of each element."""
+    return array.ctypes.data + np.arange(len(array), dtype=np.uint64) * np.uint64(array.itemsize)
+
+
+def _namelen(sock: socket.socket) -> int:
+    return _SOCKADDR_IN.size if sock.family == socket.AF_INET else _SOCKADDR_IN6.size
+
+
+def _pack_sockaddr(name: tuple[Any, ...], family: int) -> Address:
+    if family == socket.AF_INET:
+        raw = socket.inet_aton(name[0])
+        return Address(_SOCKADDR_IN.pack(socket.AF_INET, socket.htons(name[1]), raw))
+    raw = socket.inet_pton(socket.AF_INET6, name[0].partition("%")[0])
+    return Address(
+        _SOCKADDR_IN6.pack(
+            socket.AF_INET6, socket.htons(name[1]), socket.htonl(name[2]), raw, name[3]
+        )
+    )
+
+
+def _can_segment(sock: socket.socket) -> bool:
+    """Whether the kernel knows UDP_SEGMENT (Linux 4.18)."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT) == 0
+    except OSError:
+        return False
