@@ -158,7 +158,7 @@ class Arena:
         self.data: npt.NDArray[np.uint8] = np.zeros((rows, ROW), np.uint8)
         self.halves = self.data.view(">u2")
         self.words = self.data.view(">u4")
-        self.view = memoryview(self.data.reshape(-1))
+        self.view = self.data.reshape(-1).data
         self.iovec = np.zeros(rows, IOVEC)
         base = self.data.ctypes.data + headroom
         self.iovec["base"] = base + np.arange(rows, dtype=np.uint64) * ROW
@@ -217,7 +217,7 @@ class MmsgInbox:
         self._fd = sock.fileno()
         self._namelen = _namelen(sock)
         self._names = np.zeros((rows, NAME), np.uint8)
-        self._name_view = memoryview(self._names.reshape(-1))
+        self._name_view = self._names.reshape(-1).data
         self._headers = np.zeros(rows, MMSGHDR)
         self._headers["name"] = self._names.ctypes.data + np.arange(rows, dtype=np.uint64) * NAME
         # The kernel writes the length of each name; in one family it is always the same.

@@ -1,28 +1,42 @@
-"""One UDP socket: reads batches, tells datagrams apart, finds each one's transport."""
+"""One UDP socket for all transports of a worker: reads batches, tells datagrams apart by their
+first byte (RFC 7983), and finds each one's transport by its source address or, for STUN, by the
+username that it carries."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import NewType, Protocol
+from typing import Final, Protocol
 
+from relay.batch import (
+    HEADROOM,
+    MAX_DATAGRAM,
+    ROW,
+    Inbox,
+    MmsgInbox,
+    MmsgOutbox,
+    Outbox,
+    PortableInbox,
+    PortableOutbox,
+    available,
+    sockaddr,
+)
 from relay.forwarder import Forwarder
-from relay.stats import Stats
+from relay.stats import DropReason, Stats
 from relay.tracks import Leg
+from relay.transport.ice import Address
 
-Address = NewType("Address", bytes)
-"""A socket address as the kernel writes it (sockaddr_in or sockaddr_in6): hashable, compared
-bytewise, never parsed in the hot path. Lives in relay.batch; `unpack_address` → (host, port)."""
+MAX_BATCHES: Final = 4
+"""Batches read per turn of the event loop: timers and other sockets get theirs under a flood."""
 
+RECEIVE_BUFFER: Final = 4 << 20
+SEND_BUFFER: Final = 4 << 20
+"""Bytes asked of the kernel, which may grant less (net.core.rmem_max): about a key frame's burst
+to a few hundred subscribers, and what arrives while one turn of the loop takes."""
 
-def pack_address(host: str, port: int, family: int) -> Address:
-    raise NotImplementedError
-
-
-def unpack_address(address: Address) -> tuple[str, int]:
-    """Host and port; an IPv4-mapped IPv6 address is given as plain IPv4."""
-    raise NotImplementedError
+_STUN_HEADER: Final = 20
+_STUN_USERNAME: Final = 0x0006
 
 
 class Endpoint(Protocol):
@@ -32,6 +46,49 @@ class Endpoint(Protocol):
 
     def receive_stun(self, data: bytes, address: Address, now: float) -> None: ...
     def receive_dtls(self, data: bytes) -> None: ...
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket; `host` "" is every address of both families, where the
+    system has IPv6. Raises OSError."""
+    family = socket.AF_INET
+    if (":" in host or not host) and socket.has_ipv6:
+        family = socket.AF_INET6
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError:
+        if host:
+            raise
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(host) and host != "::"))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        if sock.family == socket.AF_INET6 and not host:
+            return open_socket("0.0.0.0", port)  # IPv6 is compiled in but switched off
+        raise
+    return sock
+
+
+def get_stun_username_untrusted(data: bytes | memoryview) -> str | None:
+    """The part of a STUN message's USERNAME before the colon, which is the receiver's ufrag
+    (RFC 8445, 7.2.2); None if there is none. Never raises.
+
+    RFC 8489, 14: | type (2) | length (2) | value, padded to a multiple of 4 |
+    """
+    at, end = _STUN_HEADER, len(data)
+    while at + 4 <= end:
+        length = data[at + 2] << 8 | data[at + 3]
+        if data[at] << 8 | data[at + 1] == _STUN_USERNAME:
+            value = bytes(data[at + 4 : at + 4 + length])
+            return value.partition(b":")[0].decode("ascii", "replace")
+        at += 4 + (length + 3 & ~3)
+    return None
 
 
 class Udp:
@@ -46,28 +103,129 @@ class Udp:
         clock: Callable[[], float],
         portable: bool = False,
     ) -> None:
-        raise NotImplementedError
+        self.socket = sock
+        self._forwarder = forwarder
+        self._stats = stats
+        self._clock = clock
+        self._usernames: dict[str, Endpoint] = {}
+        self._addresses: dict[Address, Endpoint] = {}
+        # Bytes of the datagram that is being answered; see `send`.
+        self._asked = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.inbox: Inbox
+        self.outbox: Outbox
+        if portable or not available():
+            self.inbox, self.outbox = PortableInbox(sock), PortableOutbox(sock, stats)
+        else:
+            self.inbox, self.outbox = MmsgInbox(sock), MmsgOutbox(sock, stats)
+        forwarder.bind(self.inbox.arena, self.outbox, self.send)
 
-    def open(self, loop: asyncio.AbstractEventLoop) -> None: ...
-    def close(self) -> None: ...
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        loop.add_reader(self.socket.fileno(), self.receive)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._loop is not None:
+            self._loop.remove_reader(self.socket.fileno())
+            self._loop = None
+        self.socket.close()
 
     def add(self, username: str, endpoint: Endpoint) -> None:
-        """STUN for this local ufrag goes to `endpoint`; more than one ufrag may (ICE restart)."""
+        """STUN for this local ufrag goes to `endpoint`; several may (ICE restart)."""
+        self._usernames[username] = endpoint
 
-    def remove(self, username: str) -> None: ...
+    def remove(self, username: str) -> None:
+        self._usernames.pop(username, None)
 
     def latch(self, address: Address, endpoint: Endpoint) -> None:
-        """Datagrams from `address` go to `endpoint` (after a STUN check that was verified)."""
+        """What comes from `address` goes to `endpoint`: after a check that was verified."""
+        self._addresses[address] = endpoint
 
-    def unlatch(self, address: Address) -> None: ...
+    def unlatch(self, address: Address) -> None:
+        self._addresses.pop(address, None)
+
+    def count_addresses(self) -> tuple[int, int]:
+        """How many usernames and addresses are known."""
+        return len(self._usernames), len(self._addresses)
 
     def send(self, data: bytes, address: Address) -> None:
-        """One datagram (STUN, DTLS, RTCP). Never blocks or raises; a drop is counted. To an
-        address that is not latched, no more bytes than the datagram being answered had."""
+        """One datagram that is not media. Never blocks, never raises; a drop is counted.
 
+        To an address that is not latched goes at most what the datagram being answered had:
+        nobody can make this socket send more to a victim than they send themselves.
+        """
+        if address not in self._addresses:
+            if len(data) > self._asked:
+                self._stats.drops[DropReason.UNREQUESTED_ANSWER] += 1
+                return
+            self._asked = 0
+        try:
+            self.socket.sendto(data, sockaddr(address))
+        except BlockingIOError:
+            self._stats.drops[DropReason.SOCKET_FULL] += 1
+        except OSError:
+            self._stats.drops[DropReason.SEND_FAILED] += 1
+        else:
+            self._stats.packets_out += 1
+            self._stats.bytes_out += len(data)
 
-def open_socket(
-    host: str, port: int, *, receive_buffer: int = ..., send_buffer: int = ...
-) -> socket.socket:
-    """A bound, non-blocking UDP socket; host "" or "::" is dual-stack where IPv6 exists."""
-    raise NotImplementedError
+    def receive(self) -> None:
+        """Read until the socket is empty, or the turn is over, and send what comes of it."""
+        for _ in range(MAX_BATCHES):
+            count = self.inbox.receive()
+            if not count:
+                return
+            self._receive_batch(count, self._clock())
+            if count < self.inbox.arena.rows:
+                return
+
+    def _receive_batch(self, count: int, now: float) -> None:
+        inbox, stats, addresses = self.inbox, self._stats, self._addresses
+        view, sizes, forwarder = inbox.arena.view, inbox.sizes, self._forwarder
+        stats.packets_in += count
+        stats.bytes_in += sum(sizes)
+        for row in range(count):
+            size = sizes[row]
+            address = inbox.address(row)
+            endpoint = addresses.get(address)
+            first = view[row * ROW + HEADROOM] if size else 255
+            # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP or RTCP.
+            if 128 <= first <= 191:
+                if endpoint is None:
+                    stats.drops[DropReason.UNKNOWN_ADDRESS] += 1
+                elif size >= MAX_DATAGRAM:
+                    stats.drops[DropReason.TRUNCATED] += 1
+                else:
+                    forwarder.receive(endpoint.leg, row, size, now)
+            else:
+                start = row * ROW + HEADROOM
+                self._receive_control(bytes(view[start : start + size]), address, endpoint, now)
+        forwarder.flush(now)
+
+    def _receive_control(
+        self, data: bytes, address: Address, endpoint: Endpoint | None, now: float
+    ) -> None:
+        stats = self._stats
+        if len(data) >= MAX_DATAGRAM:
+            stats.drops[DropReason.TRUNCATED] += 1
+        elif len(data) >= _STUN_HEADER and data[0] <= 3:
+            stats.stun_in += 1
+            # The username comes first: a port may have passed to another client meanwhile.
+            username = get_stun_username_untrusted(data)
+            if username is not None:
+                endpoint = self._usernames.get(username)
+            if endpoint is None:
+                stats.drops[DropReason.UNKNOWN_USERNAME] += 1
+                return
+            self._asked = len(data)
+            endpoint.receive_stun(data, address, now)
+            self._asked = 0
+        elif data and 20 <= data[0] <= 63:
+            if endpoint is None:
+                stats.drops[DropReason.UNKNOWN_ADDRESS] += 1
+                return
+            stats.dtls_in += 1
+            endpoint.receive_dtls(data)
+        else:
+            stats.drops[DropReason.MALFORMED] += 1
