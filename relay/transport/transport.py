@@ -7,14 +7,18 @@ stands. Time is an argument: whoever owns it calls `handle_timer` when `get_time
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from relay.sdp.description import TransportDescription
-from relay.stats import Stats
-from relay.transport.dtls import Certificate
-from relay.transport.ice import Address
-from relay.transport.srtp import Srtp
+from relay.sdp.description import BadSdp, TransportDescription
+from relay.stats import DropReason, Stats
+
+from . import ice
+from .dtls import Certificate, Dtls, Role
+from .ice import Address, Credentials, IceLite
+from .srtp import Srtp
+
+HANDSHAKE_TIMEOUT: Final = 20.0  # seconds from the first check on; OpenSSL resends at 1, 2, 4, 8
 
 
 class TransportState(enum.Enum):
@@ -28,12 +32,24 @@ class TransportState(enum.Enum):
     CLOSED = "closed"
 
 
+_S = TransportState
+TRANSITIONS: Final[Mapping[TransportState, frozenset[TransportState]]] = {
+    _S.NEW: frozenset({_S.CONNECTING, _S.FAILED, _S.CLOSED}),
+    _S.CONNECTING: frozenset({_S.CONNECTED, _S.FAILED, _S.CLOSED}),
+    _S.CONNECTED: frozenset({_S.DISCONNECTED, _S.FAILED, _S.CLOSED}),
+    _S.DISCONNECTED: frozenset({_S.CONNECTED, _S.FAILED, _S.CLOSED}),
+    _S.FAILED: frozenset({_S.CLOSED}),
+    _S.CLOSED: frozenset(),
+}
+ENDED: Final = frozenset({_S.FAILED, _S.CLOSED})
+
+
 class Network(Protocol):
     """What a transport needs of the socket (`relay.udp.Udp`)."""
 
-    def add(self, username: str, endpoint: Transport[LegT]) -> None: ...
+    def add(self, username: str, endpoint: Any) -> None: ...
     def remove(self, username: str) -> None: ...
-    def latch(self, address: Address, endpoint: Transport[LegT]) -> None: ...
+    def latch(self, address: Address, endpoint: Any) -> None: ...
     def unlatch(self, address: Address) -> None: ...
     def send(self, data: bytes, address: Address) -> None: ...
 
@@ -52,10 +68,10 @@ class Transport(Generic[LegT]):
     """One peer.
 
     Made with the worker's certificate, the socket, the peer's leg, `token(n)` for random
-    text of n characters, `unpack_address` (bytes to host and port), and `on_state`, called
-    with each new state after everything else of the change has happened. It registers its
-    ufrags and addresses with `network` itself, and takes them back when it ends: `failed`
-    and `closed` are final, and after either nothing of it remains but the object.
+    text of n letters and digits, `unpack_address` (bytes to host and port), and `on_state`,
+    called with each new state after everything else of the change has happened. It registers
+    its ufrags and addresses with `network` itself, and takes them back when it ends: after
+    `failed` or `closed` nothing of it remains but the object.
     """
 
     def __init__(
@@ -68,55 +84,184 @@ class Transport(Generic[LegT]):
         token: Callable[[int], str],
         unpack_address: Callable[[Address], tuple[str, int]],
         on_state: Callable[[Transport[LegT], TransportState], None],
-        now: float,
         consent_timeout: float = 30.0,
     ) -> None:
         self.leg = leg
-        raise NotImplementedError
+        self.state = TransportState.NEW
+        self.remote: TransportDescription | None = None
+        self._certificate = certificate
+        self._network = network
+        self._stats = stats
+        self._token = token
+        self._on_state = on_state
+        self._handshake_by: float | None = None
+        self._alive = True
+        self._ice = IceLite(
+            self._make_credentials(),
+            unpack_address=unpack_address,
+            consent_timeout=consent_timeout,
+        )
+        self._dtls = Dtls(
+            certificate,
+            send=self._send,
+            on_connected=self._receive_keys,
+            on_closed=self._receive_end,
+        )
+        network.add(self._ice.credentials.ufrag, self)
 
-    state: TransportState
-    address: Address | None
-    """Where media goes; None before the first verified check."""
+    @property
+    def address(self) -> Address | None:
+        """Where media goes; None before the first verified check."""
+        return self._ice.address
 
     @property
     def local(self) -> TransportDescription:
-        """Our side for the next offer or answer, `setup` "actpass": negotiation picks the role."""
-        raise NotImplementedError
+        """Our side for the next offer or answer; negotiation picks the role."""
+        credentials = self._ice.credentials
+        return TransportDescription(
+            ufrag=credentials.ufrag,
+            pwd=credentials.pwd,
+            fingerprints=(self._certificate.fingerprint,),
+            setup="actpass",
+            lite=True,
+        )
 
     def start(self, remote: TransportDescription, now: float) -> None:
-        """The peer's description is known: check and shake hands.
+        """The peer's description is known: expect checks and shake hands.
 
-        Called again with each later description: an unchanged one is ignored, new ICE
-        credentials are taken over; new fingerprints raise BadSdp: DTLS is not done twice.
-        `remote.setup` decides our role: their "active" makes us the server, "passive" the client,
-        "actpass" (in their offer) the server.
+        To be called with each later description too: new ICE credentials are noted, another
+        certificate raises `BadSdp`, for DTLS is not done twice. `remote.setup` is the peer's
+        own word: "passive" makes us the client, all else the server.
         """
-        raise NotImplementedError
+        if self.state in ENDED:
+            return
+        previous, self.remote = self.remote, remote
+        if previous is not None:
+            if set(previous.fingerprints) != set(remote.fingerprints):
+                self.remote = previous
+                raise BadSdp("The certificate's fingerprint changed: open a new connection.")
+            return
+        self._set_state(TransportState.CONNECTING)
+        self._ice.start(now)
+        self._start_dtls(now)
 
-    def restart_ice(self, now: float) -> TransportDescription:
+    def restart_ice(self) -> TransportDescription:
         """Make fresh local credentials; the old ones work until the new ones are nominated."""
-        raise NotImplementedError
+        if self.state not in ENDED:
+            self._ice.restart(self._make_credentials())
+            self._network.add(self._ice.credentials.ufrag, self)
+            self._take_events(None)
+        return self.local
 
     def receive_stun(self, data: bytes, address: Address, now: float) -> None:
-        """One datagram that looks like STUN."""
-        raise NotImplementedError
+        """One datagram that looks like STUN, from anywhere."""
+        if self.state in ENDED:
+            return
+        self._count(self._ice.receive_datagram(data, address, now))
+        for datagram, to in self._ice.datagrams_to_send():
+            self._network.send(datagram, to)
+        self._take_events(now)
 
     def receive_dtls(self, data: bytes) -> None:
         """One datagram from a latched address that looks like DTLS."""
-        raise NotImplementedError
+        if self.state not in ENDED:
+            self._count(self._dtls.receive(data))
 
     def get_timer(self) -> float | None:
         """When to call `handle_timer` next; None: not at all."""
-        raise NotImplementedError
+        if self.state in ENDED:
+            return None
+        times = [t for t in (self._ice.get_timer(), self._handshake_by) if t is not None]
+        return min(times, default=None)
 
     def handle_timer(self, now: float) -> None:
-        """Check consent and the handshake's time limit."""
-        raise NotImplementedError
+        """Check consent, and the handshake's time limit."""
+        if self.state in ENDED:
+            return
+        if self._handshake_by is not None and now >= self._handshake_by:
+            self._end(TransportState.FAILED)
+            return
+        self._ice.handle_timer(now)
+        self._take_events(now)
 
     def close(self) -> None:
         """End it; tells the peer by close_notify. Idempotent."""
-        raise NotImplementedError
+        if self.state is TransportState.FAILED:
+            self._set_state(TransportState.CLOSED)
+        elif self.state is not TransportState.CLOSED:
+            self._end(TransportState.CLOSED)
 
     async def wait_closed(self) -> None:
-        """Wait until the handshake's task has ended too; after `close`, or a failure."""
-        raise NotImplementedError
+        """Wait until the handshake's tasks have ended too; after `close`, or a failure."""
+        await self._dtls.wait_closed()
+
+    # -- Within ------------------------------------------------------------------------------
+
+    def _take_events(self, now: float | None) -> None:
+        while self.state not in ENDED and (event := self._ice.next_event()) is not None:
+            match event:
+                case ice.Verified(address):
+                    self._network.latch(address, self)
+                case ice.Forgotten(address):
+                    self._network.unlatch(address)
+                case ice.Selected(address):
+                    self.leg.set_address(address)
+                    if now is not None:
+                        self._start_dtls(now)
+                case ice.Retired(ufrag):
+                    self._network.remove(ufrag)
+                case ice.ConsentChanged(alive):
+                    self._alive = alive
+                    self._show_consent()
+                case ice.ConsentExpired():
+                    self._end(TransportState.FAILED)
+
+    def _start_dtls(self, now: float) -> None:
+        """Shake hands once both are known: whom to expect, and where it is."""
+        if self.remote is None or self.address is None or self._dtls.started:
+            return
+        role: Role = "client" if self.remote.setup == "passive" else "server"
+        self._handshake_by = now + HANDSHAKE_TIMEOUT
+        self._dtls.start(role, self.remote.fingerprints)
+
+    def _receive_keys(self, rx: Srtp, tx: Srtp) -> None:
+        self._handshake_by = None
+        self.leg.connect(rx, tx)
+        self._set_state(TransportState.CONNECTED)
+        self._show_consent()
+
+    def _receive_end(self) -> None:
+        shaking = self.state is TransportState.CONNECTING
+        self._end(TransportState.FAILED if shaking else TransportState.CLOSED)
+
+    def _show_consent(self) -> None:
+        if self.state is TransportState.CONNECTED and not self._alive:
+            self._set_state(TransportState.DISCONNECTED)
+        elif self.state is TransportState.DISCONNECTED and self._alive:
+            self._set_state(TransportState.CONNECTED)
+
+    def _end(self, state: TransportState) -> None:
+        self._handshake_by = None
+        self._dtls.close()
+        for ufrag in self._ice.ufrags:
+            self._network.remove(ufrag)
+        for address in self._ice.addresses:
+            self._network.unlatch(address)
+        self._set_state(state)
+
+    def _set_state(self, state: TransportState) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"transport: {self.state.value} to {state.value}")
+        self.state = state
+        self._on_state(self, state)
+
+    def _send(self, data: bytes) -> None:
+        if self.address is not None:
+            self._network.send(data, self.address)
+
+    def _count(self, reason: DropReason | None) -> None:
+        if reason is not None:
+            self._stats.drops[reason] += 1
+
+    def _make_credentials(self) -> Credentials:
+        return Credentials(self._token(ice.UFRAG_LENGTH), self._token(ice.PWD_LENGTH))
