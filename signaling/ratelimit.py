@@ -1,0 +1,28 @@
+"""Token buckets. `now` is an argument: monotonic seconds."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Allows `burst` at once and `rate` a second for long.
+
+    The two are arguments of `take`, so that ten thousand buckets do not each store them.
+    """
+
+    __slots__ = ("_level", "_stamp")
+
+    def __init__(self, burst: float, now: float) -> None:
+        self._level = burst
+        self._stamp = now
+
+    def take(self, now: float, rate: float, burst: float) -> float:
+        """Take one token. Return 0.0, or the seconds until there will be one, taking none."""
+        level = self._level + (now - self._stamp) * rate
+        self._stamp = now
+        if level > burst:
+            level = burst
+        if level >= 1.0:
+            self._level = level - 1.0
+            return 0.0
+        self._level = level
+        return (1.0 - level) / rate
