@@ -1,0 +1,101 @@
+"""What is missing of a publisher's stream, and when to ask for it again (RFC 4585, 6.2.1)."""
+
+from __future__ import annotations
+
+REORDER = 0.010  # seconds a packet may be late before it is asked for
+MIN_RETRY = 0.020  # seconds: a shorter round trip than this is asked for no sooner
+MAX_RETRY = 0.250  # seconds between two requests for one packet at most
+MAX_TRIES = 10
+MAX_AGE = 1.0  # seconds: by then a player has gone on without it
+MAX_MISSING = 500  # packets asked for at a time
+DEFAULT_RTT = 0.080  # seconds, until one is known
+
+
+class _Missing:
+    __slots__ = ("due", "since", "tries")
+
+    def __init__(self, now: float, due: float) -> None:
+        self.since = now
+        self.due = due
+        self.tries = 0
+
+
+class NackGenerator:
+    """One stream's gaps. Numbers are extended; `now` is monotonic seconds.
+
+    After a change, `nacks_to_send` tells what to ask for and `get_timer` when to come back.
+    """
+
+    __slots__ = ("_missing", "_timer", "given_up", "newest", "recovered", "rtt")
+
+    def __init__(self) -> None:
+        self._missing: dict[int, _Missing] = {}
+        self._timer: float | None = None  # never later than the earliest `due`
+        self.newest = -1
+        self.rtt = DEFAULT_RTT
+        self.recovered = 0  # packets that came after they were missed
+        self.given_up = 0  # packets that were not asked for any longer
+
+    def on_packet(self, number: int, now: float) -> bool:
+        """Packet `number` has arrived. False: so much is missing that only a key frame helps."""
+        newest = self.newest
+        if number == newest + 1 or newest < 0:
+            self.newest = number
+            return True
+        if number <= newest:
+            if self._missing and self._missing.pop(number, None) is not None:
+                self.recovered += 1
+            return True
+        self.newest = number
+        gap = number - newest - 1
+        if gap > MAX_MISSING:
+            self.given_up += gap + len(self._missing)
+            self._missing.clear()
+            self._timer = None
+            return False
+        due = now + REORDER
+        for missing in range(newest + 1, number):
+            self._missing[missing] = _Missing(now, due)
+        if self._timer is None or due < self._timer:
+            self._timer = due
+        whole = len(self._missing) <= MAX_MISSING
+        while len(self._missing) > MAX_MISSING:
+            del self._missing[next(iter(self._missing))]
+            self.given_up += 1
+        return whole
+
+    def reset(self) -> None:
+        """Forget what is missing: the stream stopped, or nobody wants it."""
+        self._missing.clear()
+        self._timer = None
+        self.newest = -1
+
+    def get_timer(self) -> float | None:
+        """When to call `nacks_to_send`; None: nothing is missing."""
+        return self._timer
+
+    def nacks_to_send(self, now: float) -> list[int]:
+        """The numbers due now, ascending; what is hopeless is forgotten and counted."""
+        if self._timer is None or now < self._timer:
+            return []
+        due: list[int] = []
+        hopeless: list[int] = []
+        timer: float | None = None
+        for number, missing in self._missing.items():
+            if missing.due <= now:
+                if missing.tries >= MAX_TRIES or now - missing.since > MAX_AGE:
+                    hopeless.append(number)
+                    continue
+                due.append(number)
+                missing.tries += 1
+                # A little over the round trip, and more each time: a link that loses much
+                # is not helped by more requests.
+                wait = max(MIN_RETRY, self.rtt * 1.1) * (1 + 0.25 * (missing.tries - 1))
+                missing.due = now + min(MAX_RETRY, wait)
+            if timer is None or missing.due < timer:
+                timer = missing.due
+        for number in hopeless:
+            del self._missing[number]
+        self.given_up += len(hopeless)
+        self._timer = timer
+        return due
