@@ -1,0 +1,367 @@
+"""Spawns relay workers, watches them, restarts them, and decides which one serves a room.
+
+`Placement` is the rule and touches no process; `Node` owns the processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from relay import control, events
+from relay.channel import Channel
+from relay.config import Config
+
+log = logging.getLogger(__name__)
+
+READY_TIMEOUT = 30.0
+"""Seconds a worker may take to start, imports included, on a machine that is busy."""
+
+SILENCE_TIMEOUT = 15.0
+"""Seconds without metrics, which come every second, after which a worker counts as hung."""
+
+STOP_TIMEOUT = 3.0
+"""Seconds a worker gets to close its transports before it is killed."""
+
+MIN_BACKOFF = 0.05
+MAX_BACKOFF = 5.0
+STEADY_AFTER = 30.0
+"""Seconds a worker must have run for its next restart to be quick again."""
+
+Asking = control.Publish | control.Pull | control.AnswerOffer | control.GetStats
+
+
+@dataclass(slots=True)
+class _Member:
+    join: control.Join
+    route: control.Route | None = None
+
+
+@dataclass(slots=True)
+class _Room:
+    worker: int
+    members: dict[str, _Member] = field(default_factory=dict)
+
+
+class Placement:
+    """Which worker has which room, what must be told to a new one, what is still unanswered."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, _Room] = {}
+        self._homeless: dict[str, _Room] = {}
+        self._up: set[int] = set()
+        self._asked: dict[int, int] = {}
+
+    @property
+    def available(self) -> bool:
+        return bool(self._up)
+
+    def place(self, command: control.Command) -> int | None:
+        """The worker that the command goes to; None: nobody is to get it."""
+        room = self._rooms.get(command.room)
+        if room is None and isinstance(command, control.Join):
+            room = self._open(command.room)
+        if room is None:
+            return None
+        match command:
+            case control.Join():
+                known = room.members.get(command.participant)
+                route = known.route if known is not None else None
+                room.members[command.participant] = _Member(command, route)
+            case control.Route() if command.participant in room.members:
+                room.members[command.participant].route = command
+            case control.Leave():
+                room.members.pop(command.participant, None)
+            case control.CloseRoom():
+                room.members.clear()
+        if not room.members:
+            self._rooms.pop(command.room, None)
+            self._homeless.pop(command.room, None)
+        if room.worker not in self._up:
+            return None
+        if isinstance(command, Asking):
+            self._asked[command.request] = room.worker
+        return room.worker
+
+    def receive_reply(self, request: int) -> bool:
+        """Whether this request was still open; it no longer is."""
+        return self._asked.pop(request, None) is not None
+
+    def add_worker(self, worker: int) -> None:
+        self._up.add(worker)
+
+    def remove_worker(self, worker: int) -> list[int]:
+        """The worker is gone: the requests that it will not answer. Its rooms wait for another."""
+        self._up.discard(worker)
+        for name, room in self._rooms.items():
+            if room.worker == worker:
+                self._homeless[name] = room
+        lost = [request for request, asked in self._asked.items() if asked == worker]
+        for request in lost:
+            del self._asked[request]
+        return lost
+
+    def rehouse(self) -> dict[str, tuple[int, list[control.Command]]]:
+        """Rooms that lost their worker, with the new one and what it has to be told first."""
+        if not self._up:
+            return {}
+        moved: dict[str, tuple[int, list[control.Command]]] = {}
+        for name, room in self._homeless.items():
+            room.worker = self._least_loaded()
+            facts: list[control.Command] = []
+            for member in room.members.values():
+                facts.append(member.join)
+                if member.route is not None:
+                    facts.append(member.route)
+            moved[name] = (room.worker, facts)
+        self._homeless.clear()
+        return moved
+
+    def _open(self, name: str) -> _Room:
+        room = self._rooms[name] = _Room(self._least_loaded())
+        if not self._up:
+            self._homeless[name] = room
+        return room
+
+    def _least_loaded(self) -> int:
+        load = dict.fromkeys(sorted(self._up), 0)
+        for room in self._rooms.values():
+            if room.worker in load:
+                load[room.worker] += len(room.members) + 1
+        return min(load, key=load.__getitem__, default=-1)
+
+
+@dataclass(slots=True)
+class _Process:
+    """One running worker."""
+
+    process: asyncio.subprocess.Process
+    channel: Channel[events.ToNode]
+    ready: asyncio.Event
+    closed: asyncio.Event
+    heard: float
+
+
+class Node:
+    """The workers of one machine, as one relay.
+
+    `on_event` gets what the workers tell the hub, and `WorkerLost` and `Availability`, each
+    from the event loop and never from inside `send`.
+    """
+
+    def __init__(self, config: Config, *, on_event: Callable[[control.Event], None]) -> None:
+        self._config = config
+        self._on_event = on_event
+        self._placement = Placement()
+        self._processes: dict[int, _Process] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._told_available = False
+        self._first_try: list[asyncio.Future[None]] = []
+        self.metrics: dict[int, events.Metrics] = {}
+        """Each running worker's latest."""
+        self.ports: dict[int, int] = {}
+        """UDP port of each running worker."""
+        self.restarts = 0
+        self.dropped: dict[str, int] = {}
+        """Commands that reached no worker, by type."""
+
+    @property
+    def available(self) -> bool:
+        """Whether any worker takes rooms."""
+        return self._placement.available
+
+    @property
+    def pids(self) -> dict[int, int]:
+        return {index: running.process.pid for index, running in self._processes.items()}
+
+    async def start(self) -> None:
+        """Start every worker; returns once each is ready or has failed for the first time."""
+        loop = asyncio.get_running_loop()
+        self._first_try = [loop.create_future() for _ in range(self._config.workers)]
+        self._tasks = [
+            loop.create_task(self._keep(index), name=f"relay-worker-{index}")
+            for index in range(self._config.workers)
+        ]
+        if self._first_try:
+            await asyncio.wait(self._first_try)
+
+    async def stop(self) -> None:
+        """Stop every worker: gracefully, then by force. Idempotent."""
+        self._stopping = True
+        for running in self._processes.values():
+            running.channel.send(events.Stop())
+        waits = [running.process.wait() for running in self._processes.values()]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*waits), STOP_TIMEOUT)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def send(self, command: control.Command) -> None:
+        """Pass a command to the room's worker. Never blocks or raises."""
+        index = self._placement.place(command)
+        running = None if index is None else self._processes.get(index)
+        if running is not None and running.channel.send(command):
+            return
+        name = type(command).__name__.lower()
+        self.dropped[name] = self.dropped.get(name, 0) + 1
+        match command:
+            case control.GetStats():
+                self._placement.receive_reply(command.request)
+                self._tell(control.RoomStats(command.request, []))
+            case control.Publish() | control.Pull() | control.AnswerOffer():
+                self._placement.receive_reply(command.request)
+                self._tell(_refuse(command.request))
+
+    def _tell(self, event: control.Event) -> None:
+        asyncio.get_running_loop().call_soon(self._on_event, event)
+
+    # -- One worker ---------------------------------------------------------------------
+
+    async def _keep(self, index: int) -> None:
+        """Keep worker `index` running until the node stops."""
+        loop = asyncio.get_running_loop()
+        backoff = MIN_BACKOFF
+        while not self._stopping:
+            started = loop.time()
+            try:
+                await self._run(index)
+            except OSError as error:
+                log.error("relay worker %d can't be started: %s", index, error)
+            finally:
+                if not self._first_try[index].done():
+                    self._first_try[index].set_result(None)
+            if self._stopping:
+                return
+            steady = loop.time() - started > STEADY_AFTER
+            backoff = MIN_BACKOFF if steady else min(2 * backoff, MAX_BACKOFF)
+            self.restarts += 1
+            log.warning("relay worker %d ended; restart in %.2f s", index, backoff)
+            await asyncio.sleep(backoff)
+
+    async def _run(self, index: int) -> None:
+        """One life of a worker, from spawning it to its end, whatever the end is."""
+        running = await self._spawn(index)
+        self._processes[index] = running
+        try:
+            await self._watch(index, running)
+        finally:
+            self._lose(index)
+            running.channel.close()
+            with contextlib.suppress(ProcessLookupError):
+                running.process.kill()
+            await running.process.wait()
+
+    async def _spawn(self, index: int) -> _Process:
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "relay.worker",
+                str(theirs.fileno()),
+                str(index),
+                msgspec.json.encode(self._config).decode(),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=_environment(),
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ready, closed = asyncio.Event(), asyncio.Event()
+
+        def receive(message: events.ToNode) -> None:
+            running.heard = loop.time()
+            self._receive(index, message)
+
+        loop = asyncio.get_running_loop()
+        channel: Channel[events.ToNode] = await Channel.open(
+            ours, events.ToNode, receive, lambda _fault: closed.set()
+        )
+        running = _Process(process, channel, ready, closed, loop.time())
+        return running
+
+    async def _watch(self, index: int, running: _Process) -> None:
+        """Return when the worker has exited, closed its channel or hangs."""
+        loop = asyncio.get_running_loop()
+        limit = READY_TIMEOUT
+        while not running.closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(running.closed.wait(), 1.0)
+            if running.ready.is_set():
+                limit = SILENCE_TIMEOUT
+            if loop.time() - running.heard > limit:
+                log.error("relay worker %d says nothing any more", index)
+                return
+
+    def _receive(self, index: int, message: events.ToNode) -> None:
+        match message:
+            case events.Ready():
+                self._gain(index, message.port)
+            case events.Metrics():
+                self.metrics[index] = message
+            case control.Answer() | control.Refused() | control.RoomStats():
+                if self._placement.receive_reply(message.request):
+                    self._on_event(message)
+            case _:
+                self._on_event(message)
+
+    def _gain(self, index: int, port: int) -> None:
+        log.info("relay worker %d takes rooms on UDP port %d", index, port)
+        self._processes[index].ready.set()
+        self.ports[index] = port
+        self._placement.add_worker(index)
+        self._tell_available()
+        self._rehouse()
+        if not self._first_try[index].done():
+            self._first_try[index].set_result(None)
+
+    def _lose(self, index: int) -> None:
+        self._processes.pop(index, None)
+        self.metrics.pop(index, None)
+        self.ports.pop(index, None)
+        for request in self._placement.remove_worker(index):
+            self._tell(_refuse(request))
+        self._tell_available()
+        self._rehouse()
+
+    def _rehouse(self) -> None:
+        """Move rooms that lost their worker, and tell the hub once they can be served again."""
+        if self._stopping:
+            return
+        moved = self._placement.rehouse()
+        for worker, facts in moved.values():
+            for fact in facts:
+                self._processes[worker].channel.send(fact)
+        if moved:
+            self._tell(control.WorkerLost(sorted(moved)))
+
+    def _tell_available(self) -> None:
+        if self.available != self._told_available:
+            self._told_available = self.available
+            self._tell(control.Availability(self.available))
+
+
+def _refuse(request: int) -> control.Refused:
+    return control.Refused(request, "relay-unavailable", "The relay is restarting.")
+
+
+def _environment() -> dict[str, str]:
+    """The worker's environment: it must find the same `relay` as this process did."""
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}

@@ -1,0 +1,160 @@
+"""What one participant sends: a transport and the tracks that its offers agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from relay.control import Kind, Source, Track
+from relay.sdp.capabilities import Codec
+from relay.sdp.description import (
+    BadSdp,
+    Description,
+    TransportDescription,
+    parse_description_untrusted,
+)
+from relay.sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_ice_restart
+from relay.site import Site
+from relay.tracks import Leg, UpTrack
+from relay.transport.transport import ENDED, Transport, TransportState
+
+_DEFAULT_SOURCE: Mapping[Kind, Source] = {"audio": "microphone", "video": "camera"}
+
+
+@dataclass(slots=True, eq=False)
+class Published:
+    """A track, from the offer that brings it to the offer or failure that takes it away."""
+
+    participant: str
+    source: Source
+    up: UpTrack
+
+    @property
+    def id(self) -> str:
+        return self.up.id
+
+    @property
+    def kind(self) -> Kind:
+        return self.up.kind
+
+    @property
+    def codecs(self) -> list[Codec]:
+        """The relay's entries of what the publisher may send, in its order."""
+        return [published.codec for published in self.up.media.codecs]
+
+    def describe(self) -> Track:
+        return Track(self.id, self.kind, self.source, self.up.muted)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What an offer did to the tracks."""
+
+    added: list[Published] = field(default_factory=list)
+    removed: list[Published] = field(default_factory=list)
+    updated: list[Published] = field(default_factory=list)
+
+
+class Publisher:
+    """One publishing peer connection; `on_state` gets what becomes of its transport."""
+
+    def __init__(
+        self,
+        participant: str,
+        site: Site,
+        *,
+        on_state: Callable[[Publisher, TransportState], None],
+    ) -> None:
+        self.participant = participant
+        self.tracks: dict[str, Published] = {}
+        """By mid."""
+        self._site = site
+        self._publication: Publication | None = None
+        self._on_state: Callable[[Publisher, TransportState], None] | None = on_state
+        self.transport: Transport[Leg] = site.open_transport(
+            f"{participant}/publish", self._receive_state
+        )
+
+    @property
+    def state(self) -> TransportState:
+        return self.transport.state
+
+    def is_continued_by(self, offer: str) -> bool:
+        """Whether the offer is of this same peer connection; raises BadSdp.
+
+        Another certificate, or other m-lines where ours were, is another peer connection:
+        it gets a publisher of its own.
+        """
+        previous = self._publication
+        if previous is None:
+            return True
+        description = parse_description_untrusted(offer)
+        remote = _find_transport(description)
+        mids = tuple(media.mid for media in description.media)
+        return (
+            self.state not in ENDED
+            and remote is not None
+            and set(remote.fingerprints) == set(previous.remote.fingerprints)
+            and mids[: len(previous.mids)] == tuple(previous.mids)
+        )
+
+    def receive_offer(
+        self, offer: str, sources: Mapping[str, Source], now: float
+    ) -> tuple[str, Changes]:
+        """The answer, and what it changed. Raises BadSdp and then has changed no track."""
+        previous = self._publication
+        if previous is not None and is_ice_restart(offer, previous.remote):
+            local = self.transport.restart_ice()
+        else:
+            local = self.transport.local
+        publication = answer_publisher(offer, self._site.describe(local), previous)
+        active = sum(media.active for media in publication.media)
+        if active > self._site.config.max_tracks:
+            raise BadSdp(f"{active} tracks are more than {self._site.config.max_tracks}.")
+        self.transport.start(publication.remote, now)
+        self._publication = publication
+        return publication.answer, self._apply(publication, sources, now)
+
+    def close(self, now: float) -> list[Published]:
+        """End it; returns the tracks that it had. Idempotent."""
+        self._on_state = None
+        removed = list(self.tracks.values())
+        self.tracks.clear()
+        self.transport.close()
+        self.transport.leg.close(now)
+        return removed
+
+    def _receive_state(self, _transport: Transport[Leg], state: TransportState) -> None:
+        if self._on_state is not None:
+            self._on_state(self, state)
+
+    def _apply(
+        self, publication: Publication, sources: Mapping[str, Source], now: float
+    ) -> Changes:
+        changes = Changes()
+        for media in publication.media:
+            track = self.tracks.get(media.mid)
+            source = sources.get(media.mid)
+            if not media.active:
+                if track is not None:
+                    del self.tracks[media.mid]
+                    self.transport.leg.remove_up(track.up, now)
+                    changes.removed.append(track)
+            elif track is None:
+                changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind]))
+            else:
+                track.up.update(media)
+                if source is not None and source != track.source:
+                    track.source = source
+                    changes.updated.append(track)
+        return changes
+
+    def _add(self, media: PublishedMedia, source: Source) -> Published:
+        up = UpTrack("t_" + self._site.token(16), media)
+        track = self.tracks[media.mid] = Published(self.participant, source, up)
+        self.transport.leg.add_up(up)
+        return track
+
+
+def _find_transport(description: Description) -> TransportDescription | None:
+    return next((m.transport for m in description.media if m.transport is not None), None)

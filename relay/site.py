@@ -1,0 +1,54 @@
+"""What a room's media stands on: the worker's socket, hot path, certificate and dice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.config import Config
+from relay.forwarder import Forwarder
+from relay.sdp.description import TransportDescription
+from relay.sdp.negotiation import Local
+from relay.stats import Stats
+from relay.tracks import Leg
+from relay.transport.dtls import Certificate
+from relay.transport.ice import Address
+from relay.transport.transport import Network, Transport, TransportState
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Made once by the worker; `addresses` are the candidates, `token(n)` is n random
+    characters, `number()` a random 32-bit integer."""
+
+    config: Config
+    forwarder: Forwarder
+    network: Network
+    certificate: Certificate
+    addresses: tuple[tuple[str, int], ...]
+    stats: Stats
+    token: Callable[[int], str]
+    number: Callable[[], int]
+    unpack_address: Callable[[Address], tuple[str, int]]
+
+    def open_transport(
+        self,
+        name: str,
+        on_state: Callable[[Transport[Leg], TransportState], None],
+        certificate: Certificate | None = None,
+    ) -> Transport[Leg]:
+        """A transport with a leg of its own; whoever opens it closes both."""
+        return Transport(
+            certificate=certificate or self.certificate,
+            network=self.network,
+            leg=self.forwarder.open_leg(name),
+            stats=self.stats,
+            token=self.token,
+            unpack_address=self.unpack_address,
+            on_state=on_state,
+            consent_timeout=self.config.consent_timeout,
+        )
+
+    def describe(self, transport: TransportDescription) -> Local:
+        """Our side of a transport, for an SDP."""
+        return Local(transport, self.addresses)

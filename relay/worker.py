@@ -1,0 +1,290 @@
+"""One relay process: a UDP socket, the rooms that live on it, and the channel to its node.
+
+Started by `relay.node` as `python -m relay.worker <fd> <index> <config as JSON>`; it ends when the
+node says so or when the channel closes, however the node ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import secrets
+import signal
+import socket
+import string
+import sys
+import time
+from collections.abc import Callable
+
+import ifaddr
+import msgspec
+import uvloop
+
+from relay import control, events
+from relay.batch import unpack_address
+from relay.channel import Channel
+from relay.config import Config
+from relay.forwarder import Forwarder
+from relay.router import Router
+from relay.site import Site
+from relay.stats import Stats
+from relay.transport.dtls import Certificate
+from relay.udp import Udp, open_socket
+
+log = logging.getLogger(__name__)
+
+TICK = 0.02
+"""Seconds between two looks at the timers: reports and feedback are due in tens of ms."""
+
+_ALPHABET = string.ascii_letters + string.digits
+_LOSSY = (control.Speakers, events.Metrics)
+"""Messages that the next one of their kind makes superfluous."""
+
+EXIT_NO_SOCKET = 3
+
+
+def make_token(length: int) -> str:
+    """Random letters and digits: 5.95 bits each."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def make_number() -> int:
+    """A random 32-bit integer."""
+    return secrets.randbits(32)
+
+
+def get_bind_host(hosts: tuple[str, ...]) -> str:
+    """The one address to bind for these: "" (all) unless there is only one."""
+    host = hosts[0] if len(hosts) == 1 else ""
+    if host == "localhost":
+        return "127.0.0.1"
+    return "" if host in ("0.0.0.0", "::") else host
+
+
+def list_candidates(config: Config, host: str, port: int, *, ipv6: bool) -> list[tuple[str, int]]:
+    """The addresses that clients are told, IPv4 before IPv6."""
+    if config.public_ips:
+        return [(address, port) for address in config.public_ips]
+    if host:
+        return [(host, port)]
+    found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    addresses = [ipaddress.ip_address(ip if isinstance(ip, str) else ip[0]) for ip in found]
+    usable = [a for a in addresses if not a.is_link_local and (ipv6 or a.version == 4)]
+    # A machine without a network can still talk to itself.
+    outside = [a for a in usable if not a.is_loopback] or [a for a in usable if a.version == 4]
+    return [(str(a), port) for a in sorted(outside, key=lambda a: a.version)]
+
+
+class Worker:
+    """What a worker does, given its socket; `emit` sends a message to the node."""
+
+    def __init__(
+        self,
+        config: Config,
+        sock: socket.socket,
+        emit: Callable[[events.ToNode], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._emit = emit
+        self._clock = clock
+        self._wall = wall
+        self._routers: dict[str, Router] = {}
+        self._flush_due: set[str] = set()
+        self._stats = Stats()
+        self._forwarder = Forwarder(stats=self._stats)
+        self._udp = Udp(sock, self._forwarder, stats=self._stats, clock=clock)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
+        self._metrics_at = 0.0
+        self._lag = 0.0
+        self.port: int = sock.getsockname()[1]
+        host = get_bind_host(config.hosts)
+        ipv6 = sock.family == socket.AF_INET6
+        self._site = Site(
+            config=config,
+            forwarder=self._forwarder,
+            network=self._udp,
+            certificate=Certificate(),
+            addresses=tuple(list_candidates(config, host, self.port, ipv6=ipv6)),
+            stats=self._stats,
+            token=make_token,
+            number=make_number,
+            unpack_address=unpack_address,
+        )
+
+    @property
+    def udp(self) -> Udp:
+        return self._udp
+
+    @property
+    def routers(self) -> dict[str, Router]:
+        return self._routers
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start to read the socket and to run timers; tells the node that it is ready."""
+        self._loop = loop
+        self._udp.open(loop)
+        self._emit(events.Ready(self.port))
+        self._tick_at = loop.time()
+        self._arm()
+
+    async def close(self) -> None:
+        """End every room and the socket, and wait for what belongs to them."""
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._clock()
+        transports = [t for router in self._routers.values() for t in router.transports]
+        for router in self._routers.values():
+            router.close(now)
+        self._routers.clear()
+        await asyncio.gather(*(transport.wait_closed() for transport in transports))
+        self._udp.close()
+
+    def receive(self, message: events.ToWorker) -> None:
+        """One command for a room. (`Stop` is the process's business.)"""
+        if isinstance(message, events.Stop):
+            return
+        router = self._routers.get(message.room)
+        if router is None:
+            if not isinstance(message, control.Join):
+                self._refuse(message)
+                return
+            router = self._routers[message.room] = Router(message.room, self._site, self._emit)
+        now = self._clock()
+        router.receive(message, now)
+        if router.is_empty:
+            del self._routers[message.room]
+        elif message.room not in self._flush_due:
+            # Later in this turn of the loop: commands that came together make one offer.
+            self._flush_due.add(message.room)
+            if len(self._flush_due) == 1 and self._loop is not None:
+                self._loop.call_soon(self._flush)
+
+    def collect_metrics(self) -> events.Metrics:
+        """The worker's counts and state now."""
+        stats = self._stats
+        transports: dict[control.TransportState, int] = {}
+        tracks = [track for router in self._routers.values() for track in router.tracks]
+        rtts = []
+        for router in self._routers.values():
+            for state, count in router.count_transports().items():
+                transports[state] = transports.get(state, 0) + count
+            rtts += router.list_rtts()
+        audio = sum(track.kind == "audio" for track in tracks)
+        return events.Metrics(
+            packets_in=stats.packets_in,
+            bytes_in=stats.bytes_in,
+            packets_out=stats.packets_out,
+            bytes_out=stats.bytes_out,
+            drops={reason.value: count for reason, count in stats.drops.items() if count},
+            nacks_in=stats.nacks_in,
+            nacks_out=stats.nacks_out,
+            plis_in=stats.plis_in,
+            plis_out=stats.plis_out,
+            retransmissions=stats.resent,
+            rtt_ms=sum(rtts) / len(rtts) if rtts else None,
+            rooms=len(self._routers),
+            participants=sum(router.participant_count for router in self._routers.values()),
+            tracks=events.TrackCount(audio, len(tracks) - audio),
+            transports=transports,
+            loop_lag=self._lag,
+        )
+
+    def _refuse(self, command: control.Command) -> None:
+        match command:
+            case control.GetStats():
+                self._emit(control.RoomStats(command.request, []))
+            case control.Publish() | control.Pull() | control.AnswerOffer():
+                reason = "Nobody of that name is here."
+                self._emit(control.Refused(command.request, "unknown-participant", reason))
+
+    def _flush(self) -> None:
+        due, self._flush_due = self._flush_due, set()
+        now = self._clock()
+        for room in due:
+            router = self._routers.get(room)
+            if router is not None:
+                router.flush(now)
+
+    def _arm(self) -> None:
+        assert self._loop is not None
+        self._tick_at = max(self._tick_at + TICK, self._loop.time())
+        self._timer = self._loop.call_at(self._tick_at, self._tick)
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        self._lag = max(self._lag, self._loop.time() - self._tick_at)
+        now = self._clock()
+        due = self._forwarder.get_timer()
+        if due is not None and due <= now:
+            self._forwarder.handle_timer(now, self._wall())
+        for router in self._routers.values():
+            router.handle_timer(now)
+        if now >= self._metrics_at:
+            self._metrics_at = now + self._config.metrics_interval
+            self._emit(self.collect_metrics())
+            self._lag = 0.0
+        self._arm()
+
+
+async def run(fd: int, config: Config, index: int) -> int:
+    """Serve until the node says stop or is gone; the process's exit code."""
+    loop = asyncio.get_running_loop()
+    host = get_bind_host(config.hosts)
+    port = config.port + index if config.port else 0
+    try:
+        sock = open_socket(host, port)
+    except OSError as error:
+        log.error("relay: UDP %s port %d can't be bound: %s", host or "*", port, error.strerror)
+        socket.socket(fileno=fd).close()
+        return EXIT_NO_SOCKET
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+
+    def receive(message: events.ToWorker) -> None:
+        if isinstance(message, events.Stop):
+            ended.set()
+        else:
+            worker.receive(message)
+
+    def emit(message: events.ToNode) -> None:
+        if isinstance(message, events.Metrics):
+            message = msgspec.structs.replace(message, control_drops=dict(channel.dropped))
+        channel.send(message, lossy=isinstance(message, _LOSSY))
+
+    channel: Channel[events.ToWorker] = await Channel.open(
+        socket.socket(fileno=fd),
+        events.ToWorker,
+        receive,
+        lambda _fault: ended.set(),
+        backpressure=True,
+    )
+    worker = Worker(config, sock, emit)
+    worker.open(loop)
+    await ended.wait()
+    await worker.close()
+    channel.close()
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The process: `fd index config`."""
+    fd, index, config = int(arguments[0]), int(arguments[1]), arguments[2]
+    # Ctrl-C reaches the whole process group; the node decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s relay[{index}] %(message)s"
+    )
+    with contextlib.suppress(BrokenPipeError):
+        return uvloop.run(run(fd, msgspec.json.decode(config, type=Config), index))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
