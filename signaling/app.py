@@ -1,0 +1,276 @@
+"""One server: its parts wired, started, drained and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from .bus.memory import MemoryBus
+from .config import Config, ConfigError, is_local
+from .connection import Connections
+from .hub import Hub
+from .logs import Log
+from .metrics import Metrics
+from .routes import Authorize, Routes
+from .tls import list_addresses, make_context
+
+# Connections that the kernel may hold before they are accepted; it caps this at somaxconn.
+BACKLOG = 4096
+# How exactly the hub's timers are kept. All of them are of seconds.
+TICK = 0.1
+# What is still open this long after everything was told to end, is cut. Seconds.
+SHUTDOWN_TIMEOUT = 2.0
+# The largest body of an HTTP request: an SDP for WHIP. Bytes.
+MAX_BODY = 256 * 1024
+
+_log = Log(__name__)
+
+
+class Server:
+    """A hub with its door. `start`, then `drain`, then `stop`."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        static: Path | None = None,
+        authorize: Authorize | None = None,
+    ) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self._tls, self.fingerprint = make_context(config)
+        self.hub = self._make_hub()
+        loop = asyncio.get_running_loop()
+        self.connections = Connections(self.hub, config.limits, self.metrics, loop)
+        self.routes = Routes(
+            config=config,
+            hub=self.hub,
+            connections=self.connections,
+            metrics=self.metrics,
+            readiness=self.find_faults,
+            authorize=authorize,
+            static=static,
+        )
+        self._runner = self._make_runner()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.sockets: list[socket.socket] = []
+
+    # -- Wiring -------------------------------------------------------------------------
+
+    def _make_hub(self) -> Hub:
+        return Hub(
+            self.config,
+            self.metrics,
+            relays=None,
+            bus=MemoryBus(),
+            clock=time.monotonic,
+            wall=time.time,
+            token=lambda: secrets.token_urlsafe(16),
+        )
+
+    def _make_runner(self) -> web.AppRunner:
+        app = web.Application(client_max_size=MAX_BODY)
+        self.routes.add_to(app)
+        return web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=self.config.limits.handshake_timeout,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
+        )
+
+    def find_faults(self) -> Iterator[str]:
+        """What keeps the server from being ready, beside draining."""
+        return iter(())
+
+    # -- Life ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigError where an address cannot be had."""
+        self.sockets = bind(self.config.host, self.config.port)
+        await self._runner.setup()
+        for sock in self.sockets:
+            await web.SockSite(self._runner, sock, ssl_context=self._tls, backlog=BACKLOG).start()
+        self._tasks = [
+            asyncio.create_task(self.connections.run_sweeps()),
+            asyncio.create_task(self._keep_time()),
+        ]
+
+    async def _keep_time(self) -> None:
+        """Run the hub's timers. One look in each tick costs less than to re-arm at each message."""
+        while True:
+            await asyncio.sleep(TICK)
+            due = self.hub.get_timer()
+            now = time.monotonic()
+            if due is not None and due <= now:
+                self.hub.handle_timer(now)
+
+    async def drain(self) -> None:
+        """Take nobody in, tell all clients to go elsewhere, and wait for them to be gone."""
+        self.routes.draining = True
+        for site in list(self._runner.sites):
+            await site.stop()
+        _log.info("draining", extra={"connections": len(self.connections)})
+        self.hub.drain()
+        if not await self.connections.wait_closed(self.config.drain_timeout):
+            _log.warning("cut off", extra={"connections": len(self.connections)})
+
+    async def stop(self) -> None:
+        """End everything at once; idempotent."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self.connections.abort_all()
+        await self._runner.cleanup()
+
+    # -- Addresses ----------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        port: int = self.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self._tls else "http"
+
+    def list_urls(self) -> list[str]:
+        """Where a browser finds the page, this machine's own name for itself first."""
+        hosts: list[str] = []
+        for sock in self.sockets:
+            host = sock.getsockname()[0]
+            if host in ("0.0.0.0", "::"):
+                version = 6 if ":" in host else 4
+                hosts += ["localhost", *(a for a in list_addresses() if _version(a) == version)]
+            else:
+                hosts.append("localhost" if is_local(host) else host)
+        named = [f"[{host}]" if ":" in host else host for host in dict.fromkeys(hosts)]
+        return [f"{self.scheme}://{host}:{self.port}/" for host in named]
+
+
+def _version(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+# Errors that mean that this machine has no such address family; ::1 is among the defaults.
+_NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Sockets bound to each of `hosts`, all on one port. Raises ConfigError."""
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        for host in hosts:
+            for address in _resolve(host, port):
+                try:
+                    sock = _bind_one(*address)
+                except OSError as error:
+                    if error.errno in _NO_SUCH_FAMILY and len(hosts) > 1:
+                        _log.debug("no such address here", extra={"address": host})
+                        continue
+                    raise _explain(error, host, port) from None
+                stack.callback(sock.close)
+                sockets.append(sock)
+                port = sock.getsockname()[1]
+        if not sockets:
+            raise ConfigError(f"--host: none of {', '.join(hosts)} is an address of this machine")
+        stack.pop_all()
+    return sockets
+
+
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        raise ConfigError(
+            f"--host: {host!r} is not known, it has to be an address of this machine like 127.0.0.1"
+        ) from None
+    return [(family, tuple(address)) for family, _, _, _, address in found]
+
+
+def _bind_one(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        # Otherwise a restart has to wait until old connections time out.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # So that 0.0.0.0 and :: can be had side by side.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        # Two sockets may share a port with SO_REUSEADDR until one of them listens.
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(f"--port: {port} is in use on {host}: stop what uses it or take another")
+    if error.errno == errno.EACCES:
+        return ConfigError(f"--port: {port} is only for root here: take one from 1024 on")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ConfigError(f"--host: {host} is not an address of this machine")
+    return ConfigError(f"--host: cannot listen on {host}: {os.strerror(error.errno or 0)}")
+
+
+async def run(config: Config, announce: Callable[[Server], None]) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. Raises ConfigError before it serves."""
+    server = Server(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            # Asked twice: at once, and without tidying up.
+            os._exit(1)
+        stopping.set()
+
+    try:
+        await server.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        tune_collector()
+        announce(server)
+        await stopping.wait()
+        await server.drain()
+    finally:
+        await server.stop()
+    return 0
+
+
+def tune_collector() -> None:
+    """Have the garbage collector leave alone what lives as long as the process, and run seldom.
+
+    Connections hold no cycles once they are closed; a full collection with 10,000 of them open
+    takes tens of milliseconds, in which nothing is relayed.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def check_secure(server: Server) -> str | None:
+    """A hint where browsers will not give out a camera at one of the addresses."""
+    if server.scheme == "http":
+        far = [url for url in server.list_urls() if "//localhost" not in url]
+        if far:
+            return (
+                f"Browsers allow camera and microphone only over HTTPS: at {far[0]} they will not"
+                " work. Start with --tls self-signed, or with --tls-cert and --tls-key."
+            )
+    return None

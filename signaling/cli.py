@@ -1,0 +1,132 @@
+"""`python -m signaling`: the options, the commands, and what they say on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+import uvloop
+
+from . import app, logs
+from .config import Config, ConfigError, Option, list_options, load
+
+USAGE_ERROR = 2
+
+GROUPS = {
+    "network": "Where it listens",
+    "tls": "TLS",
+    "relay": "Media relay",
+    "lifecycle": "Stopping",
+    "logs": "Logs",
+    "limits": "Limits",
+}
+
+# A command's own arguments in, the exit status out.
+Command = Callable[[Sequence[str], Mapping[str, str], TextIO], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command: the one named first, or `serve`. Returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command: Command = serve
+    if arguments and arguments[0] in COMMANDS:
+        command = COMMANDS[arguments.pop(0)]
+    try:
+        return command(arguments, os.environ, sys.stderr)
+    except ConfigError as error:
+        print(f"signaling: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
+def serve(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> int:
+    """Serve calls until told to stop."""
+    config = parse_serve(arguments, environ)
+    logs.configure(err, form=config.log_format, level=config.log_level, environ=environ)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(app.run(config, announce))
+
+
+COMMANDS: dict[str, Command] = {"serve": serve}
+
+
+def announce(server: app.Server) -> None:
+    """Say where to go, and what will not work there."""
+    lines = ["Open " + "  or  ".join(server.list_urls())]
+    if server.fingerprint is not None:
+        lines.append(f"The certificate is made for this run; its SHA-256 is {server.fingerprint}")
+    if server.config.open:
+        lines.append("Anyone who reaches these addresses may join (--open).")
+    hint = app.check_secure(server)
+    print(*lines, *([hint] if hint else []), sep="\n", flush=True)
+
+
+def parse_serve(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """The configuration from flags, environment and file. Raises ConfigError."""
+    flags = vars(make_parser().parse_args(arguments))
+    path = flags.pop("config", None) or environ.get("SIGNALING_CONFIG")
+    environ = {name: value for name, value in environ.items() if name != "SIGNALING_CONFIG"}
+    return load(flags, environ, read_file(path) if path else None, path or "")
+
+
+def read_file(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--config: {path} is not text in UTF-8") from None
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as for every other wrong setting."""
+
+    def error(self, message: str) -> Any:
+        raise ConfigError(f"{message}; --help lists the options")
+
+
+def make_parser() -> Parser:
+    """One option for each setting, grouped, with its default."""
+    parser = Parser(
+        prog="python -m signaling",
+        usage="python -m signaling [serve] [options]",
+        description="Video calls from one command and one port.",
+        epilog=(
+            "Each option is also an environment variable (--log-format: SIGNALING_LOG_FORMAT,"
+            " several values separated by commas) and a key in the file (log_format, those under"
+            " Limits in a table [limits]). An option wins over a variable, a variable over the"
+            " file."
+        ),
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=96),
+    )
+    parser.add_argument("--config", metavar="FILE", help="A TOML file with settings.")
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for option in list_options():
+        add_option(groups[option.about.group], option)
+    return parser
+
+
+def add_option(group: Any, option: Option) -> None:
+    help_text = option.about.doc.replace("%", "%%")
+    if option.kind is bool:
+        group.add_argument(
+            option.flag, dest=option.name, action=argparse.BooleanOptionalAction, help=help_text
+        )
+        return
+    default = option.default
+    if default not in (None, ()):
+        shown = ", ".join(default) if isinstance(default, tuple) else default
+        help_text += f" Default: {shown}"
+    metavar = "|".join(option.choices) or option.name.rpartition("_")[2].upper()
+    action = "append" if option.repeatable else "store"
+    group.add_argument(
+        option.flag, dest=option.name, metavar=metavar, action=action, help=help_text
+    )

@@ -1,0 +1,295 @@
+"""HTTP: the WebSocket's door, the page, health, metrics and the operations API.
+
+Each refusal is JSON with a stable `code` and a `message` for people; no exception's text leaves.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from . import direct, plain
+from .config import Config, is_local
+from .connection import Connections
+from .errors import ProtocolError
+from .handshake import Refusal, accept_upgrade, check_origin
+from .hub import Hub
+from .logs import Log
+from .metrics import CONTENT_TYPE, Exposition, Metrics
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Raises ProtocolError unless the request may administer `room` (None: all rooms).
+Authorize = Callable[[web.Request, str | None], None]
+# Names what keeps the server from being ready, one text each.
+Readiness = Callable[[], Iterable[str]]
+
+_log = Log(__name__)
+_encode = msgspec.json.Encoder().encode
+
+# What browsers have to be told, whatever the machine's own table of types says.
+MIME_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".wasm": "application/wasm",
+}
+# Safari before 15.4 does not count WebSockets among 'self', so that our own are named.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data: blob:;"
+    " media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'self'"
+)
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": (
+        "camera=(self), microphone=(self), display-capture=(self), speaker-selection=(self)"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def find_static() -> Path:
+    """Where the page is: inside the package when installed, beside it in a source tree."""
+    here = Path(__file__).resolve().parent
+    inside = here / "static"
+    return inside if inside.is_dir() else here.parent / "static"
+
+
+class Routes:
+    """The handlers of one server and what they need."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        hub: Hub,
+        connections: Connections,
+        metrics: Metrics,
+        readiness: Readiness,
+        authorize: Authorize | None = None,
+        static: Path | None = None,
+    ) -> None:
+        self._config = config
+        self._hub = hub
+        self._connections = connections
+        self._metrics = metrics
+        self._exposition = Exposition(metrics)
+        self._readiness = readiness
+        self._authorize = authorize or authorize_local
+        self._static = (static or find_static()).resolve()
+        self._direct = config.websocket == "direct" or (
+            config.websocket == "auto" and direct.is_available()
+        )
+        self.draining = False
+
+    def add_to(self, app: web.Application) -> None:
+        app.middlewares.append(self._guard)
+        app.on_response_prepare.append(_add_headers)
+        app.router.add_get("/ws", self.websocket)
+        app.router.add_get("/", self.page)
+        app.router.add_get("/static/{path:.*}", self.static)
+        app.router.add_get("/healthz", self.healthz)
+        app.router.add_get("/readyz", self.readyz)
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/api/rooms", self.list_rooms)
+        app.router.add_get("/api/rooms/{room}", self.get_room)
+        app.router.add_delete("/api/rooms/{room}", self.close_room)
+        app.router.add_delete("/api/rooms/{room}/participants/{participant}", self.kick)
+
+    # -- The protocol -------------------------------------------------------------------
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        try:
+            accept = accept_upgrade(request.headers)
+            check_origin(request.headers.get("Origin"), request.host, self._config.allow_origin)
+            self._check_room_for_one_more()
+        except Refusal as refusal:
+            self._metrics.refused[refusal.code] += 1
+            headers = {"Sec-WebSocket-Version": "13"} if refusal.status == 426 else {}
+            return make_error(refusal.status, refusal.code, refusal.message, headers)
+        address = request.remote or ""
+        if not self._direct:
+            return await plain.serve(request, self._connections, address)
+        direct.take_over(request, accept, self._connections, address)
+        return web.Response()
+
+    def _check_room_for_one_more(self) -> None:
+        if self.draining:
+            raise Refusal(503, "draining", "This server is going away.")
+        if len(self._connections) >= self._config.limits.max_connections:
+            raise Refusal(503, "overloaded", "This server has all the connections it may have.")
+
+    # -- The page -----------------------------------------------------------------------
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        return self._serve_file(request, "index.html")
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        return self._serve_file(request, request.match_info["path"])
+
+    def _serve_file(self, request: web.Request, name: str) -> web.StreamResponse:
+        if name.endswith("/"):
+            name += "index.html"
+        try:
+            path = (self._static / name).resolve()
+            known = path.is_relative_to(self._static) and path.is_file()
+        except (OSError, ValueError):  # too long, or a NUL in it
+            known = False
+        if not known or path.name.startswith("."):
+            return make_error(404, "not-found", f"There is nothing at {request.path}.")
+        kind = MIME_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
+        return web.FileResponse(
+            path,
+            headers={
+                "Content-Type": kind or "application/octet-stream",
+                # The page changes with the server; an ETag makes asking again cheap.
+                "Cache-Control": "no-cache",
+                "Content-Security-Policy": make_policy(request.host),
+            },
+        )
+
+    # -- Health and metrics -------------------------------------------------------------
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        return make_json({"status": "ok"})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        reasons = (["draining"] if self.draining else []) + list(self._readiness())
+        status = "draining" if self.draining else "unready" if reasons else "ready"
+        return make_json({"status": status, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(
+            body=self._exposition.render(),
+            headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
+        )
+
+    # -- Operations ---------------------------------------------------------------------
+
+    async def list_rooms(self, request: web.Request) -> web.Response:
+        self._authorize(request, None)
+        return make_json({"rooms": self._hub.rooms()})
+
+    async def get_room(self, request: web.Request) -> web.Response:
+        name = request.match_info["room"]
+        self._authorize(request, name)
+        room = self._hub.room(name)
+        return make_json(room) if room is not None else _no_room(name)
+
+    async def close_room(self, request: web.Request) -> web.Response:
+        name = request.match_info["room"]
+        self._authorize(request, name)
+        return web.Response(status=204) if self._hub.close_room(name) else _no_room(name)
+
+    async def kick(self, request: web.Request) -> web.Response:
+        name, participant = request.match_info["room"], request.match_info["participant"]
+        self._authorize(request, name)
+        if self._hub.kick(name, participant):
+            return web.Response(status=204)
+        return make_error(
+            404, "unknown-participant", f"No participant {participant} in room {name}."
+        )
+
+    # -- Refusals -----------------------------------------------------------------------
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ProtocolError as error:
+            return make_error(error.kind.status, error.code, error.message)
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            text = f"{request.path} is for {allowed}."
+            return make_error(405, "method-not-allowed", text, {"Allow": allowed})
+        except web.HTTPNotFound:
+            return make_error(404, "not-found", f"There is nothing at {request.path}.")
+        except web.HTTPRequestEntityTooLarge:
+            return make_error(413, "too-large", "The body is too large.")
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return make_error(error.status, "bad-request", error.reason)
+        except Exception:
+            _log.exception("a request failed", extra={"path": request.path})
+            return make_error(500, "internal", "Something went wrong here.")
+
+
+def _no_room(name: str) -> web.Response:
+    return make_error(404, "not-found", f"No room {name}.")
+
+
+def make_json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=_encode(value),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def make_error(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    """A refusal as JSON: `{"code": …, "message": …}`."""
+    response = make_json({"code": code, "message": message}, status)
+    response.headers.update(headers or {})
+    return response
+
+
+def make_policy(host: str) -> str:
+    """The page's Content-Security-Policy on a server that the browser knows as `host`."""
+    # The header is the client's: only what can be a host gets into ours.
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
+    return _CONTENT_SECURITY_POLICY.format(sockets=sockets)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if response.status != 101:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Content-Security-Policy", make_policy(request.host))
+        response.headers["Server"] = "tandem"
+
+
+def authorize_local(request: web.Request, _room: str | None) -> None:
+    """Without keys, only this machine may administer, and no proxy or rebound name on it.
+
+    Behind a proxy everyone's address is the proxy's, and a page whose name was made to point at
+    127.0.0.1 has a Host that is not local.
+    """
+    forwarded = any(
+        name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+    )
+    if forwarded or not _is_loopback(request.remote) or not is_local(_strip_port(request.host)):
+        raise ProtocolError("forbidden", "Without a key, only this machine may do that.")
+
+
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return address is not None and ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _strip_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
