@@ -1,0 +1,153 @@
+"""The command line of the doctor: which checks, in which order, shown how."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TextIO
+
+import aiohttp
+import msgspec
+
+from ..config import ConfigError, Limits
+from ..turn import make_credentials, parse_url
+from . import machine, report
+from . import server as server_checks
+from .report import Finding
+from .turn import TurnError, try_turn
+
+CREDENTIAL_LIFE = 300  # seconds; longer than the checks take
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise ConfigError(f"doctor: {message}; --help lists the options")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m signaling doctor",
+        description="Says what will not work in a deployment, and what to do about it. Run it"
+        " on the server for its limits, and from elsewhere for what its users meet.",
+        epilog="Exit status: 0 calls will work, 1 something is to repair, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--url", help="Address of the server, such as https://call.example.org.")
+    parser.add_argument("--ca", metavar="FILE", help="PEM file of a private authority to trust.")
+    parser.add_argument("--token", help="A token for --room, where the server needs one.")
+    parser.add_argument(
+        "--room",
+        default="doctor",
+        help="The room in which the relay is tried, with two bots. Default: doctor",
+    )
+    parser.add_argument(
+        "--turn-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="A TURN server to try; repeatable. By default those that the server gives out.",
+    )
+    parser.add_argument(
+        "--turn-secret-file", metavar="FILE", help="The secret that coturn has, for --turn-url."
+    )
+    parser.add_argument(
+        "--max-connections",
+        type=int,
+        default=Limits().max_connections,
+        help="What this machine has to carry. Default: %(default)s",
+    )
+    parser.add_argument("--json", action="store_true", help="A JSON array instead of lines.")
+    return parser
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> int:  # noqa: ARG001
+    """Check, print, and return the exit status. Raises ConfigError for wrong usage."""
+    options = make_parser().parse_args(arguments)
+    examination = Examination(options)
+    return asyncio.run(_report(examination, as_json=options.json, out=sys.stdout))
+
+
+async def _report(examination: Examination, *, as_json: bool, out: TextIO) -> int:
+    findings: list[Finding] = []
+    async for finding in examination.examine():
+        findings.append(finding)
+        if not as_json:
+            print(report.format_line(finding, colour=out.isatty()), file=out, flush=True)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(findings)).decode(), file=out)
+    else:
+        print(report.format_summary(findings), file=out)
+    return report.exit_code(findings)
+
+
+class Examination:
+    """The checks that the options ask for. Raises ConfigError where an option is wrong."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        try:
+            self._server = server_checks.Server(options.url) if options.url else None
+            self._turn = [parse_url(url) for url in options.turn_url]
+        except ValueError as error:
+            raise ConfigError(f"doctor: {error}") from None
+        self._context = self._make_context()
+        self._secret = self._read_secret()
+
+    def _make_context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self._options.ca)
+        except (OSError, ssl.SSLError):
+            raise ConfigError(f"doctor: --ca: cannot read {self._options.ca}") from None
+
+    def _read_secret(self) -> str:
+        path = self._options.turn_secret_file
+        if path is None:
+            if self._turn:
+                raise ConfigError("doctor: --turn-url needs --turn-secret-file")
+            return ""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read().strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"doctor: --turn-secret-file: cannot read {path}") from None
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """Yield findings as they come, from what everything needs to what few need."""
+        yield machine.check_open_files(self._options.max_connections)
+        yield machine.check_udp_buffers()
+        if self._server is not None:
+            async for finding in self._examine_server(self._server):
+                yield finding
+        username, credential = make_credentials(
+            self._secret, "doctor", expires=int(time.time()) + CREDENTIAL_LIFE
+        )
+        for text in self._options.turn_url:
+            yield await self._check_turn(text, username, credential)
+
+    async def _examine_server(self, server: server_checks.Server) -> AsyncIterator[Finding]:
+        reachable = await server_checks.check_port(server)
+        yield reachable
+        yield server_checks.check_origin(server)
+        if reachable.status is report.Status.FAILURE:
+            return
+        yield await server_checks.check_certificate(
+            server, now=datetime.datetime.now(datetime.UTC), authority=self._options.ca
+        )
+        connector = aiohttp.TCPConnector(ssl=self._context)
+        timeout = aiohttp.ClientTimeout(total=server_checks.PATIENCE)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            for finding in await server_checks.check_http(server, session, wall=time.time()):
+                yield finding
+            yield await server_checks.check_websocket(server, session)
+
+    async def _check_turn(self, text: str, username: str, credential: str) -> Finding:
+        try:
+            relayed = await try_turn(parse_url(text), username, credential, context=self._context)
+        except TurnError as error:
+            return report.failure("turn", f"{text}: {error.problem}.", f"{error.advice}.")
+        return report.ok("turn", f"{text}: a packet passed through {relayed}.")
