@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,9 @@ STOP_TIMEOUT = 3.0
 
 MIN_BACKOFF = 0.05
 MAX_BACKOFF = 5.0
+NOBODY = -1
+"""The worker of a room that was opened while there was none."""
+
 STEADY_AFTER = 30.0
 """Seconds a worker must have run for its next restart to be quick again."""
 
@@ -57,7 +61,6 @@ class Placement:
 
     def __init__(self) -> None:
         self._rooms: dict[str, _Room] = {}
-        self._homeless: dict[str, _Room] = {}
         self._up: set[int] = set()
         self._asked: dict[int, int] = {}
 
@@ -85,8 +88,7 @@ class Placement:
                 room.members.clear()
         if not room.members:
             self._rooms.pop(command.room, None)
-            self._homeless.pop(command.room, None)
-        if room.worker not in self._up:
+        if room.worker == NOBODY:
             return None
         if isinstance(command, Asking):
             self._asked[command.request] = room.worker
@@ -99,37 +101,33 @@ class Placement:
     def add_worker(self, worker: int) -> None:
         self._up.add(worker)
 
-    def remove_worker(self, worker: int) -> list[int]:
-        """The worker is gone: the requests that it will not answer. Its rooms wait for another."""
+    def remove_worker(self, worker: int) -> tuple[list[int], list[str]]:
+        """The worker is gone, and so are the requests and the rooms that it had."""
         self._up.discard(worker)
-        for name, room in self._rooms.items():
-            if room.worker == worker:
-                self._homeless[name] = room
-        lost = [request for request, asked in self._asked.items() if asked == worker]
-        for request in lost:
+        requests = [request for request, asked in self._asked.items() if asked == worker]
+        for request in requests:
             del self._asked[request]
-        return lost
+        rooms = sorted(name for name, room in self._rooms.items() if room.worker == worker)
+        for name in rooms:
+            del self._rooms[name]
+        return requests, rooms
 
-    def rehouse(self) -> dict[str, tuple[int, list[control.Command]]]:
-        """Rooms that lost their worker, with the new one and what it has to be told first."""
+    def house(self) -> list[tuple[int, control.Command]]:
+        """Who came while there was no worker: what is to be told to which worker now."""
+        told: list[tuple[int, control.Command]] = []
         if not self._up:
-            return {}
-        moved: dict[str, tuple[int, list[control.Command]]] = {}
-        for name, room in self._homeless.items():
-            room.worker = self._least_loaded()
-            facts: list[control.Command] = []
-            for member in room.members.values():
-                facts.append(member.join)
-                if member.route is not None:
-                    facts.append(member.route)
-            moved[name] = (room.worker, facts)
-        self._homeless.clear()
-        return moved
+            return told
+        for room in self._rooms.values():
+            if room.worker == NOBODY:
+                room.worker = self._least_loaded()
+                for member in room.members.values():
+                    told.append((room.worker, member.join))
+                    if member.route is not None:
+                        told.append((room.worker, member.route))
+        return told
 
     def _open(self, name: str) -> _Room:
         room = self._rooms[name] = _Room(self._least_loaded())
-        if not self._up:
-            self._homeless[name] = room
         return room
 
     def _least_loaded(self) -> int:
@@ -137,7 +135,7 @@ class Placement:
         for room in self._rooms.values():
             if room.worker in load:
                 load[room.worker] += len(room.members) + 1
-        return min(load, key=load.__getitem__, default=-1)
+        return min(load, key=load.__getitem__, default=NOBODY)
 
 
 @dataclass(slots=True)
@@ -253,7 +251,6 @@ class Node:
     async def _run(self, index: int) -> None:
         """One life of a worker, from spawning it to its end, whatever the end is."""
         running = await self._spawn(index)
-        self._processes[index] = running
         try:
             await self._watch(index, running)
         finally:
@@ -284,15 +281,11 @@ class Node:
             theirs.close()
         ready, closed = asyncio.Event(), asyncio.Event()
 
-        def receive(message: events.ToNode) -> None:
-            running.heard = loop.time()
-            self._receive(index, message)
-
-        loop = asyncio.get_running_loop()
         channel: Channel[events.ToNode] = await Channel.open(
-            ours, events.ToNode, receive, lambda _fault: closed.set()
+            ours, events.ToNode, partial(self._receive, index), lambda _fault: closed.set()
         )
-        running = _Process(process, channel, ready, closed, loop.time())
+        heard = asyncio.get_running_loop().time()
+        running = self._processes[index] = _Process(process, channel, ready, closed, heard)
         return running
 
     async def _watch(self, index: int, running: _Process) -> None:
@@ -309,6 +302,10 @@ class Node:
                 return
 
     def _receive(self, index: int, message: events.ToNode) -> None:
+        running = self._processes.get(index)
+        if running is None:
+            return
+        running.heard = asyncio.get_running_loop().time()
         match message:
             case events.Ready():
                 self._gain(index, message.port)
@@ -325,8 +322,9 @@ class Node:
         self._processes[index].ready.set()
         self.ports[index] = port
         self._placement.add_worker(index)
+        for worker, command in self._placement.house():
+            self._processes[worker].channel.send(command)
         self._tell_available()
-        self._rehouse()
         if not self._first_try[index].done():
             self._first_try[index].set_result(None)
 
@@ -334,21 +332,14 @@ class Node:
         self._processes.pop(index, None)
         self.metrics.pop(index, None)
         self.ports.pop(index, None)
-        for request in self._placement.remove_worker(index):
-            self._tell(_refuse(request))
-        self._tell_available()
-        self._rehouse()
-
-    def _rehouse(self) -> None:
-        """Move rooms that lost their worker, and tell the hub once they can be served again."""
+        requests, rooms = self._placement.remove_worker(index)
         if self._stopping:
             return
-        moved = self._placement.rehouse()
-        for worker, facts in moved.values():
-            for fact in facts:
-                self._processes[worker].channel.send(fact)
-        if moved:
-            self._tell(control.WorkerLost(sorted(moved)))
+        for request in requests:
+            self._tell(_refuse(request))
+        self._tell_available()
+        if rooms:
+            self._tell(control.WorkerLost(rooms))
 
     def _tell_available(self) -> None:
         if self.available != self._told_available:
