@@ -144,7 +144,7 @@ def test_extension_values_are_read(two_byte: bool) -> None:
 
 
 def test_a_slot_keeps_nothing_of_the_packet_before() -> None:
-    buf, packet = take(build(elements=[(7, b"\xaa"), (5, b"\x12\x34"), (9, b"0"), (2, b"abc")]))
+    _, packet = take(build(elements=[(7, b"\xaa"), (5, b"\x12\x34"), (9, b"0"), (2, b"abc")]))
     plain = build()
     parse_packet_untrusted(plain, 0, len(plain), packet)
     read_extensions(plain, packet, IDS)
