@@ -212,8 +212,8 @@ _INSPECTORS: dict[str, Inspect] = {
 
 
 def get_inspector(codec: str) -> Inspect:
-    """The function for an encoding name such as `VP8`; of an unknown one nothing is seen."""
-    return _INSPECTORS.get(codec.lower(), inspect_nothing)
+    """The function for `VP8` or `video/VP8`; of an unknown codec nothing is seen."""
+    return _INSPECTORS.get(codec.lower().removeprefix("video/"), inspect_nothing)
 
 
 def write_picture(
