@@ -1,4 +1,4 @@
-"""What a hub needs of a bus: telling other hubs what happens in a room, and hearing it."""
+"""What a hub needs of a bus: telling other hubs what happens in a room."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable
 from typing import Protocol
 
 Receiver = Callable[[str, bytes], None]
-"""Called with a room's name and the body of a message to that room."""
+"""Called with a room's name and the body of a message to everyone in it."""
 
 
 class Bus(Protocol):
-    """Carries what is told to a whole room between the hubs that share it.
+    """Carries what changes in rooms to whoever else wants to know.
 
     `publish` never blocks and never raises; what cannot be delivered is dropped and counted by
-    the bus. A hub does not hear what it published itself.
+    the bus.
     """
 
-    def attach(self, receiver: Receiver) -> None:
-        """Have `receiver` called with what other hubs publish."""
+    def publish(self, room: str, body: bytes) -> None:
+        """Tell the others."""
 
-    def detach(self, receiver: Receiver) -> None:
-        """Undo `attach`."""
+    def subscribe(self, receiver: Receiver) -> None:
+        """Have `receiver` called with what is published."""
 
-    def publish(self, receiver: Receiver, room: str, body: bytes) -> None:
-        """Tell the others; `receiver` names the hub that speaks."""
+    def unsubscribe(self, receiver: Receiver) -> None:
+        """Undo `subscribe`."""

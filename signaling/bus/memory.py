@@ -1,4 +1,4 @@
-"""The bus of hubs in one process: with a single hub, nobody else is there."""
+"""The bus within one process: with a single hub, nobody else is there."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ class MemoryBus:
     def __init__(self) -> None:
         self._receivers: list[Receiver] = []
 
-    def attach(self, receiver: Receiver) -> None:
+    def publish(self, room: str, body: bytes) -> None:
+        for receiver in self._receivers:
+            receiver(room, body)
+
+    def subscribe(self, receiver: Receiver) -> None:
         self._receivers.append(receiver)
 
-    def detach(self, receiver: Receiver) -> None:
+    def unsubscribe(self, receiver: Receiver) -> None:
         self._receivers.remove(receiver)
-
-    def publish(self, receiver: Receiver, room: str, body: bytes) -> None:
-        for other in self._receivers:
-            if other != receiver:
-                other(room, body)

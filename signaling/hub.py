@@ -1,0 +1,820 @@
+"""The hub: owns rooms and sessions; a client's message in, messages to clients and relay out.
+
+Synchronous and without sockets: connections call in, and what is to be sent goes to their
+outlets at once. What concerns the relay is in `relaying`. This file is longer than most, for
+it holds one short method for each message of the protocol.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+from msgspec import UNSET
+
+from relay import control
+
+from . import messages
+from .bus.base import Bus
+from .config import Config
+from .errors import NORMAL_CLOSE, ProtocolError
+from .logs import Log
+from .messages import RELAY, ClientMessage, Grant, LeaveReason, ServerMessage
+from .metrics import Metrics
+from .ratelimit import TokenBucket
+from .relaying import NoRelay, Relaying, Relays, StatsReceiver
+from .room import NO_METADATA, Effects, Participant, Room
+from .session import PENDING, Input, Session, State
+
+if TYPE_CHECKING:
+    from .auth import Access
+    from .turn import IceServer
+
+# Refusals in a row after which a client is taken for a broken one.
+MAX_BAD_REQUESTS: Final = 5
+# Of those over the rate, a client gets as many refused as it may send in a burst; this share of
+# the rate is forgiven each second. Then it is closed.
+FORGIVEN: Final = 0.1
+
+log = Log(__name__)
+
+
+class Outlet(Protocol):
+    """What the hub needs of a connection."""
+
+    def send(self, data: bytes) -> None:
+        """Send one text frame. Never blocks, never raises."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the WebSocket after what was sent."""
+
+
+class Link:
+    """One connection as the hub sees it; opaque to the connection."""
+
+    __slots__ = ("address", "bad", "closed", "limit", "outlet", "patience", "session")
+
+    def __init__(self, outlet: Outlet, address: str, limit: TokenBucket) -> None:
+        self.outlet = outlet
+        self.address = address
+        self.session: Session | None = None
+        self.closed = False
+        self.bad = 0  # refused as bad-request in a row
+        self.limit = limit
+        self.patience: TokenBucket | None = None  # made with the first message over the rate
+
+
+class ParticipantDetails(msgspec.Struct):
+    """A participant as operators see it. `routes`: whom it receives through the relay."""
+
+    id: str
+    name: str
+    connected: bool
+    guest: bool
+    moderator: bool
+    tracks: list[control.Track]
+    routes: list[str]
+
+
+class RoomDetails(msgspec.Struct):
+    """A room as operators see it."""
+
+    name: str
+    topology: messages.Topology
+    locked: bool
+    participants: list[ParticipantDetails]
+
+
+# What is wrong where the connection, and not the hub, saw it.
+REJECTIONS: Final = {
+    "bad-request": "Frames are text.",
+    "too-large": "The frame is too large.",
+    "heartbeat-timeout": "Nothing was heard for two heartbeats.",
+    "overloaded": "The client does not read fast enough.",
+    "draining": "The server is going away.",
+}
+
+Handler = Callable[["Hub", Link, Any], bytes | None]
+"""Carries a message out and returns the body of its reply; None: it comes later, or came."""
+
+
+class Hub:
+    """Times: `clock` is monotonic seconds, `wall` seconds since the epoch.
+
+    `token` makes unguessable strings of at least 128 bits. `authorize` gets a join's token and
+    room and raises ProtocolError `unauthorized`; without it anyone may join, and the first in a
+    room moderates. `ice_servers` gets a participant's id.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics,
+        *,
+        bus: Bus,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        token: Callable[[], str],
+        relays: Relays | None = None,
+        ice_servers: Callable[[str], list[IceServer]] = lambda _: [],
+        authorize: Callable[[str | None, str], Access] | None = None,
+    ) -> None:
+        self._relays: Relays = relays or NoRelay()
+        self._config = config
+        self._limits = config.limits
+        self._metrics = metrics
+        self._bus = bus
+        self._clock = clock
+        self._wall = wall
+        self._token = token
+        self._ice_servers = ice_servers
+        self._authorize = authorize
+        self._links: set[Link] = set()
+        self._rooms: dict[str, Room] = {}
+        self._sessions: dict[str, Session] = {}  # by secret
+        self._guests: dict[str, Room] = {}  # by participant
+        self._timers: list[tuple[float, int, Session | Room]] = []
+        self._timer_count = 0
+        self._draining = False
+        self._arrived = 0.0  # when the message that is carried out came
+        self._relaying = Relaying(self._relays, self)
+
+    # -- Connections --------------------------------------------------------------------
+
+    def connect(self, outlet: Outlet, *, address: str) -> Link:
+        """A new WebSocket."""
+        limit = TokenBucket(self._limits.message_burst, self._clock())
+        link = Link(outlet, address, limit)
+        if self._draining:
+            self._close_link(link, "draining", "The server is going away.")
+        else:
+            self._links.add(link)
+        return link
+
+    def receive(self, link: Link, data: bytes) -> None:
+        """One text frame. Never raises."""
+        if link.closed:
+            return
+        now = self._arrived = self._clock()
+        try:
+            message = messages.parse_client_message_untrusted(data)
+        except ProtocolError as error:
+            self._metrics.messages["invalid"] += 1
+            self._refuse(link, error, messages.find_id_untrusted(data))
+            return
+        id = message.id
+        kind, handler = HANDLERS[type(message)]
+        self._metrics.messages[kind] += 1
+        try:
+            retry_after = link.limit.take(
+                now, self._limits.message_rate, self._limits.message_burst
+            )
+            if retry_after:
+                self._limit(link, id, retry_after, now)
+                return
+            self._carry_out(link, message, handler)
+        except ProtocolError as error:
+            self._refuse(link, error, id, remember=True)
+        except Exception:
+            # A fault of ours: it costs the client this message and nobody else anything.
+            log.exception("a message could not be handled", extra={"kind": kind})
+            self._refuse(
+                link, ProtocolError("internal", "The server made a mistake."), id, remember=True
+            )
+
+    def reject(self, link: Link, code: str) -> None:
+        """The connection saw a fault of the client: `code` says which."""
+        if not link.closed:
+            self._refuse(link, ProtocolError(code, REJECTIONS[code]), None)
+
+    def disconnect(self, link: Link) -> None:
+        """The socket is gone; the session lives on for `resume_within`."""
+        link.closed = True
+        self._links.discard(link)
+        self._detach(link)
+
+    def drain(self) -> None:
+        """Send everyone elsewhere, and take nobody in any more."""
+        self._draining = True
+        for link in list(self._links):
+            self._close_link(link, "draining", "The server is going away.")
+
+    # -- Replies ------------------------------------------------------------------------
+
+    def _carry_out(self, link: Link, message: ClientMessage, handler: Handler) -> None:
+        """Carry out a message once, and reply to it."""
+        session = link.session
+        id = message.id
+        if type(message) is messages.Heartbeat:
+            link.bad = 0
+            self._heartbeat(link, message)
+            return
+        if id is not None and session is not None:
+            first = session.recall(id)
+            if first is not None:
+                if first is not PENDING:
+                    self.send(session, first)
+                return
+        if session is None and type(message) not in (messages.Join, messages.Resume):
+            raise ProtocolError("not-joined", "Join a room first.")
+        reply = handler(self, link, message)
+        link.bad = 0
+        if reply is not None and session is not None:
+            self.reply(session, id, reply)
+
+    def reply(self, session: Session, id: str | None, body: bytes) -> None:
+        if id is not None:
+            session.remember(id, body)
+        self.send(session, body)
+
+    def fail(self, session: Session, id: str | None, error: ProtocolError) -> None:
+        """Reply with an error to a message that was under way."""
+        self._metrics.errors[error.code] += 1
+        self.reply(session, id, messages.build_error(error, id))
+
+    def send(self, session: Session, body: bytes) -> None:
+        """Number a message for a session, and send it if somebody is there to get it."""
+        frame = session.number(body)
+        if session.link is not None:
+            self._metrics.sent += 1
+            session.link.outlet.send(frame)
+
+    def _refuse(
+        self, link: Link, error: ProtocolError, id: str | None, *, remember: bool = False
+    ) -> None:
+        """Reply with an error, and close where the table says so.
+
+        `remember` it as the reply to `id`, unless the message was not looked at.
+        """
+        self._metrics.errors[error.code] += 1
+        close = error.kind.at_once
+        if error.code == "bad-request":
+            link.bad += 1
+            close = link.bad >= MAX_BAD_REQUESTS
+        elif error.code != "rate-limited":
+            link.bad = 0
+        body = messages.build_error(error, id)
+        session = link.session
+        if session is None:
+            self._metrics.sent += 1
+            link.outlet.send(messages.build_frame(body))
+        elif error.code != "overloaded":
+            if id is not None and remember:
+                session.remember(id, body)
+            self.send(session, body)
+        if close:
+            self._end_link(link, error)
+
+    def _limit(self, link: Link, id: str | None, retry_after: float, now: float) -> None:
+        burst = self._limits.message_burst
+        if link.patience is None:
+            link.patience = TokenBucket(burst, now)
+        error = ProtocolError("rate-limited", "Too many messages.", retry_after=retry_after)
+        self._refuse(link, error, id)
+        if link.patience.take(now, self._limits.message_rate * FORGIVEN, burst):
+            self._end_link(link, error)
+
+    def _close_link(self, link: Link, code: str, text: str) -> None:
+        """Tell a client why, and close its connection."""
+        self._refuse(link, ProtocolError(code, text), None)
+
+    def _end_link(self, link: Link, error: ProtocolError) -> None:
+        if not link.closed:
+            assert error.kind.close is not None
+            log.info(
+                "connection closed by the hub",
+                extra={"code": error.code, "address": link.address, **_fields(link.session)},
+            )
+            self._drop_link(link, error.kind.close, error.code)
+            self._detach(link)
+
+    def _drop_link(self, link: Link, code: int, reason: str) -> None:
+        link.closed = True
+        self._links.discard(link)
+        link.outlet.close(code, reason)
+
+    def _detach(self, link: Link) -> None:
+        session, link.session = link.session, None
+        if session is None or session.link is not link:
+            return
+        session.link = None
+        session.change(Input.LOSE)
+        session.expires = self._clock() + self._limits.resume_within
+        self._metrics.detached += 1
+        self._schedule(session.expires, session)
+        log.debug("participant lost its connection", extra=_fields(session))
+
+    # -- Joining, resuming, leaving -----------------------------------------------------
+
+    def _join(self, link: Link, message: messages.Join) -> None:
+        if link.session is not None:
+            raise ProtocolError("already-joined", "This connection has joined a room.")
+        self._check_name(message.name)
+        metadata = messages.parse_metadata_untrusted(message.metadata, self._limits.max_metadata)
+        access = self._authorize and self._authorize(message.token, message.room)
+        room = self._enter(message.room)
+        now = self._arrived
+        session = Session("s_" + self._token(), self._limits, now)
+        participant = Participant(
+            "p_" + self._token(),
+            message.name,
+            Grant(),
+            metadata=metadata or NO_METADATA,
+            session=session,
+        )
+        if access is not None:
+            participant.name = access.name[: self._limits.max_name] or message.name
+            participant.grant, participant.sources = access.grant, access.sources
+        elif next(room.peers, None) is None:
+            participant.grant = Grant(moderate=True)
+        self._open(room)
+        self._sessions[session.secret] = session
+        session.room, session.participant = room, participant
+        session.link, link.session = link, session
+        session.change(Input.JOIN)
+        self._metrics.participants += 1
+        effects = room.add(participant, now)
+        self.reply(session, message.id, self._build_joined(session, message.id))
+        log.info("participant joined", extra=_fields(session) | {"address": link.address})
+        self.apply(room, effects)
+
+    def _enter(self, name: str) -> Room:
+        """Return the room, a new one where there is none. Raise ProtocolError."""
+        room = self._rooms.get(name)
+        if room is not None:
+            room.check_entry()
+            return room
+        if len(self._rooms) >= self._limits.max_rooms:
+            raise ProtocolError("room-full", "The server has no room for another room.")
+        return Room(name, self._limits, relay=self._relays.available)
+
+    def _open(self, room: Room) -> None:
+        if room.name not in self._rooms:
+            self._rooms[room.name] = room
+            self._metrics.rooms = len(self._rooms)
+            log.info("room opened", extra={"room": room.name})
+
+    def _build_joined(self, session: Session, id: str | None) -> bytes:
+        room, participant = session.room, session.participant
+        joined = messages.Joined(
+            protocol=messages.PROTOCOL,
+            participant=participant.id,
+            session=session.secret,
+            room=room.describe(),
+            participants=[other.describe() for other in room.others(participant)],
+            ice_servers=self._ice_servers(participant.id),
+            grants=participant.grant,
+            relay=room.relay,
+            heartbeat=_plain(self._limits.heartbeat),
+            resume_within=_plain(self._limits.resume_within),
+        )
+        joined.id = UNSET if id is None else id
+        return messages.encode_body(joined)
+
+    def _resume(self, link: Link, message: messages.Resume) -> None:
+        if link.session is not None:
+            raise ProtocolError("already-joined", "This connection has joined a room.")
+        session = self._sessions.get(message.session)
+        if session is None:
+            raise ProtocolError("session-expired", "The session is over. Join again.")
+        if not session.can_replay_after(message.seq):
+            if session.state is State.DETACHED and message.seq < session.seq:
+                self._end_session(session, "timeout")
+            raise ProtocolError(
+                "session-expired", f"What came after {message.seq} is not there. Join again."
+            )
+        if session.link is not None:
+            self._replace(session.link, session)
+        else:
+            self._metrics.detached -= 1
+        session.change(Input.RESUME)
+        session.link, link.session = link, session
+        self._metrics.resumed += 1
+        log.debug("participant resumed", extra=_fields(session))
+        self._take_up(link, session, message)
+
+    def _take_up(self, link: Link, session: Session, message: messages.Resume) -> None:
+        """Send what the client has missed."""
+        session.acknowledge(message.seq)
+        resumed = messages.Resumed(participant=session.participant.id)
+        resumed.id = UNSET if message.id is None else message.id
+        self._metrics.sent += 1
+        link.outlet.send(messages.encode(resumed))
+        for frame in session.replay_after(message.seq):
+            self._metrics.sent += 1
+            link.outlet.send(frame)
+
+    def _replace(self, link: Link, session: Session) -> None:
+        """End the connection from which a session is taken away.
+
+        Its error is numbered as the next message would be, but not kept: the session goes on
+        elsewhere, and there it is no news.
+        """
+        error = ProtocolError("replaced", "The session was resumed on another connection.")
+        self._metrics.errors[error.code] += 1
+        self._metrics.sent += 1
+        link.session = None
+        link.outlet.send(messages.build_frame(messages.build_error(error, None), session.seq + 1))
+        self._end_link(link, error)
+
+    def _leave(self, link: Link, message: messages.Leave) -> None:
+        session = _joined(link)
+        self.reply(session, message.id, messages.build_ok(message.id))
+        self._end_session(session, "left")
+
+    def _end_session(self, session: Session, reason: LeaveReason) -> None:
+        """Take a participant out of its room for good."""
+        self._close_session(session, reason)
+        self._remove(session.room, session.participant, reason)
+        log.info("participant left", extra=_fields(session) | {"reason": reason})
+
+    def _close_session(self, session: Session, reason: LeaveReason) -> None:
+        if session.state is State.DETACHED:
+            self._metrics.detached -= 1
+        session.change(Input.END)
+        del self._sessions[session.secret]
+        link, session.link = session.link, None
+        if link is not None:
+            link.session = None
+            if not link.closed:
+                self._drop_link(link, NORMAL_CLOSE, reason)
+
+    def _remove(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
+        self._metrics.participants -= 1
+        self.apply(room, room.remove(participant, reason, self._clock()))
+        if self._authorize is None:
+            self.apply(room, room.promote())
+        if not room.participants and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self._metrics.rooms = len(self._rooms)
+            log.info("room closed", extra={"room": room.name})
+
+    # -- Between participants -----------------------------------------------------------
+
+    def _offer(self, link: Link, message: messages.Offer) -> bytes | None:
+        if message.to == RELAY:
+            return self._relaying.receive_offer(_joined(link), message, self._arrived)
+        messages.check_sdp_untrusted(message.sdp)
+        return self._forward(link, message, "offer", "sdp", message.sdp)
+
+    def _answer(self, link: Link, message: messages.Answer) -> bytes | None:
+        if message.to == RELAY:
+            return self._relaying.receive_answer(_joined(link), message, self._arrived)
+        messages.check_sdp_untrusted(message.sdp)
+        return self._forward(link, message, "answer", "sdp", message.sdp)
+
+    def _candidate(self, link: Link, message: messages.Candidate) -> bytes:
+        messages.check_candidate_untrusted(message.candidate)
+        if message.to == RELAY:
+            # It is ICE-lite, and learns addresses from the checks themselves.
+            return messages.build_ok(message.id)
+        return self._forward(link, message, "candidate", "candidate", message.candidate)
+
+    def _forward(
+        self,
+        link: Link,
+        message: messages.Offer | messages.Answer | messages.Candidate,
+        kind: str,
+        key: str,
+        content: msgspec.Raw,
+    ) -> bytes:
+        session = _joined(link)
+        peer = session.room.find_peer(session.participant, message.to)
+        assert peer.session is not None
+        body = messages.build_forward(kind, session.participant.id, key, content)
+        self.send(peer.session, body)
+        self._metrics.relayed += 1
+        self._metrics.relay_latency.observe(self._clock() - self._arrived)
+        return messages.build_ok(message.id)
+
+    def _p2p_failed(self, link: Link, message: messages.P2pFailed) -> bytes:
+        session = _joined(link)
+        room, participant = session.room, session.participant
+        peer = room.find(message.participant)
+        if not peer.guest:
+            peer = room.find_peer(participant, message.participant)
+            log.info(
+                "pair goes through the relay",
+                extra=_fields(session) | {"peer": peer.id, "available": room.relay},
+            )
+            self.apply(room, room.fail_pair(participant, peer))
+        return messages.build_ok(message.id)
+
+    def _chat(self, link: Link, message: messages.Chat) -> bytes:
+        session = _joined(link)
+        room, sender = session.room, session.participant
+        if not sender.grant.chat:
+            raise ProtocolError("forbidden", "You may not chat here.")
+        if len(message.content) > self._limits.max_chat:
+            raise ProtocolError(
+                "bad-request", f"`content` is over {self._limits.max_chat} characters."
+            )
+        chat = messages.ChatFrom(
+            from_=sender.id,
+            user=sender.name,
+            content=message.content,
+            timestamp=int(self._wall() * 1000),
+        )
+        if message.to is None:
+            self._deliver(room.peers, chat)
+            self._metrics.relayed += max(0, len(room.participants) - 1)
+        else:
+            peer = room.find(message.to)
+            chat.to = peer.id
+            self._deliver({sender.id: sender, peer.id: peer}.values(), chat)
+            self._metrics.relayed += 1
+        self._metrics.relay_latency.observe(self._clock() - self._arrived)
+        return messages.build_ok(message.id)
+
+    def _update(self, link: Link, message: messages.Update) -> bytes:
+        session = _joined(link)
+        if message.name is not None:
+            self._check_name(message.name)
+        metadata = messages.parse_metadata_untrusted(message.metadata, self._limits.max_metadata)
+        self.apply(session.room, session.room.update(session.participant, message.name, metadata))
+        return messages.build_ok(message.id)
+
+    def _heartbeat(self, link: Link, message: messages.Heartbeat) -> None:
+        if link.session is not None:
+            if message.seq is not None:
+                link.session.acknowledge(message.seq)
+            link.session.age(self._arrived)
+        reply = messages.HeartbeatReply(
+            timestamp=message.timestamp, server_time=int(self._wall() * 1000)
+        )
+        reply.id = UNSET if message.id is None else message.id
+        self._metrics.sent += 1
+        link.outlet.send(messages.encode(reply))
+
+    def _check_name(self, name: str) -> None:
+        if len(name) > self._limits.max_name:
+            raise ProtocolError(
+                "bad-request", f"`name` is over {self._limits.max_name} characters."
+            )
+
+    # -- Moderation ---------------------------------------------------------------------
+
+    def _kick(self, link: Link, message: messages.Kick) -> bytes | None:
+        session = _moderator(link)
+        target = session.room.find(message.participant)
+        body = messages.build_ok(message.id)
+        if target is session.participant:
+            self.reply(session, message.id, body)
+        self._expel(target)
+        return None if target is session.participant else body
+
+    def _mute(self, link: Link, message: messages.Mute) -> bytes:
+        session = _joined(link)
+        room = session.room
+        self.apply(room, room.mute(session.participant, message.track, message.muted))
+        return messages.build_ok(message.id)
+
+    def _lock(self, link: Link, message: messages.Lock) -> bytes:
+        session = _moderator(link)
+        self.apply(session.room, session.room.lock(message.locked))
+        return messages.build_ok(message.id)
+
+    def _close_room(self, link: Link, message: messages.CloseRoom) -> None:
+        session = _moderator(link)
+        self.reply(session, message.id, messages.build_ok(message.id))
+        self._end_room(session.room)
+
+    def _expel(self, participant: Participant) -> None:
+        session = participant.session
+        if session is None:
+            self.leave_guest(participant.id, "kicked")
+            return
+        error = ProtocolError("kicked", "A moderator has removed you.")
+        self.send(session, messages.build_error(error, None))
+        self._metrics.errors[error.code] += 1
+        if session.link is not None:
+            assert error.kind.close is not None
+            self._drop_link(session.link, error.kind.close, error.code)
+        self._end_session(session, "kicked")
+
+    def _end_room(self, room: Room) -> None:
+        """Tell everyone of everyone, so that no client has to know what the end of a room is."""
+        everyone = list(room.visible)
+        for participant in everyone:
+            left = messages.ParticipantLeft(participant=participant.id, reason="room-closed")
+            self._deliver(room.peers, left)
+        for participant in list(room.participants.values()):
+            room.participants.pop(participant.id)
+            self._metrics.participants -= 1
+            self._guests.pop(participant.id, None)
+            if participant.session is not None:
+                self._close_session(participant.session, "room-closed")
+        self._relays.send(control.CloseRoom(room.name))
+        self._rooms.pop(room.name, None)
+        self._metrics.rooms = len(self._rooms)
+        log.info("room closed", extra={"room": room.name})
+
+    # -- Effects ------------------------------------------------------------------------
+
+    def apply(self, room: Room, effects: Effects) -> None:
+        """Send what follows from an input to a room, and arm its timer."""
+        for command in effects.commands:
+            self._relays.send(command)
+        for to, message in effects.deliveries:
+            self._bus.publish(room.name, self._deliver(to, message))
+        deadline = room.get_timer()
+        if deadline is not None and (room.scheduled is None or deadline < room.scheduled):
+            room.scheduled = deadline
+            self._schedule(deadline, room)
+
+    def _deliver(self, to: Iterable[Participant], message: ServerMessage) -> bytes:
+        """Send to each, encoding once; return the body."""
+        body = messages.encode_body(message)
+        for participant in to:
+            if participant.session is not None:
+                self.send(participant.session, body)
+        return body
+
+    # -- The relay ----------------------------------------------------------------------
+
+    def receive_relay(self, event: control.Event) -> None:
+        """What a relay worker, or the one who watches the workers, tells."""
+        self._relaying.receive_event(event, self._clock())
+
+    def _select(self, link: Link, message: messages.Subscribe | messages.Unsubscribe) -> bytes:
+        return self._relaying.receive_selection(_joined(link), message)
+
+    def _restart_ice(self, link: Link, message: messages.RestartIce) -> bytes:
+        return self._relaying.receive_restart(_joined(link), message)
+
+    def ask_stats(self, room: str, receiver: StatsReceiver) -> None:
+        """Have `receiver` called, once, with what the relay measures in `room`, or with None."""
+        self._relaying.ask_stats(room, receiver, self._clock())
+
+    def find_room(self, name: str) -> Room | None:
+        return self._rooms.get(name)
+
+    def list_rooms(self) -> list[Room]:
+        return list(self._rooms.values())
+
+    def join_guest(
+        self,
+        room: str,
+        *,
+        name: str,
+        grant: Grant,
+        metadata: msgspec.Raw = NO_METADATA,
+        hidden: bool = False,
+        watches: str | None = None,
+    ) -> str:
+        """Let one in who has no WebSocket, and return its participant id.
+
+        A WHIP publisher is seen by all. A hidden one is a WHEP player: nobody is told, and it
+        gets the media of `watches`, or of everyone. Raise ProtocolError.
+        """
+        if self._draining:
+            raise ProtocolError("draining", "The server is going away.")
+        if not self._relays.available:
+            raise ProtocolError("relay-unavailable", "There is no media relay now.")
+        entered = self._enter(room)
+        if watches is not None:
+            entered.find(watches)
+        guest = Participant(
+            "p_" + self._token(),
+            name[: self._limits.max_name],
+            grant,
+            metadata=metadata,
+            hidden=hidden,
+            watches=watches,
+        )
+        self._open(entered)
+        self._guests[guest.id] = entered
+        self._metrics.participants += 1
+        self.apply(entered, entered.add(guest, self._clock()))
+        log.info("guest joined", extra={"room": room, "participant": guest.id, "hidden": hidden})
+        return guest.id
+
+    def leave_guest(self, participant: str, reason: LeaveReason = "left") -> None:
+        """Take a guest out; one that is out already stays so."""
+        room = self._guests.pop(participant, None)
+        guest = room and room.participants.get(participant)
+        if room is not None and guest:
+            self._remove(room, guest, reason)
+            fields = {"room": room.name, "participant": participant, "reason": reason}
+            log.info("guest left", extra=fields)
+
+    # -- Operations ---------------------------------------------------------------------
+
+    def rooms(self) -> list[RoomDetails]:
+        """All rooms now, by name."""
+        return [_describe(self._rooms[name]) for name in sorted(self._rooms)]
+
+    def room(self, name: str) -> RoomDetails | None:
+        room = self._rooms.get(name)
+        return None if room is None else _describe(room)
+
+    def close_room(self, name: str) -> bool:
+        """Send everyone out of a room; whether there was one."""
+        room = self._rooms.get(name)
+        if room is not None:
+            self._end_room(room)
+        return room is not None
+
+    def kick(self, room: str, participant: str) -> bool:
+        """Remove one from a room; whether it was there."""
+        found = self._rooms.get(room)
+        target = found and found.participants.get(participant)
+        if target:
+            self._expel(target)
+        return bool(target)
+
+    # -- Time ---------------------------------------------------------------------------
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` is to be called next, on the clock; None: not at all."""
+        answer = self._relaying.get_timer()
+        if not self._timers:
+            return answer
+        first = self._timers[0][0]
+        return first if answer is None or first < answer else answer
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due at `now`."""
+        while self._timers and self._timers[0][0] <= now:
+            when, _, subject = heapq.heappop(self._timers)
+            if isinstance(subject, Session):
+                # One that came back, and was lost again, has a later entry of its own.
+                if subject.state is State.DETACHED and subject.expires <= now:
+                    self._end_session(subject, "timeout")
+            elif subject.scheduled == when:
+                subject.scheduled = None
+                if self._rooms.get(subject.name) is subject:
+                    self.apply(subject, subject.handle_timer(now))
+        self._relaying.handle_timer(now)
+
+    def _schedule(self, when: float, subject: Session | Room) -> None:
+        # The count makes entries comparable that are due at the same time.
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, subject))
+
+
+def _joined(link: Link) -> Session:
+    assert link.session is not None
+    return link.session
+
+
+def _moderator(link: Link) -> Session:
+    session = _joined(link)
+    if not session.participant.grant.moderate:
+        raise ProtocolError("forbidden", "Only a moderator may do that.")
+    return session
+
+
+def _fields(session: Session | None) -> dict[str, object]:
+    """What a log line says of a session; never its secret."""
+    if session is None:
+        return {}
+    return {"room": session.room.name, "participant": session.participant.id}
+
+
+def _plain(seconds: float) -> float:
+    """25 rather than 25.0, for clients that read whole numbers only."""
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+def _describe(room: Room) -> RoomDetails:
+    return RoomDetails(
+        name=room.name,
+        topology=room.topology,
+        locked=room.locked,
+        participants=[
+            ParticipantDetails(
+                id=p.id,
+                name=p.name,
+                connected=p.guest or (p.session is not None and p.session.link is not None),
+                guest=p.guest,
+                moderator=p.grant.moderate,
+                tracks=list((p.tracks or {}).values()),
+                routes=sorted(p.routes or ()),
+            )
+            for p in room.visible
+        ],
+    )
+
+
+HANDLERS: Final[Mapping[type[ClientMessage], tuple[str, Handler]]] = {
+    messages.Join: ("join", Hub._join),
+    messages.Resume: ("resume", Hub._resume),
+    messages.Leave: ("leave", Hub._leave),
+    messages.Update: ("update", Hub._update),
+    messages.Heartbeat: ("heartbeat", Hub._heartbeat),
+    messages.Offer: ("offer", Hub._offer),
+    messages.Answer: ("answer", Hub._answer),
+    messages.Candidate: ("candidate", Hub._candidate),
+    messages.P2pFailed: ("p2p-failed", Hub._p2p_failed),
+    messages.Chat: ("chat", Hub._chat),
+    messages.Kick: ("kick", Hub._kick),
+    messages.Mute: ("mute", Hub._mute),
+    messages.Lock: ("lock", Hub._lock),
+    messages.CloseRoom: ("close-room", Hub._close_room),
+    messages.Subscribe: ("subscribe", Hub._select),
+    messages.Unsubscribe: ("unsubscribe", Hub._select),
+    messages.RestartIce: ("restart-ice", Hub._restart_ice),
+}
