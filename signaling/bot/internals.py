@@ -1,0 +1,247 @@
+"""The one file that knows aiortc's private names; a test pins each of them.
+
+aiortc decodes everything it receives into queues without a bound, obeys an RTCP BYE
+for ever, has no rollback, and keeps key-frame requests to itself. `Tap` takes the
+encoded frames before its decoder, `hook_key_frames` lets a request reach the source,
+`Checkpoint` undoes an offer, `learn_ssrcs` follows a remote description that names new
+streams on a line in use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from aiortc import (
+    RTCPeerConnection,
+    RTCRtpCodecCapability,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    sdp,
+)
+from aiortc.codecs import get_decoder
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtp import RtcpByePacket
+from av.frame import Frame
+
+
+@dataclass(slots=True, frozen=True)
+class EncodedFrame:
+    """One frame as it was sent, put together from its packets.
+
+    codec: `VP8`, `H264` (Annex B), `opus`, `PCMU`, `PCMA` or `G722`.
+    timestamp: in units of 1/clock_rate, from an origin of the connection's own.
+    arrival: monotonic seconds when its first packet came.
+    """
+
+    codec: str
+    data: bytes
+    timestamp: int
+    clock_rate: int
+    key: bool
+    arrival: float
+
+
+class FrameDecoder(Protocol):
+    """aiortc's decoder of one codec; may take milliseconds and may raise av.FFmpegError."""
+
+    def decode(self, encoded_frame: JitterFrame) -> list[Frame]: ...
+
+
+def make_decoder(codec: str) -> FrameDecoder:
+    """The decoder for an `EncodedFrame.codec`. Raises ValueError where aiortc has none."""
+    kind = "video" if codec in ("VP8", "H264") else "audio"
+    parameters = RTCRtpCodecParameters(mimeType=f"{kind}/{codec}", clockRate=0)
+    return cast(FrameDecoder, get_decoder(parameters))
+
+
+def decode(decoder: FrameDecoder, frame: EncodedFrame) -> list[Frame]:
+    return decoder.decode(JitterFrame(data=frame.data, timestamp=frame.timestamp))
+
+
+def is_key_frame(codec: str, data: bytes) -> bool:
+    """Whether decoding can start here. Audio always can."""
+    if codec == "VP8":
+        # RFC 6386 section 9.1: the lowest bit of the frame tag is 0 for key frames.
+        return bool(data) and not data[0] & 1
+    if codec == "H264":
+        # Annex B: an IDR picture is NAL unit type 5, a sequence parameter set type 7.
+        start = data.find(b"\x00\x00\x01")
+        while start != -1 and start + 3 < len(data):
+            if data[start + 3] & 0x1F in (5, 7):
+                return True
+            start = data.find(b"\x00\x00\x01", start + 3)
+        return False
+    return True
+
+
+class _NoDecoder:
+    """Stands where a receiver keeps its decoder's queue, and ends the decoder's thread at once."""
+
+    def __init__(self, put: Callable[[RTCRtpCodecParameters, JitterFrame], None]) -> None:
+        self._put = put
+
+    def get(self) -> None:
+        return None
+
+    def put(self, task: tuple[RTCRtpCodecParameters, JitterFrame] | None) -> None:
+        if task is not None:
+            self._put(*task)
+
+
+class _NoFrames:
+    """Stands where a remote track keeps its decoded frames: nothing is kept there."""
+
+    async def put(self, _: object) -> None:
+        return None
+
+
+class Tap:
+    """Everything that one receiver receives, still encoded, to one listener at a time.
+
+    Install it before the description that made the receiver is answered: aiortc starts
+    its decoder's thread when DTLS is up. `packets` counts RTP packets; `frames` frames.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver) -> None:
+        self.listener: Callable[[Tap, EncodedFrame], None] | None = None
+        self.packets = 0
+        self.frames = 0
+        self._arrivals: dict[int, float] = {}
+        self._receiver = receiver
+        hidden = cast(Any, receiver)
+        hidden._RTCRtpReceiver__decoder_queue = _NoDecoder(self._receive_frame)
+        hidden._track._queue = _NoFrames()
+        self._handle_rtp = receiver._handle_rtp_packet
+        self._handle_rtcp = receiver._handle_rtcp_packet
+        hidden._handle_rtp_packet = self._handle_rtp_packet
+        hidden._handle_rtcp_packet = self._handle_rtcp_packet
+
+    @property
+    def receiver(self) -> RTCRtpReceiver:
+        return self._receiver
+
+    def request_key_frame(self) -> None:
+        """Have a picture loss indication sent with the next packet that arrives."""
+        cast(Any, self._receiver)._RTCRtpReceiver__decoder_error.set()
+
+    async def _handle_rtp_packet(self, packet: Any, arrival_time_ms: int) -> None:
+        self.packets += 1
+        arrivals = self._arrivals
+        if packet.timestamp not in arrivals:
+            if len(arrivals) > 256:
+                del arrivals[next(iter(arrivals))]
+            arrivals[packet.timestamp] = time.monotonic()
+        await self._handle_rtp(packet, arrival_time_ms=arrival_time_ms)
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        # After a BYE aiortc never decodes that line again, though browsers send on it again.
+        if not isinstance(packet, RtcpByePacket):
+            await self._handle_rtcp(packet)
+
+    def _receive_frame(self, codec: RTCRtpCodecParameters, frame: JitterFrame) -> None:
+        self.frames += 1
+        if self.listener is None or not frame.data:
+            return
+        mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
+        rtp_timestamp = (frame.timestamp + mapper._origin) & 0xFFFFFFFF
+        self.listener(
+            self,
+            EncodedFrame(
+                codec=codec.name,
+                data=frame.data,
+                timestamp=frame.timestamp,
+                clock_rate=codec.clockRate,
+                key=is_key_frame(codec.name, frame.data),
+                arrival=self._arrivals.pop(rtp_timestamp, time.monotonic()),
+            ),
+        )
+
+
+def hook_key_frames(sender: RTCRtpSender, on_request: Callable[[], None]) -> None:
+    """Call `on_request` for each PLI or FIR that `sender` receives, besides what aiortc does."""
+    force = sender._send_keyframe
+
+    def send_key_frame() -> None:
+        force()
+        on_request()
+
+    cast(Any, sender)._send_keyframe = send_key_frame
+
+
+def negotiated_codec(transceiver: RTCRtpTransceiver) -> str | None:
+    """The codec that the transceiver's sender uses, None before the first negotiation."""
+    codecs = transceiver._codecs
+    return codecs[0].name if codecs else None
+
+
+def is_started(sender: RTCRtpSender) -> bool:
+    """Whether the sender's codec is settled for good."""
+    return bool(cast(Any, sender)._RTCRtpSender__started)
+
+
+def prefer_codec(transceiver: RTCRtpTransceiver, codec: str) -> None:
+    """Offer and accept `codec` alone, with its retransmissions."""
+    kind = transceiver.kind
+    capabilities = RTCRtpSender.getCapabilities(kind).codecs
+    wanted: list[RTCRtpCodecCapability] = [c for c in capabilities if c.name == codec]
+    wanted += [c for c in capabilities if c.name == "rtx"]
+    transceiver.setCodecPreferences(wanted)
+
+
+class Checkpoint:
+    """What a peer connection was before a local offer, to go back there if it is withdrawn."""
+
+    def __init__(self, pc: RTCPeerConnection) -> None:
+        self._pc = pc
+        self._pending = cast(Any, pc)._RTCPeerConnection__pendingLocalDescription
+        self._mids = {t.mid for t in pc.getTransceivers()}
+        self._mids.add(pc.sctp.mid if pc.sctp is not None else None)
+
+    def rollback(self) -> None:
+        """Undo the offer, as a browser's `setLocalDescription({type: "rollback"})` does.
+
+        Lines that the offer brought in lose their mid, so that the remote offer can claim
+        them, and an ICE transport that has not started takes its role from that offer.
+        """
+        hidden = cast(Any, self._pc)
+        for transceiver in self._pc.getTransceivers():
+            if transceiver.mid not in self._mids:
+                hidden._RTCPeerConnection__seenMids.discard(transceiver.mid)
+                cast(Any, transceiver)._set_mid(None)
+                cast(Any, transceiver)._set_mline_index(None)
+        if self._pc.sctp is not None and self._pc.sctp.mid not in self._mids:
+            hidden._RTCPeerConnection__seenMids.discard(self._pc.sctp.mid)
+            cast(Any, self._pc.sctp).mid = None
+            hidden._RTCPeerConnection__sctp_mline_index = None
+        for transport in hidden._RTCPeerConnection__iceTransports:
+            if transport.state == "new":
+                transport._role_set = False
+        hidden._RTCPeerConnection__pendingLocalDescription = self._pending
+        hidden._RTCPeerConnection__setSignalingState("stable")
+
+
+def learn_ssrcs(pc: RTCPeerConnection) -> None:
+    """Route the streams that the remote description names to the receivers of their lines.
+
+    aiortc reads them when a receiver starts and never again.
+    """
+    if pc.remoteDescription is None:
+        return
+    description = sdp.SessionDescription.parse(pc.remoteDescription.sdp)
+    for media in description.media:
+        for transceiver in pc.getTransceivers():
+            if transceiver.mid != media.rtp.muxId or not media.ssrc:
+                continue
+            router = transceiver.receiver.transport._rtp_router
+            if transceiver.receiver in router.receivers:
+                router.ssrc_table[media.ssrc[0].ssrc] = transceiver.receiver
+
+
+def set_stream_id(sender: RTCRtpSender, stream: str) -> None:
+    """Name the media stream of a sender, so that the other side can tell its lines apart."""
+    cast(Any, sender)._stream_id = stream

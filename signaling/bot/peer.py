@@ -1,0 +1,448 @@
+"""The direct connection to one other participant, by perfect negotiation on aiortc.
+
+Whoever joined later opens, with one audio and one video line; the other answers on the
+same lines and opens itself only if nothing came. aiortc cannot restart ICE: where a
+browser would, the connection is made anew under the same lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+    sdp,
+)
+from aiortc.exceptions import InternalError, InvalidStateError, OperationError
+from aiortc.mediastreams import MediaStreamTrack
+from msgspec import Raw
+
+from signaling import messages
+from signaling.bot.internals import (
+    Checkpoint,
+    EncodedFrame,
+    Tap,
+    hook_key_frames,
+    is_started,
+    learn_ssrcs,
+    negotiated_codec,
+    prefer_codec,
+    set_stream_id,
+)
+from signaling.bot.sources import Kind, Label, SenderTrack, Source
+from signaling.client import Client, Participant, Refused
+
+log = logging.getLogger(__name__)
+
+OPEN_AFTER = 2.0
+"""Seconds that the elder waits for the newcomer's offer before it opens itself."""
+CONNECT_WITHIN = 8.0
+"""Seconds until a pair without a connection is reported to the hub, as the protocol says."""
+RETRY_AFTER = 4.0
+DATA_LABEL = "data"
+ALWAYS: tuple[tuple[Label, Kind], ...] = (("microphone", "audio"), ("camera", "video"))
+SDP_ERRORS = (
+    ValueError,
+    KeyError,
+    AttributeError,
+    InternalError,
+    InvalidStateError,
+    OperationError,
+)
+"""What aiortc raises on descriptions that it does not understand or that come out of turn."""
+
+
+class Room(Protocol):
+    """What connections need of the bot."""
+
+    client: Client
+    sources: list[Source]
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
+    def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None: ...
+    def lose_tap(self, tap: Tap) -> None: ...
+    def receive_data(self, participant: str, data: bytes | str) -> None: ...
+    def arrange(self) -> None: ...
+
+
+def make_connection(client: Client) -> RTCPeerConnection:
+    """Always with a list of ICE servers: with None aiortc would ask a public one."""
+    servers = [
+        RTCIceServer(urls=s.urls, username=s.username or None, credential=s.credential or None)
+        for s in client.ice_servers
+    ]
+    return RTCPeerConnection(
+        RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+    )
+
+
+def session_of(description: str) -> tuple[str, ...]:
+    """What changes when the other side began anew: ICE user names and certificate."""
+    marks = ("a=ice-ufrag:", "a=fingerprint:")
+    return tuple(sorted({line for line in description.splitlines() if line.startswith(marks)}))
+
+
+@dataclass(eq=False)
+class Line:
+    """An m-line that this side sends on, or may send on."""
+
+    transceiver: RTCRtpTransceiver
+    track: SenderTrack
+    label: Label
+
+    def attach(self, source: Source | None) -> bool:
+        """Send `source` here; False where the line's codec cannot carry it."""
+        if source is not None and source.codec is not None:
+            settled = negotiated_codec(self.transceiver)
+            if settled is None and not is_started(self.transceiver.sender):
+                prefer_codec(self.transceiver, source.codec)
+            elif settled != source.codec:
+                return False
+        if self.track.source is not source:
+            self.track.attach(source)
+        return True
+
+
+def add_line(pc: RTCPeerConnection, label: Label, kind: Kind, direction: str) -> Line:
+    track = SenderTrack(kind)
+    transceiver = pc.addTransceiver(track, direction)
+    line = Line(transceiver, track, label)
+
+    def request_key_frame() -> None:
+        if track.source is not None:
+            track.source.request_key_frame()
+
+    hook_key_frames(transceiver.sender, request_key_frame)
+    if label.startswith("screen"):
+        set_stream_id(transceiver.sender, "screen")
+    return line
+
+
+def tap_new_tracks(pc: RTCPeerConnection, on_tap: Any) -> None:
+    """Call `on_tap(tap, transceiver)` for each receiver that begins to receive."""
+
+    def on_track(track: MediaStreamTrack) -> None:
+        for transceiver in pc.getTransceivers():
+            if transceiver.receiver.track is track:
+                on_tap(Tap(transceiver.receiver), transceiver)
+
+    pc.on("track", on_track)
+
+
+class Peer:
+    """One participant, directly. Create it when the pair should be connected, `close` it when
+    it should not; `receive` takes what the other side signals."""
+
+    def __init__(self, room: Room, participant: Participant) -> None:
+        self.participant = participant
+        self.connected = False
+        self.retired_at: float | None = None
+        """Since when the pair's media go another way and this connection only lingers."""
+        self._room = room
+        self._polite = participant.elder
+        self._pc: RTCPeerConnection | None = None
+        self._checkpoint: Checkpoint | None = None
+        self._lines: dict[Label, Line] = {}
+        self._taps: dict[str, Tap] = {}
+        self._channel: RTCDataChannel | None = None
+        self._data_opened = asyncio.Event()
+        self._inbox: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(256)
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._closed = False
+        if self._polite:
+            self._inbox.put_nowait(("open", None))
+        else:
+            self._later(OPEN_AFTER, "open")
+        self._task = room.spawn(self._run())
+
+    def receive(self, kind: str, payload: Any) -> None:
+        """`offer` or `answer` with SDP, `candidate` with an RTCIceCandidateInit or None."""
+        if self._inbox.full():
+            log.warning("%s signals faster than it can be followed", self.participant.id)
+            return
+        self._inbox.put_nowait((kind, payload))
+
+    def refresh(self) -> None:
+        """What the bot publishes has changed."""
+        self.receive("refresh", None)
+
+    async def open_data(self) -> None:
+        """Return when there is an open data channel; have one made if there is none."""
+        if self._channel is None:
+            self.receive("data", None)
+        await self._data_opened.wait()
+
+    def send_data(self, data: bytes | str) -> bool:
+        """Send on the data channel; False while it is not open."""
+        if self._channel is None or self._channel.readyState != "open":
+            return False
+        self._channel.send(data)
+        return True
+
+    async def close(self) -> None:
+        self._closed = True
+        for timer in self._timers:
+            timer.cancel()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self._drop()
+
+    # -- The connection -----------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            kind, payload = await self._inbox.get()
+            try:
+                await self._take(kind, payload)
+            except SDP_ERRORS as error:
+                log.warning("negotiation with %s: %s", self.participant.id, error)
+                self._later(RETRY_AFTER, "rebuild")
+
+    async def _take(self, kind: str, payload: Any) -> None:
+        match kind:
+            case "offer":
+                await self._take_offer(payload)
+            case "answer":
+                if self._pc is not None and self._pc.signalingState == "have-local-offer":
+                    await self._apply(payload, "answer")
+                    self._attach()
+            case "candidate":
+                self._take_candidate(payload)
+            case "open":
+                if self._pc is None:
+                    await self._offer()
+            case "refresh" | "data":
+                if kind == "data" and self._channel is None and self._pc is not None:
+                    self._use_channel(self._pc.createDataChannel(DATA_LABEL))
+                if self._pc is not None and self._pc.signalingState == "stable":
+                    await self._offer_if_needed(new_data=kind == "data")
+            case "rebuild":
+                await self._drop()
+                if not self._polite:
+                    self._later(OPEN_AFTER, "open")
+                else:
+                    await self._offer()
+            case "lost":
+                await self._report_lost()
+
+    def _open_pc(self) -> RTCPeerConnection:
+        pc = make_connection(self._room.client)
+        self._pc = pc
+        tap_new_tracks(pc, self._on_tap)
+        pc.on("connectionstatechange", lambda: self._on_state(pc))
+        pc.on("datachannel", self._use_channel)
+        self._arm_deadline()
+        return pc
+
+    async def _drop(self) -> None:
+        pc, self._pc, self._checkpoint = self._pc, None, None
+        self.connected = False
+        self._channel = None
+        self._data_opened.clear()
+        for line in self._lines.values():
+            line.track.stop()
+        self._lines.clear()
+        for tap in self._taps.values():
+            self._room.lose_tap(tap)
+        self._taps.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if pc is not None:
+            pc.remove_all_listeners()
+            await pc.close()
+
+    async def _offer(self) -> None:
+        pc = self._pc or self._open_pc()
+        for label, kind in ALWAYS:
+            if label not in self._lines:
+                self._lines[label] = add_line(pc, label, kind, "sendrecv")
+        self._attach()
+        self._add_lines(pc)
+        checkpoint = Checkpoint(pc)
+        await pc.setLocalDescription(await pc.createOffer())
+        self._checkpoint = checkpoint
+        self._signal(messages.Offer(to=self.participant.id, sdp=self._local_sdp(pc)))
+
+    async def _take_offer(self, description: str) -> None:
+        pc = self._pc
+        if pc is not None and pc.signalingState == "have-local-offer":
+            if not self._polite:
+                return  # Perfect negotiation: the other side takes its offer back.
+            assert self._checkpoint is not None
+            self._checkpoint.rollback()
+        elif (
+            pc is not None
+            and pc.remoteDescription is not None
+            and session_of(pc.remoteDescription.sdp) != session_of(description)
+        ):
+            await self._drop()
+            pc = None
+        pc = pc or self._open_pc()
+        for label, kind in ALWAYS:
+            if label not in self._lines and f"m={kind}" in description:
+                self._lines[label] = add_line(pc, label, kind, "sendrecv")
+        self._attach()
+        await self._apply(description, "offer")
+        await pc.setLocalDescription(await pc.createAnswer())
+        self._signal(messages.Answer(to=self.participant.id, sdp=self._local_sdp(pc)))
+        await self._offer_if_needed()
+
+    async def _apply(self, description: str, kind: str) -> None:
+        assert self._pc is not None
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=description, type=kind))
+        learn_ssrcs(self._pc)
+        self._checkpoint = None
+
+    async def _offer_if_needed(self, *, new_data: bool = False) -> None:
+        assert self._pc is not None
+        self._attach()
+        if self._add_lines(self._pc) or new_data:
+            await self._offer()
+
+    def _local_sdp(self, pc: RTCPeerConnection) -> Raw:
+        return Raw(msgspec.json.encode(pc.localDescription.sdp))
+
+    def _signal(self, message: messages.ClientMessage) -> None:
+        self._room.client.send(message)
+
+    # -- What is sent -------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        """Put each source on its line, where there is one and it can carry it."""
+        by_label = {source.label: source for source in self._room.sources}
+        for label, line in self._lines.items():
+            source = by_label.get(label)
+            if not line.attach(source):
+                line.attach(None)
+                log.warning(
+                    "%s cannot take %s packets from here",
+                    self.participant.id,
+                    source.codec if source else "",
+                )
+
+    def _add_lines(self, pc: RTCPeerConnection) -> bool:
+        """Add lines for sources that have none; True if the other side must be told."""
+        added = False
+        for source in self._room.sources:
+            if source.label not in self._lines:
+                line = add_line(pc, source.label, source.kind, "sendonly")
+                line.attach(source)
+                self._lines[source.label] = line
+                added = True
+        return added
+
+    # -- What is received ---------------------------------------------------------------
+
+    def _on_tap(self, tap: Tap, transceiver: RTCRtpTransceiver) -> None:
+        self._taps[transceiver.mid or ""] = tap
+        kind: Kind = "video" if transceiver.kind == "video" else "audio"
+
+        def first_frame(tap: Tap, frame: EncodedFrame) -> None:
+            label = self._label(transceiver)
+            self._room.receive_track(self.participant.id, kind, label, tap)
+            if tap.listener is not None and tap.listener is not first_frame:
+                tap.listener(tap, frame)
+
+        tap.listener = first_frame
+
+    def _label(self, transceiver: RTCRtpTransceiver) -> Label:
+        """The first line of a kind is camera or microphone; a screen's stream is named in the
+        participant's metadata."""
+        assert self._pc is not None
+        description = sdp.SessionDescription.parse(self._pc.remoteDescription.sdp)
+        screen = self.participant.metadata.get("screen")
+        video = transceiver.kind == "video"
+        place = 0
+        for media in description.media:
+            if media.kind != transceiver.kind:
+                continue
+            if media.rtp.muxId == transceiver.mid:
+                if screen and (media.msid or "").split(" ")[0] == screen:
+                    return "screen" if video else "screen-audio"
+                break
+            place += 1
+        if place == 0:
+            return "camera" if video else "microphone"
+        return "other"
+
+    def _take_candidate(self, init: dict[str, Any] | None) -> None:
+        if self._pc is None or self._pc.remoteDescription is None:
+            return  # For an offer that was not taken.
+        text = (init or {}).get("candidate") or ""
+        if init is None or not text:
+            self._room.spawn(self._add_candidate(self._pc, None))
+            return
+        candidate = sdp.candidate_from_sdp(text.removeprefix("candidate:"))
+        candidate.sdpMid = init.get("sdpMid")
+        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
+        # A name of mDNS may take seconds to look up: nothing waits for it.
+        self._room.spawn(self._add_candidate(self._pc, candidate))
+
+    async def _add_candidate(self, pc: RTCPeerConnection, candidate: Any) -> None:
+        try:
+            await pc.addIceCandidate(candidate)
+        except SDP_ERRORS as error:
+            log.debug("candidate of %s: %s", self.participant.id, error)
+
+    def _use_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label != DATA_LABEL:
+            return
+        self._channel = channel
+        if channel.readyState == "open":
+            self._data_opened.set()
+        channel.on("open", self._data_opened.set)
+        channel.on("message", lambda data: self._room.receive_data(self.participant.id, data))
+
+    # -- Failing ------------------------------------------------------------------------
+
+    def _on_state(self, pc: RTCPeerConnection) -> None:
+        if pc is not self._pc or self._closed:
+            return
+        state = pc.connectionState
+        if state == "connected":
+            self.connected = True
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._room.arrange()
+        elif state in ("failed", "closed"):
+            self.connected = False
+            # Closed by the other side: it may be leaving, or moving to the relay.
+            self._later(0 if state == "failed" else OPEN_AFTER / 2, "lost")
+
+    def _arm_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._later(CONNECT_WITHIN, "lost")
+
+    def _later(self, seconds: float, what: str) -> asyncio.TimerHandle:
+        def act() -> None:
+            self._timers.discard(timer)
+            self.receive(what, None)
+
+        timer = asyncio.get_running_loop().call_later(seconds, act)
+        self._timers.add(timer)
+        return timer
+
+    async def _report_lost(self) -> None:
+        if self.connected:
+            return
+        if self.retired_at is None:
+            message = messages.P2pFailed(participant=self.participant.id, reason="ice-failed")
+            try:
+                await self._room.client.request(message)
+                return  # The hub answers with a route.
+            except Refused as error:
+                log.debug("no relay for %s: %s", self.participant.id, error)
+        self._later(RETRY_AFTER, "rebuild")

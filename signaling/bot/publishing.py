@@ -1,0 +1,136 @@
+"""From whatever a program wants to publish to sources and the task that fills them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from numpy.typing import NDArray
+
+from signaling.bot.files import File
+from signaling.bot.sources import AUDIO_CLOCK, Item, Kind, Label, Source, audio_frame, media_time
+
+if TYPE_CHECKING:
+    from signaling.bot.bot import Bot
+    from signaling.bot.tracks import RemoteTrack
+
+Frames = AsyncIterable[Any] | Iterable[Any]
+
+
+class Publication:
+    """Something that is being published; `stop` takes it back, `wait` waits for its end."""
+
+    def __init__(self, bot: Bot, sources: list[Source], task: asyncio.Task[None] | None) -> None:
+        self.sources = sources
+        self._bot = bot
+        self._task = task
+        if task is not None:
+            task.add_done_callback(lambda _: self._withdraw())
+
+    async def wait(self) -> None:
+        """Return when the file, generator or track has ended; raise what it raised."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Publish this no more."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        self._bot.withdraw(self.sources)
+
+
+async def pump_track(track: MediaStreamTrack, source: Source) -> None:
+    """Push what an aiortc track brings until it ends."""
+    try:
+        while True:
+            item = await track.recv()
+            if isinstance(item, av.VideoFrame | av.AudioFrame | av.Packet):
+                source.push(item)
+    except MediaStreamError:
+        return
+    finally:
+        track.stop()
+
+
+async def pump_packets(track: RemoteTrack, source: Source) -> None:
+    """Pass a remote track's packets on as they are."""
+    async for packet in track.packets():
+        item = av.Packet(packet.data)
+        item.time_base = Fraction(1, 90_000 if track.kind == "video" else AUDIO_CLOCK)
+        item.pts = item.dts = round(packet.time / item.time_base)
+        item.is_keyframe = packet.key
+        source.push(item)
+
+
+async def pump_frames(frames: Frames, source: Source, *, fps: float, rate: int, live: bool) -> None:
+    """Push what a generator yields: frames, packets, or arrays, which get their time from `fps`
+    or `rate`. Keeps to real time unless `live`."""
+    iterator = _iterate(frames)
+    begun: float | None = None
+    position = 0.0
+    first: float | None = None
+    try:
+        async for item in iterator:
+            if isinstance(item, np.ndarray):
+                item, length = _from_array(item, source.kind, fps, rate)
+            else:
+                length = _length(item, fps)
+            at = position
+            if item.pts is not None and item.time_base is not None:
+                stamp = float(item.pts * item.time_base)
+                first = stamp if first is None else first
+                at = stamp - first
+            position = at + length
+            if not live:
+                begun = media_time() if begun is None else begun
+                wait = begun + at - media_time()
+                # Also a generator that never waits must let the others have their turn.
+                await asyncio.sleep(max(wait, 0))
+            source.push(item)
+    finally:
+        if isinstance(iterator, AsyncIterator) and hasattr(iterator, "aclose"):
+            await iterator.aclose()
+
+
+async def _each(frames: Iterator[Any]) -> AsyncIterator[Any]:
+    for item in frames:
+        yield item
+
+
+def _iterate(frames: Frames) -> AsyncIterator[Any]:
+    if isinstance(frames, AsyncIterable):
+        return aiter(frames)
+    return _each(iter(frames))
+
+
+def _from_array(
+    array: NDArray[Any], kind: Kind, fps: float, rate: int
+) -> tuple[av.VideoFrame | av.AudioFrame, float]:
+    if kind == "video":
+        return av.VideoFrame.from_ndarray(array, format="rgb24"), 1 / fps
+    frame = audio_frame(array, rate)
+    return frame, frame.samples / rate
+
+
+def _length(item: Item, fps: float) -> float:
+    if isinstance(item, av.AudioFrame):
+        return item.samples / item.sample_rate
+    return 1 / fps
+
+
+async def open_file(path: str, **options: Any) -> File:
+    return await asyncio.to_thread(lambda: File(path, **options))
+
+
+def label_of(kind: Kind, label: Label | None) -> Label:
+    return label or ("camera" if kind == "video" else "microphone")

@@ -1,0 +1,249 @@
+"""What a bot publishes: sources that push frames or packets, and the tracks that carry
+them to each peer connection.
+
+One source serves many connections. Its frames are on one clock for the whole process
+(`media_time`), so sources stay in step with each other and one can take another's place
+on a connection without a jump backwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from av.frame import Frame
+from numpy.typing import NDArray
+
+from signaling.bot.backlog import Backlog, Ended
+from signaling.bot.errors import CodecMissing
+
+if TYPE_CHECKING:
+    Packet = av.Packet[Any]
+else:
+    Packet = av.Packet  # A Cython class cannot be subscripted when the program runs.
+
+Kind = Literal["audio", "video"]
+Label = Literal["camera", "microphone", "screen", "screen-audio", "other"]
+Item = av.VideoFrame | av.AudioFrame | Packet
+
+VIDEO_CLOCK = 90_000
+AUDIO_CLOCK = 48_000
+AUDIO_SAMPLES = 960
+"""20 ms: what one Opus packet holds."""
+VIDEO_WAITING = 3
+"""Frames that may wait for an encoder: a tenth of a second, then the oldest is dropped."""
+AUDIO_WAITING = 12
+PACKETS_WAITING = 90
+"""Encoded frames that may wait for a sender; beyond them, all up to a key frame are dropped."""
+SENDABLE = {"audio": ("opus", "PCMU", "PCMA"), "video": ("VP8", "H264")}
+"""Codecs that aiortc can put into RTP, by kind."""
+
+NEAR = Fraction(2)
+"""Seconds: a timestamp this close to now is on our clock already, as a remote track's are."""
+
+
+def media_time() -> float:
+    """Seconds on the clock that every frame, sent or received, is stamped with: monotonic,
+    and so far from zero that a file's own timestamps are not taken for it."""
+    return time.monotonic() + 100_000
+
+
+class SenderTrack(MediaStreamTrack):
+    """Feeds one RTP sender from whatever source is attached, or from none for a while.
+
+    It never ends by itself: aiortc cannot start a sender again whose track has ended.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.kind = kind
+        self.reading = False
+        self.sent = 0
+        self._needs_key = False
+        self._source: Source | None = None
+        self._backlog: Backlog[Item] = Backlog(1)
+
+    @property
+    def source(self) -> Source | None:
+        return self._source
+
+    def attach(self, source: Source | None) -> None:
+        """Send `source` from now on; None sends nothing."""
+        if self._source is not None:
+            self._source.senders.discard(self)
+        self._source = source
+        if source is None:
+            return
+        self._needs_key = source.codec is not None and source.kind == "video"
+        limit = VIDEO_WAITING if source.kind == "video" else AUDIO_WAITING
+        self._backlog.limit = PACKETS_WAITING if source.codec is not None else limit
+        self._backlog.clear()
+        source.senders.add(self)
+        if self.reading:
+            source.listening.set()
+        source.request_key_frame()
+
+    @property
+    def dropped(self) -> int:
+        """Frames and packets that came faster than this sender took them."""
+        return self._backlog.dropped
+
+    def put(self, item: Item, key: bool) -> None:
+        if not self.reading:
+            return
+        if self._needs_key:
+            if not key:
+                return
+            self._needs_key = False
+        if isinstance(item, av.Packet) and len(self._backlog) >= PACKETS_WAITING:
+            # Part of a group of pictures is of no use: wait for the next one.
+            self._backlog.clear()
+            if self.kind == "video" and not key:
+                self._needs_key = True
+                if self._source is not None:
+                    self._source.request_key_frame()
+                return
+        self._backlog.put(item)
+
+    async def recv(self) -> Frame | Packet:
+        """The next frame or packet. Raises MediaStreamError once stopped."""
+        if not self.reading:
+            self.reading = True
+            if self._source is not None:
+                self._source.listening.set()
+                self._source.request_key_frame()
+        try:
+            item = await self._backlog.get()
+        except Ended:
+            raise MediaStreamError from None
+        self.sent += 1
+        return item
+
+    def stop(self) -> None:
+        self.attach(None)
+        self._backlog.close()
+        super().stop()
+
+
+class Source:
+    """One thing to publish: push frames into it, and every attached sender sends them.
+
+    codec: None for frames, which each connection encodes; for `av.Packet`s their codec:
+        `VP8`, `H264` (Annex B), `opus`, `PCMU` or `PCMA`. Raises CodecMissing for another.
+    on_key_frame: called when a receiver asks for a key frame.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        label: Label | None = None,
+        codec: str | None = None,
+        on_key_frame: Callable[[], None] | None = None,
+    ) -> None:
+        if codec is not None and codec not in SENDABLE[kind]:
+            raise CodecMissing(
+                f"{codec} packets cannot be sent; {kind} is {' or '.join(SENDABLE[kind])}."
+            )
+        self.kind: Kind = kind
+        self.label: Label = label or ("camera" if kind == "video" else "microphone")
+        self.codec = codec
+        self.on_key_frame = on_key_frame
+        self.senders: set[SenderTrack] = set()
+        self.listening = asyncio.Event()
+        """Set once any connection takes what is pushed."""
+        self.pushed = 0
+        self._offset: Fraction | None = None
+        self._last = Fraction(-1)
+        self._resampler: av.AudioResampler | None = None
+        self._resampled: tuple[str, str, int] | None = None
+        self._samples: int | None = None
+
+    def request_key_frame(self) -> None:
+        if self.on_key_frame is not None:
+            self.on_key_frame()
+
+    def push(self, item: Item) -> None:
+        """Send a frame or packet to everyone connected; without a pts, as of now.
+
+        Timestamps are moved as a whole so that the first is now; they must not go back.
+        """
+        self.pushed += 1
+        if isinstance(item, av.AudioFrame):
+            self._push_audio(item)
+            return
+        self._stamp(item, Fraction(1, VIDEO_CLOCK if self.kind == "video" else AUDIO_CLOCK))
+        self._send(item, key=not isinstance(item, av.Packet) or item.is_keyframe)
+
+    def push_picture(self, picture: NDArray[np.uint8], *, format: str = "rgb24") -> None:
+        """Send an array of shape (height, width, 3); both sizes even."""
+        self.push(av.VideoFrame.from_ndarray(picture, format=format))
+
+    def push_sound(self, pcm: NDArray[np.int16], *, rate: int = AUDIO_CLOCK) -> None:
+        """Send samples of shape (samples,) or (samples, channels), one or two channels."""
+        self.push(audio_frame(pcm, rate))
+
+    def close(self) -> None:
+        for sender in list(self.senders):
+            sender.attach(None)
+
+    def _push_audio(self, frame: av.AudioFrame) -> None:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or shape != self._resampled:
+            # aiortc's encoder takes one shape of audio for its whole life.
+            self._resampler = av.AudioResampler("s16", "stereo", AUDIO_CLOCK, AUDIO_SAMPLES)
+            self._resampled = shape
+        if self._samples is None:
+            self._samples = round(media_time() * AUDIO_CLOCK)
+        late = round(media_time() * AUDIO_CLOCK) - self._samples
+        if late > AUDIO_CLOCK // 2:
+            # The source paused: the silence belongs into the timestamps.
+            self._samples += late
+        given, frame.pts = frame.pts, None
+        parts = self._resampler.resample(frame)
+        frame.pts = given  # The frame may have other readers.
+        for part in parts:
+            part.pts = self._samples
+            part.time_base = Fraction(1, AUDIO_CLOCK)
+            self._samples += part.samples
+            self._send(part, key=True)
+
+    def _stamp(self, item: av.VideoFrame | Packet, base: Fraction) -> None:
+        now = Fraction(round(media_time() * 1_000_000), 1_000_000)
+        if item.pts is None or item.time_base is None:
+            stamp = now
+        else:
+            given = item.pts * Fraction(item.time_base.numerator, item.time_base.denominator)
+            if self._offset is None:
+                self._offset = Fraction(0) if abs(now - given) < NEAR else now - given
+            stamp = given + self._offset
+        stamp = max(stamp, self._last + base)
+        self._last = stamp
+        if isinstance(item, av.Packet):
+            item.time_base = base
+            item.pts = item.dts = round(stamp / base)
+        else:
+            item.pts = round(stamp / base)
+            item.time_base = base
+
+    def _send(self, item: Item, key: bool) -> None:
+        for sender in list(self.senders):
+            sender.put(item, key)
+
+
+def audio_frame(pcm: NDArray[np.int16], rate: int) -> av.AudioFrame:
+    """An `av.AudioFrame` of samples of shape (samples,) or (samples, channels)."""
+    channels = 1 if pcm.ndim == 1 else pcm.shape[1]
+    packed = np.ascontiguousarray(pcm, dtype=np.int16).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(
+        packed, format="s16", layout="mono" if channels == 1 else "stereo"
+    )
+    frame.sample_rate = rate
+    return frame

@@ -1,0 +1,348 @@
+"""What a bot receives: one `RemoteTrack` for a participant's camera or microphone, the same
+object for as long as it is published, however its media comes.
+
+Below it connections come and go (peer to peer, relay, a new relay): each brings a
+`Tap`, and `bind` moves the track over to it at its first usable frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from av.frame import Frame
+from numpy.typing import NDArray
+
+from signaling.bot.backlog import Backlog, Ended
+from signaling.bot.internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
+from signaling.bot.sources import AUDIO_CLOCK, Kind, Label, media_time
+
+if TYPE_CHECKING:
+    from signaling.client import Participant
+
+FRAMES_WAITING = {"video": 4, "audio": 50}
+"""Decoded frames that may wait for a reader: a second of sound, an eighth of pictures."""
+ENCODED_WAITING = {"video": 60, "audio": 100}
+DRIFT_SECONDS = 1.0
+"""Timestamps that stray this far from the arrival times are put right."""
+KEY_FRAME_INTERVAL = 0.5
+"""Seconds between two requests for a key frame."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, frozen=True)
+class EncodedPacket:
+    """A frame as it was sent; `time` in seconds on `media_time`'s clock, never going back."""
+
+    codec: str
+    data: bytes
+    time: float
+    key: bool
+
+
+class RemoteTrack:
+    """A participant's published track. Read it as frames, arrays, PCM or encoded packets,
+    by as many readers as wanted, each with a short queue that drops its oldest.
+
+    Nothing is decoded that nobody reads. Every reader ends when the track does.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        kind: Kind,
+        label: Label,
+        *,
+        monotonic_to_media: Callable[[float], float] | None = None,
+    ) -> None:
+        self.participant = participant
+        self.kind: Kind = kind
+        self.label: Label = label
+        self.muted = False
+        self.ended = False
+        self.codec: str | None = None
+        self.received = 0
+        self.late = 0
+        """Frames that were dropped because a reader, or the decoder, was too slow."""
+        self._to_media = monotonic_to_media or (lambda t: t + 100_000)
+        self._tap: Tap | None = None
+        self._next: Tap | None = None
+        self._base: float | None = None
+        self._base_timestamp = 0
+        self._last_time = 0.0
+        self._requested = float("-inf")
+        self._needs_key = kind == "video"
+        self._frames: set[Backlog[Frame]] = set()
+        self._packets: set[Backlog[EncodedPacket]] = set()
+        self._encoded: Backlog[tuple[EncodedFrame, float]] | None = None
+        self._decoding: asyncio.Task[None] | None = None
+        self._decoders: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<RemoteTrack {self.participant.name!r} {self.label}>"
+
+    # -- Reading ----------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[av.VideoFrame | av.AudioFrame]:
+        return self.frames()
+
+    async def frames(self) -> AsyncIterator[av.VideoFrame | av.AudioFrame]:
+        """Decoded frames with `pts` on `media_time`'s clock: `av.VideoFrame`, or
+        `av.AudioFrame` of 16-bit samples."""
+        backlog: Backlog[Frame] = Backlog(FRAMES_WAITING[self.kind], on_drop=self._count_late)
+        self._open_frames(backlog)
+        try:
+            while True:
+                frame = await backlog.get()
+                assert isinstance(frame, av.VideoFrame | av.AudioFrame)
+                yield frame
+        except Ended:
+            return
+        finally:
+            self._close_frames(backlog)
+
+    async def pictures(self, *, format: str = "rgb24") -> AsyncIterator[NDArray[np.uint8]]:
+        """Video as arrays: shape (height, width, 3) for `rgb24` and `bgr24`, (height, width)
+        for `gray`."""
+        async for frame in self.frames():
+            if isinstance(frame, av.VideoFrame):
+                yield frame.to_ndarray(format=format).astype(np.uint8, copy=False)
+
+    async def pcm(
+        self, *, rate: int = AUDIO_CLOCK, layout: str = "mono"
+    ) -> AsyncIterator[NDArray[np.int16]]:
+        """Sound as 16-bit samples at `rate` Hz, of shape (samples, channels), 20 ms or so each;
+        `layout` is `mono` or `stereo`."""
+        resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
+        channels = 2 if layout == "stereo" else 1
+        async for frame in self.frames():
+            if isinstance(frame, av.AudioFrame):
+                given, frame.pts = frame.pts, None
+                parts = resampler.resample(frame)
+                frame.pts = given  # The frame may have other readers.
+                for part in parts:
+                    yield part.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels)
+
+    async def packets(self) -> AsyncIterator[EncodedPacket]:
+        """The frames as they were sent, not decoded; video begins with a key frame."""
+        backlog: Backlog[EncodedPacket] = Backlog(
+            ENCODED_WAITING[self.kind] * 4, on_drop=self._count_late
+        )
+        self._packets.add(backlog)
+        self.request_key_frame()
+        started = self.kind == "audio"
+        try:
+            while True:
+                packet = await backlog.get()
+                started = started or packet.key
+                if started:
+                    yield packet
+        except Ended:
+            return
+        finally:
+            self._packets.discard(backlog)
+
+    def media_stream_track(self) -> MediaStreamTrack:
+        """This track as an aiortc track of its own, to publish or to hand to aiortc's classes."""
+        return _Relayed(self)
+
+    def request_key_frame(self) -> None:
+        """Ask the sender for a picture that decoding can start at; at most twice a second."""
+        now = media_time()
+        tap = self._next or self._tap
+        if self.kind == "video" and tap is not None and now - self._requested > KEY_FRAME_INTERVAL:
+            self._requested = now
+            tap.request_key_frame()
+
+    # -- What the bot does with it ----------------------------------------------------
+
+    def bind(self, tap: Tap) -> None:
+        """Take media from `tap` as soon as it brings a frame that can be shown."""
+        if self.ended or tap is self._tap or tap is self._next:
+            return
+        if self._next is not None:
+            self._next.listener = None
+        self._next = tap
+        tap.listener = self._receive
+        self._requested = float("-inf")
+        self.request_key_frame()
+
+    def unbind(self, tap: Tap) -> None:
+        """`tap` is gone or carries something else now; the track waits for another."""
+        if tap.listener == self._receive:
+            tap.listener = None
+        if self._next is tap:
+            self._next = None
+        if self._tap is tap:
+            self._tap = None
+
+    @property
+    def tap(self) -> Tap | None:
+        """Where its media come from now."""
+        return self._tap
+
+    @property
+    def bound(self) -> bool:
+        return self._tap is not None or self._next is not None
+
+    def end(self) -> None:
+        """The track is no longer published: every reader ends."""
+        if self.ended:
+            return
+        self.ended = True
+        for tap in (self._tap, self._next):
+            if tap is not None:
+                self.unbind(tap)
+        for frames in self._frames:
+            frames.close()
+        for packets in self._packets:
+            packets.close()
+        self._stop_decoding()
+
+    async def wait_closed(self) -> None:
+        """Return when the decoder has ended, after `end`."""
+        if self._decoders:
+            await asyncio.wait(self._decoders)
+
+    # -- Encoded frames in ------------------------------------------------------------
+
+    def _receive(self, tap: Tap, frame: EncodedFrame) -> None:
+        if tap is self._next:
+            if not frame.key:
+                self.request_key_frame()
+                return
+            self._promote(tap, frame)
+        elif tap is not self._tap:
+            return
+        self.received += 1
+        moment = self._time(frame)
+        packet = EncodedPacket(frame.codec, frame.data, moment, frame.key)
+        for backlog in self._packets:
+            backlog.put(packet)
+        if self._encoded is not None:
+            self._queue_for_decoder(self._encoded, frame, moment)
+
+    def _promote(self, tap: Tap, frame: EncodedFrame) -> None:
+        if self._tap is not None:
+            self._tap.listener = None
+        self._tap, self._next = tap, None
+        self.codec = frame.codec
+        self._base = None
+
+    def _time(self, frame: EncodedFrame) -> float:
+        arrived = self._to_media(frame.arrival)
+        moment = arrived
+        if self._base is not None:
+            elapsed = (frame.timestamp - self._base_timestamp) / frame.clock_rate
+            moment = self._base + elapsed
+        if self._base is None or abs(moment - arrived) > DRIFT_SECONDS:
+            moment = max(arrived, self._last_time + 0.001)
+            self._base, self._base_timestamp = moment, frame.timestamp
+        self._last_time = max(moment, self._last_time)
+        return moment
+
+    def _queue_for_decoder(
+        self, encoded: Backlog[tuple[EncodedFrame, float]], frame: EncodedFrame, moment: float
+    ) -> None:
+        if self.kind == "video" and len(encoded) >= ENCODED_WAITING["video"]:
+            # The decoder is a second or two behind: catch up at the next key frame.
+            self.late += len(encoded)
+            encoded.clear()
+            self._needs_key = True
+        if self._needs_key:
+            if not frame.key:
+                self.request_key_frame()
+                return
+            self._needs_key = False
+        encoded.put((frame, moment))
+
+    def _count_late(self, _: object) -> None:
+        self.late += 1
+
+    # -- Decoding ---------------------------------------------------------------------
+
+    def _open_frames(self, backlog: Backlog[Frame]) -> None:
+        if self.ended:
+            backlog.close()
+            return
+        self._frames.add(backlog)
+        if self._decoding is None:
+            self._encoded = Backlog(ENCODED_WAITING[self.kind], on_drop=self._count_late)
+            self._needs_key = self.kind == "video"
+            self.request_key_frame()
+            self._decoding = asyncio.create_task(
+                self._decode(self._encoded), name=f"decode {self.label}"
+            )
+            self._decoders.add(self._decoding)
+            self._decoding.add_done_callback(self._decoders.discard)
+
+    def _close_frames(self, backlog: Backlog[Frame]) -> None:
+        self._frames.discard(backlog)
+        if not self._frames:
+            self._stop_decoding()
+
+    def _stop_decoding(self) -> None:
+        if self._encoded is not None:
+            self._encoded.close()
+            self._encoded.clear()
+            self._encoded = None
+        self._decoding = None
+
+    async def _decode(self, encoded: Backlog[tuple[EncodedFrame, float]]) -> None:
+        loop = asyncio.get_running_loop()
+        decoder: FrameDecoder | None = None
+        codec = ""
+        while True:
+            try:
+                frame, moment = await encoded.get()
+            except Ended:
+                return
+            try:
+                if decoder is None or frame.codec != codec:
+                    decoder, codec = make_decoder(frame.codec), frame.codec
+                if self.kind == "audio":
+                    # Fifty microseconds: cheaper here than a hop to a thread.
+                    decoded = decode(decoder, frame)
+                else:
+                    decoded = await loop.run_in_executor(None, decode, decoder, frame)
+            except (av.FFmpegError, ValueError) as error:
+                log.debug("%r: a frame cannot be decoded: %s", self, error)
+                self._needs_key = self.kind == "video"
+                self.request_key_frame()
+                continue
+            for out in decoded:
+                self._deliver(out, moment)
+
+    def _deliver(self, frame: Frame, moment: float) -> None:
+        clock = frame.sample_rate if isinstance(frame, av.AudioFrame) else 90_000
+        frame.pts = round(moment * clock)
+        frame.time_base = Fraction(1, clock)
+        for backlog in self._frames:
+            backlog.put(frame)
+
+
+class _Relayed(MediaStreamTrack):
+    """A `RemoteTrack` in the shape that aiortc expects."""
+
+    def __init__(self, track: RemoteTrack) -> None:
+        super().__init__()
+        self.kind = track.kind
+        self._frames = track.frames()
+
+    async def recv(self) -> Frame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        try:
+            return await anext(self._frames)
+        except StopAsyncIteration:
+            self.stop()
+            raise MediaStreamError from None
