@@ -165,7 +165,7 @@ class Node:
         self._stopping = False
         self._told_available = False
         self._first_try: list[asyncio.Future[None]] = []
-        self.metrics: dict[int, events.Metrics] = {}
+        self.metrics: dict[int, control.WorkerMetrics] = {}
         """Each running worker's latest."""
         self.ports: dict[int, int] = {}
         """UDP port of each running worker."""
@@ -309,7 +309,7 @@ class Node:
         match message:
             case events.Ready():
                 self._gain(index, message.port)
-            case events.Metrics():
+            case control.WorkerMetrics():
                 self.metrics[index] = message
             case control.Answer() | control.Refused() | control.RoomStats():
                 if self._placement.receive_reply(message.request):

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from relay.control import Kind, Source, Track
+from relay.leg import Leg
 from relay.sdp.capabilities import Codec
-from relay.sdp.description import (
-    BadSdp,
-    Description,
-    TransportDescription,
-    parse_description_untrusted,
+from relay.sdp.description import BadSdp
+from relay.sdp.negotiation import (
+    Publication,
+    PublishedMedia,
+    answer_publisher,
+    is_continuation,
+    is_ice_restart,
 )
-from relay.sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_ice_restart
 from relay.site import Site
-from relay.tracks import Leg, UpTrack
+from relay.tracks import UpTrack
 from relay.transport.transport import ENDED, Transport, TransportState
 
 _DEFAULT_SOURCE: Mapping[Kind, Source] = {"audio": "microphone", "video": "camera"}
@@ -88,15 +90,7 @@ class Publisher:
         previous = self._publication
         if previous is None:
             return True
-        description = parse_description_untrusted(offer)
-        remote = _find_transport(description)
-        mids = tuple(media.mid for media in description.media)
-        return (
-            self.state not in ENDED
-            and remote is not None
-            and set(remote.fingerprints) == set(previous.remote.fingerprints)
-            and mids[: len(previous.mids)] == tuple(previous.mids)
-        )
+        return is_continuation(offer, previous) and self.state not in ENDED
 
     def receive_offer(
         self, offer: str, sources: Mapping[str, Source], now: float
@@ -154,7 +148,3 @@ class Publisher:
         track = self.tracks[media.mid] = Published(self.participant, source, up)
         self.transport.leg.add_up(up)
         return track
-
-
-def _find_transport(description: Description) -> TransportDescription | None:
-    return next((m.transport for m in description.media if m.transport is not None), None)

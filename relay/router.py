@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from relay import control
+from relay.leg import Leg
 from relay.publisher import Changes, Published, Publisher
 from relay.sdp.description import BadSdp
 from relay.site import Site
 from relay.speakers import Speakers
 from relay.subscriber import Player, Receiver, Subscriber
-from relay.tracks import Leg
 from relay.transport.transport import ENDED, Transport, TransportState
 
 INTERVAL = 0.1
@@ -88,8 +88,8 @@ class Router:
 
     def list_rtts(self) -> list[float]:
         """Round trips in ms, of the receivers whose reports told."""
-        rtts = (down.rtt_ms for receiver in self.receivers for down in receiver.downs)
-        return [rtt for rtt in rtts if rtt is not None]
+        rtts = (down.round_trip.rtt for receiver in self.receivers for down in receiver.downs)
+        return [1000 * rtt for rtt in rtts if rtt is not None]
 
     def receive(self, command: control.Command, now: float) -> None:
         """Carry out one command; a faulty one is refused or ignored, never raised."""
@@ -115,7 +115,7 @@ class Router:
             case control.RestartIce():
                 self._restart_ice(command.participant, now)
             case control.GetStats():
-                self._emit(control.RoomStats(command.request, self._collect_stats()))
+                self._emit(control.RoomStats(command.request, self._collect_stats(now)))
 
     def flush(self, now: float) -> None:
         """Draw the consequences of what happened since the last time; make the offers due."""
@@ -342,9 +342,6 @@ class Router:
         tracks = self._choose_for(command.participant, participant)
         player = participant.receiver
         if not isinstance(player, Player):
-            if not tracks:
-                self._refuse(command.request, "unknown-track", "There is nothing to play.")
-                return
             player = Player(command.participant, self._site, on_state=self._receive_receiver_state)
         try:
             answer = player.receive_offer(command.sdp, tracks, now)
@@ -410,16 +407,16 @@ class Router:
         if change is not None:
             self._emit(control.Speakers(self.room, change))
 
-    def _collect_stats(self) -> list[control.TrackStats]:
+    def _collect_stats(self, now: float) -> list[control.TrackStats]:
         return [
             control.TrackStats(
                 participant=track.participant,
                 track=track.id,
                 kind=track.kind,
                 codec=track.up.codec,
-                bitrate=track.up.bitrate,
+                bitrate=track.up.get_bitrate(now),
                 loss=track.up.loss,
-                jitter_ms=track.up.jitter_ms,
+                jitter_ms=1000 * track.up.jitter,
                 rtt_ms=None,
                 subscribers=len(track.up.downs),
             )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from relay.config import Config
 from relay.forwarder import Forwarder
+from relay.leg import Leg
 from relay.sdp.description import TransportDescription
 from relay.sdp.negotiation import Local
 from relay.stats import Stats
-from relay.tracks import Leg
 from relay.transport.dtls import Certificate
 from relay.transport.ice import Address
 from relay.transport.transport import Network, Transport, TransportState

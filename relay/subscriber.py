@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from relay.control import SlotTrack
+from relay.leg import Leg
 from relay.publisher import Published
 from relay.sdp.description import BadSdp
 from relay.sdp.negotiation import (
@@ -19,7 +20,7 @@ from relay.sdp.negotiation import (
     get_slot_codecs,
 )
 from relay.site import Site
-from relay.tracks import DownTrack, Leg
+from relay.tracks import DownTrack
 from relay.transport.dtls import Certificate
 from relay.transport.transport import ENDED, Transport, TransportState
 
@@ -211,8 +212,8 @@ class Player(Receiver):
 
     def receive_offer(self, sdp: str, tracks: Mapping[str, Published], now: float) -> str:
         """The answer to the player's offer, the first or an ICE restart. Raises BadSdp."""
-        first = self._playback is None
-        local = self.transport.local if first else self.transport.restart_ice()
+        previous = self._playback
+        local = self.transport.local if previous is None else self.transport.restart_ice()
         playback = answer_player(
             sdp,
             self._site.describe(local),
@@ -220,10 +221,11 @@ class Player(Receiver):
             session_id=self._session_id,
             cname=self._cname,
             ssrc=self._site.number,
+            previous=previous,
         )
         self.transport.start(playback.remote, now)
-        if first:
-            self._playback = playback
+        self._playback = playback
+        if previous is None:
             for slot in playback.slots:
                 self._carry(slot, tracks.get(slot.track or ""), now)
         return playback.answer

@@ -39,7 +39,7 @@ TICK = 0.02
 """Seconds between two looks at the timers: reports and feedback are due in tens of ms."""
 
 _ALPHABET = string.ascii_letters + string.digits
-_LOSSY = (control.Speakers, events.Metrics)
+_LOSSY = (control.Speakers, control.WorkerMetrics)
 """Messages that the next one of their kind makes superfluous."""
 
 EXIT_NO_SOCKET = 3
@@ -166,7 +166,7 @@ class Worker:
             if len(self._flush_due) == 1 and self._loop is not None:
                 self._loop.call_soon(self._flush)
 
-    def collect_metrics(self) -> events.Metrics:
+    def collect_metrics(self) -> control.WorkerMetrics:
         """The worker's counts and state now."""
         stats = self._stats
         transports: dict[control.TransportState, int] = {}
@@ -177,7 +177,7 @@ class Worker:
                 transports[state] = transports.get(state, 0) + count
             rtts += router.list_rtts()
         audio = sum(track.kind == "audio" for track in tracks)
-        return events.Metrics(
+        return control.WorkerMetrics(
             packets_in=stats.packets_in,
             bytes_in=stats.bytes_in,
             packets_out=stats.packets_out,
@@ -191,7 +191,7 @@ class Worker:
             rtt_ms=sum(rtts) / len(rtts) if rtts else None,
             rooms=len(self._routers),
             participants=sum(router.participant_count for router in self._routers.values()),
-            tracks=events.TrackCount(audio, len(tracks) - audio),
+            tracks=control.TrackCount(audio, len(tracks) - audio),
             transports=transports,
             loop_lag=self._lag,
         )
@@ -254,7 +254,7 @@ async def run(fd: int, config: Config, index: int) -> int:
             worker.receive(message)
 
     def emit(message: events.ToNode) -> None:
-        if isinstance(message, events.Metrics):
+        if isinstance(message, control.WorkerMetrics):
             message = msgspec.structs.replace(message, control_drops=dict(channel.dropped))
         channel.send(message, lossy=isinstance(message, _LOSSY))
 

@@ -114,9 +114,9 @@ async def test_a_reader_that_hangs_costs_bounded_memory_and_lossy_messages_first
     left, right = socket.socketpair()
     a = await End().open(left)
     big = control.Publish("demo", "p_1", 1, "x" * 100_000)
-    while a.channel.send(events.Metrics(drops={"x" * 1000: 1}), lossy=True):
+    while a.channel.send(control.WorkerMetrics(drops={"x" * 1000: 1}), lossy=True):
         pass
-    assert a.channel.dropped == {"metrics": 1}
+    assert a.channel.dropped == {"workermetrics": 1}
     sent = 0
     while a.channel.send(big):
         sent += 1
