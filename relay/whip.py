@@ -47,9 +47,7 @@ _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9+/]{4,256}\Z")
 class Stage(Protocol):
     """What the HTTP side needs of the hub; it refuses by raising."""
 
-    def admit(
-        self, action: Action, room: str, participant: str | None, token: str | None, address: str
-    ) -> str:
+    def admit(self, action: Action, room: str, participant: str | None, token: str | None) -> str:
         """Let somebody into the room; returns the new participant's id."""
 
     async def offer(self, action: Action, guest: str, sdp: str) -> str:
@@ -215,9 +213,7 @@ class Whip:
         action: Action = "publish" if kind == "whip" else "play"
         room = request.match_info["room"]
         token = _get_token(request)
-        guest = self._stage.admit(
-            action, room, request.match_info.get("participant"), token, request.remote or ""
-        )
+        guest = self._stage.admit(action, room, request.match_info.get("participant"), token)
         try:
             answer = await self._stage.offer(action, guest, offer)
         except BaseException:

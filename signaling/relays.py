@@ -40,15 +40,13 @@ class Node(Protocol):
 
 
 class Relays:
-    """Made before the hub, which it is then bound to.
+    """Made before the hub, which it is then bound to; without `start` there is no relay."""
 
-    `make_node` gets what the node is to call with each event, from the event loop.
-    """
-
-    def __init__(self, make_node: Callable[[Receive], Node]) -> None:
-        self._node = make_node(self._receive)
+    def __init__(self) -> None:
+        self._node: Node | None = None
         self._hub: Receive | None = None
-        self._on_end: Callable[[str, str], None] | None = None
+        self._on_gone: Callable[[str, str | None], None] | None = None
+        self._on_end: Callable[[str], None] | None = None
         self._asked: dict[int, asyncio.Future[str]] = {}
         self._next_request = FIRST_REQUEST
 
@@ -56,27 +54,39 @@ class Relays:
         """Pass events to the hub from now on."""
         self._hub = hub
 
-    def watch_ends(self, on_end: Callable[[str, str], None]) -> None:
-        """Have `on_end` called with room and participant whose transport is over."""
+    def watch(
+        self, *, on_gone: Callable[[str, str | None], None], on_end: Callable[[str], None]
+    ) -> None:
+        """Have `on_gone` called with room and participant when the hub lets one go (None: all
+        of the room), and `on_end` with a participant one of whose transports is over."""
+        self._on_gone = on_gone
         self._on_end = on_end
 
     @property
     def available(self) -> bool:
-        return self._node.available
-
-    @property
-    def node(self) -> Node:
-        return self._node
+        return self._node is not None and self._node.available
 
     def send(self, command: control.Command) -> None:
-        self._node.send(command)
+        if self._node is not None:
+            self._node.send(command)
+        if self._on_gone is not None:
+            if isinstance(command, control.Leave):
+                self._on_gone(command.room, command.participant)
+            elif isinstance(command, control.CloseRoom):
+                self._on_gone(command.room, None)
 
-    async def start(self) -> None:
+    async def start(self, make_node: Callable[[Receive], Node]) -> None:
+        """Start the workers; returns once each is ready, or has failed for the first time.
+
+        `make_node` gets what the node is to call with each event, from the event loop.
+        """
+        self._node = make_node(self._receive)
         await self._node.start()
 
     async def stop(self) -> None:
-        """Stop the workers; whoever still waits for one is told."""
-        await self._node.stop()
+        """Stop the workers; whoever still waits for one is told. Idempotent."""
+        if self._node is not None:
+            await self._node.stop()
         for waiting in self._asked.values():
             if not waiting.done():
                 waiting.set_exception(_unavailable())
@@ -86,6 +96,8 @@ class Relays:
         self, kind: Literal["publish", "play"], room: str, participant: str, sdp: str
     ) -> str:
         """The relay's answer to an offer. Raises ProtocolError."""
+        if self._node is None:
+            raise _unavailable()
         self._next_request += 1
         number = self._next_request
         waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -101,7 +113,8 @@ class Relays:
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus families of all workers, by the label `worker`."""
-        yield from collect(self._node)
+        if self._node is not None:
+            yield from collect(self._node)
 
     def _receive(self, event: control.Event) -> None:
         if isinstance(event, control.Answer | control.Refused) and event.request > FIRST_REQUEST:
@@ -114,12 +127,12 @@ class Relays:
             return
         if self._hub is not None:
             self._hub(event)
-        if (
-            self._on_end is not None
-            and isinstance(event, control.TransportChanged)
-            and event.state in ("failed", "closed")
-        ):
-            self._on_end(event.room, event.participant)
+        match event:
+            case control.WorkerLost() if self._on_gone is not None:
+                for room in event.rooms:
+                    self._on_gone(room, None)
+            case control.TransportChanged(state="failed" | "closed") if self._on_end is not None:
+                self._on_end(event.participant)
 
 
 def _unavailable() -> ProtocolError:
