@@ -25,6 +25,15 @@ GROUPS = {
     "limits": "Limits",
 }
 
+METAVARS = {
+    "host": "ADDRESS",
+    "allow_origin": "ORIGIN",
+    "tls_cert": "FILE",
+    "tls_key": "FILE",
+    "public_ip": "ADDRESS",
+}
+KINDS: dict[Any, str] = {int: "N", float: "N", int | None: "N"}
+
 # A command's own arguments in, the exit status out.
 Command = Callable[[Sequence[str], Mapping[str, str], TextIO], int]
 
@@ -125,7 +134,9 @@ def add_option(group: Any, option: Option) -> None:
     if default not in (None, ()):
         shown = ", ".join(default) if isinstance(default, tuple) else default
         help_text += f" Default: {shown}"
-    metavar = "|".join(option.choices) or option.name.rpartition("_")[2].upper()
+    metavar = (
+        "|".join(option.choices) or METAVARS.get(option.name) or KINDS.get(option.kind, "TEXT")
+    )
     action = "append" if option.repeatable else "store"
     group.add_argument(
         option.flag, dest=option.name, metavar=metavar, action=action, help=help_text

@@ -104,14 +104,14 @@ class Limits:
     )
     replay_messages: int = setting(
         1024,
-        "Messages kept for a client that lost its connection. Over it the session ends.",
+        "Messages kept for a client that lost its connection; beyond, it has to join again.",
         "limits",
         least=1,
         most=1_000_000,
     )
     replay_bytes: int = setting(
         MIB,
-        "Bytes kept for a client that lost its connection. Over it the session ends.",
+        "Bytes kept for a client that lost its connection; beyond, it has to join again.",
         "limits",
         least=KIB,
         most=1024 * MIB,
