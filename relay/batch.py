@@ -1,9 +1,6 @@
 """Datagrams in batches: `Inbox` reads many with one recvmmsg, `Outbox` sends many with one
-sendmmsg, both over arenas that are allocated once. This is the one file that knows cffi; the
-`Portable*` twins do the same with the standard library, for other systems and for tests.
-
-Longer than most: the two ways are kept side by side, so that they are read and changed together.
-"""
+sendmmsg, through cffi. The `Portable*` twins do the same with the standard library, for other
+systems and for tests."""
 
 from __future__ import annotations
 
@@ -19,25 +16,19 @@ import cffi
 import numpy as np
 import numpy.typing as npt
 
+from relay.arena import (
+    HEADROOM,
+    IOVEC,
+    MAX_DATAGRAM,
+    NAME,
+    ROW,
+    Arena,
+    Destination,
+    Destinations,
+    Pointer,
+)
 from relay.stats import DropReason, Stats
 from relay.transport.ice import Address
-
-Pointer = Any
-"""A cffi pointer. Other bindings accept it where they want `void *` or `int *`."""
-
-ROW: Final = 1600
-"""Bytes per row: more than any datagram that fits an Ethernet frame, and an odd number of cache
-lines, so that one header field of all rows does not fall into the same few cache sets."""
-
-HEADROOM: Final = 32
-"""Free bytes before each datagram that is read, for a header that grows (`rtp.packet.HEADROOM`).
-A multiple of 4, as SRTP wants its packets aligned."""
-
-MAX_DATAGRAM: Final = ROW - HEADROOM
-"""What is read of one datagram at most."""
-
-NAME: Final = 28
-"""sizeof(struct sockaddr_in6), the larger of the two."""
 
 MAX_SEGMENTS: Final = 64
 """Datagrams in one UDP_SEGMENT send: UDP_MAX_SEGMENTS of the oldest kernels that know it."""
@@ -65,7 +56,6 @@ _ffi.cdef(
 )
 
 # The kernel's structures as numpy columns, so that one assignment fills a field of every row.
-IOVEC: Final = np.dtype([("base", "u8"), ("len", "u8")])
 MMSGHDR: Final = np.dtype(
     {
         "names": ["name", "namelen", "iov", "iovlen", "control", "controllen", "len"],
@@ -119,62 +109,9 @@ def sockaddr(address: Address) -> tuple[Any, ...]:
     return socket.inet_ntop(socket.AF_INET6, raw), socket.ntohs(nport), flow, scope
 
 
-class Destination:
-    """Where a subscriber's packets go. Its memory stays in place, so that a new address
-    reaches every table that points at it."""
-
-    __slots__ = ("_memory", "pointer", "sockaddr")
-
-    def __init__(self) -> None:
-        self._memory = _ffi.new("char[]", NAME)
-        self.pointer = int(_ffi.cast("uintptr_t", self._memory))
-        self.sockaddr: tuple[Any, ...] | None = None
-
-    def set(self, address: Address) -> None:
-        _ffi.memmove(self._memory, address, len(address))
-        self.sockaddr = sockaddr(address)
-
-
-class Destinations:
-    """Those of one fan-out, in order, with their pointers as a column."""
-
-    __slots__ = ("items", "pointers")
-
-    def __init__(self, items: Sequence[Destination]) -> None:
-        self.items = list(items)
-        self.pointers = np.array([item.pointer for item in items], np.uint64)
-
-
-class Arena:
-    """Rows of `ROW` bytes in one block, each with a length, as numpy columns and as pointers.
-
-    `data[row, byte]`; `halves` and `words` are the same memory as big-endian 16 and 32 bits.
-    `lengths[row]` is an int; `pointers[row]` and `length_pointers[row]` are its `char *`, `int *`.
-    The pointers, and what is read, start `headroom` bytes into the row.
-    """
-
-    def __init__(self, rows: int, headroom: int = 0) -> None:
-        self.rows = rows
-        self.data: npt.NDArray[np.uint8] = np.zeros((rows, ROW), np.uint8)
-        self.halves = self.data.view(">u2")
-        self.words = self.data.view(">u4")
-        self.view = self.data.reshape(-1).data
-        self.iovec = np.zeros(rows, IOVEC)
-        base = self.data.ctypes.data + headroom
-        self.iovec["base"] = base + np.arange(rows, dtype=np.uint64) * ROW
-        # An int at the low half of iov_len (little-endian): what SRTP writes there is at once
-        # the length that the kernel reads.
-        self.lengths: npt.NDArray[np.int32] = self.iovec.view(np.int32).reshape(rows, 4)[:, 2]
-        lengths = self.iovec.ctypes.data + 8
-        self.pointers: list[Pointer] = [_ffi.cast("char *", base + i * ROW) for i in range(rows)]
-        self.length_pointers: list[Pointer] = [
-            _ffi.cast("int *", lengths + i * IOVEC.itemsize) for i in range(rows)
-        ]
-
-
 class Inbox(Protocol):
     """What was read last: row `i` of `arena` holds, after `HEADROOM` free bytes, `sizes[i]`
-    bytes from `address(i)`."""
+    bytes from `address(i)`; `arena.lengths[i]` is `sizes[i]` until somebody writes to it."""
 
     arena: Arena
     sizes: list[int]
@@ -185,26 +122,6 @@ class Inbox(Protocol):
         ...
 
     def address(self, row: int) -> Address: ...
-
-
-class Outbox(Protocol):
-    """Rows to send. Blocks are laid out subscriber by subscriber: row `first + k * packets + p`
-    is packet p for destination k. Everything that cannot be sent at once is dropped and counted."""
-
-    arena: Arena
-
-    def reserve(self, rows: int) -> int:
-        """The first of `rows` free rows; sends what is there when they would not fit."""
-        ...
-
-    def commit(self, first: int, destinations: Destinations, runs: Sequence[int]) -> None:
-        """The block at `first` is written: `runs` are how many consecutive packets are of equal
-        length, but for a shorter last one; they sum up to the packets per destination."""
-        ...
-
-    def send(self) -> None:
-        """Send every block that was committed, and forget it."""
-        ...
 
 
 class MmsgInbox:
@@ -237,6 +154,7 @@ class MmsgInbox:
         if count <= 0:
             self.sizes = []
             return 0
+        self.arena.lengths[:count] = self._received[:count]
         self.sizes = self._received[:count].tolist()
         return count
 
@@ -265,6 +183,7 @@ class PortableInbox:
                 break
             self.sizes.append(size)
             self._names.append(_pack_sockaddr(name, self._sock.family))
+        self.arena.lengths[: len(self.sizes)] = self.sizes
         return len(self.sizes)
 
     def address(self, row: int) -> Address:
@@ -420,32 +339,15 @@ class PortableOutbox(_Blocks):
         start = row * ROW
         data = self.arena.view[start : start + int(self.arena.lengths[row])]
         try:
-            if destination.sockaddr is None:
+            if destination.address is None:
                 raise OSError(errno.EDESTADDRREQ, "no address yet")
-            self._sock.sendto(data, destination.sockaddr)
+            self._sock.sendto(data, sockaddr(destination.address))
         except OSError as error:
             full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
             reason = DropReason.SOCKET_FULL if full else DropReason.SEND_FAILED
             self._stats.drops[reason] += 1
             return False
         return True
-
-
-def runs_of(sizes: Sequence[int]) -> list[int]:
-    """How packets of these sizes fall into runs for `Outbox.commit`: equal ones, and a shorter
-    one may end the run. [9, 9, 4, 9] → [3, 1]."""
-    runs: list[int] = []
-    size = -1
-    for current in sizes:
-        if current == size:
-            runs[-1] += 1
-        elif current < size:
-            runs[-1] += 1
-            size = -1
-        else:
-            runs.append(1)
-            size = current
-    return runs
 
 
 def _split(runs: Sequence[int], size: int) -> list[int]:

@@ -9,22 +9,19 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from relay.arena import HEADROOM, MAX_DATAGRAM, ROW, Outbox
 from relay.batch import (
-    HEADROOM,
-    MAX_DATAGRAM,
-    ROW,
     Inbox,
     MmsgInbox,
     MmsgOutbox,
-    Outbox,
     PortableInbox,
     PortableOutbox,
     available,
     sockaddr,
 )
 from relay.forwarder import Forwarder
+from relay.leg import Leg
 from relay.stats import DropReason, Stats
-from relay.tracks import Leg
 from relay.transport.ice import Address
 
 MAX_BATCHES: Final = 4
@@ -62,7 +59,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(host) and host != "::"))
+            sock.setsockopt(
+                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(host) and host != "::")
+            )
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         sock.setblocking(False)
@@ -118,14 +117,35 @@ class Udp:
             self.inbox, self.outbox = PortableInbox(sock), PortableOutbox(sock, stats)
         else:
             self.inbox, self.outbox = MmsgInbox(sock), MmsgOutbox(sock, stats)
-        forwarder.bind(self.inbox.arena, self.outbox, self.send)
+        self._timer: asyncio.TimerHandle | None = None
+        forwarder.bind(self.inbox.arena, self.outbox, self.send, self._wake)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         loop.add_reader(self.socket.fileno(), self.receive)
+        due = self._forwarder.get_timer()
+        if due is not None:
+            self._wake(due)
+
+    def _wake(self, at: float) -> None:
+        """The forwarder's timer is due at `at`, earlier than it was."""
+        if self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        # Not at once, even if it is due: whoever changes a track has more to change.
+        delay = max(at - self._clock(), 0.0)
+        self._timer = self._loop.call_later(delay, self._handle_timer)
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        self._forwarder.handle_timer(self._clock())
 
     def close(self) -> None:
         """Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._loop is not None:
             self._loop.remove_reader(self.socket.fileno())
             self._loop = None
