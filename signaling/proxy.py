@@ -1,0 +1,69 @@
+"""Who is on the other side of a proxy: X-Forwarded-For and -Proto, from those one trusts."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# More hops than any deployment has; a longer list is an attack on the parser.
+MAX_HOPS = 16
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Read CIDR blocks or single addresses. Raises ValueError."""
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def find_client(remote: str, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Return the address of the client.
+
+    `remote` is the socket's peer, `forwarded_for` the header's lines as they came. The
+    list is read from its end, where our own proxy wrote, up to the first address that
+    is no trusted proxy: everything before that is the client's own invention.
+    """
+    if not _is_trusted(remote, trusted):
+        return remote
+    hops = [hop.strip() for line in forwarded_for for hop in line.split(",")][-MAX_HOPS:]
+    client = remote
+    for hop in reversed(hops):
+        address = _parse(hop)
+        if address is None:
+            break  # what a trusted proxy was told by somebody else, and passed on
+        client = address
+        if not _is_trusted(address, trusted):
+            break
+    return client
+
+
+def find_scheme(remote: str, forwarded_proto: str | None, trusted: Sequence[Network]) -> str | None:
+    """Return "http" or "https" as the nearest proxy says, or None where none is believed."""
+    if forwarded_proto is None or not _is_trusted(remote, trusted):
+        return None
+    scheme = forwarded_proto.rpartition(",")[2].strip().lower()
+    return scheme if scheme in ("http", "https") else None
+
+
+def _parse(hop: str) -> str | None:
+    """Some proxies add the port: 192.0.2.1:4711 or [2001:db8::1]:4711."""
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(hop))
+    except ValueError:
+        return None
+
+
+def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    if not trusted:
+        return False
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in trusted)
