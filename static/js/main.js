@@ -1,0 +1,336 @@
+/** Wires the call, the media and the view together. */
+
+import { Call } from './call.js';
+import { language, t, tOther } from './i18n.js';
+import { Media } from './media.js';
+import { inviteLink, loadSettings, readAddress, saveSettings, suggestRoom } from './settings.js';
+import { Voices } from './view/audio.js';
+import { CallView } from './view/callview.js';
+import { HelpDialog, SettingsDialog, ask, farewell, soundGate } from './view/dialogs.js';
+import { listenForKeys } from './view/keys.js';
+import { Lobby } from './view/lobby.js';
+import { Notices } from './view/notices.js';
+
+/** @typedef {import('./room.js').Event} Event */
+/** @typedef {import('./room.js').State} State */
+/** @typedef {import('./view/keys.js').Action} Action */
+
+const LEVEL_EVERY = 80; // ms between two looks at the microphone's meter
+const IN_CALL = 'tandem-in-call'; // in sessionStorage: a reload comes straight back
+
+class Page {
+  settings = loadSettings();
+  address = readAddress(location.search);
+  notices = new Notices();
+  /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
+  #drawing = false;
+  #shown = '';
+
+  constructor() {
+    document.documentElement.lang = language;
+    this.media = new Media({ onChange: () => this.#mediaChanged() });
+    for (const device of /** @type {const} */ (['camera', 'microphone'])) {
+      this.media.devices[device].id = this.settings[device];
+      this.media.devices[device].on = this.settings[`${device}On`];
+    }
+    const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+    this.call = new Call({
+      url: `${scheme}//${location.host}/ws`,
+      media: this.media,
+      onChange: () => this.draw(),
+      onEvent: (event, before) => this.#onEvent(event, before),
+    });
+    this.voices = new Voices(() => this.draw());
+    this.voices.setSpeaker(this.settings.speaker);
+    this.lobby = new Lobby({
+      media: this.media,
+      initial: { name: this.address.name || this.settings.name, room: this.address.room || suggestRoom() },
+      onJoin: (name, room) => this.join(name, room),
+      onToggle: (device, on) => this.toggle(device, on),
+      onChoose: (device, id) => this.#choose(device, id),
+    });
+    this.view = new CallView({
+      notices: this.notices,
+      act: (action) => this.act(action),
+      onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
+      onSend: (text) => this.call.sendChat(text),
+      onLock: (locked) => this.#try(this.call.lock(locked)),
+      onMute: (participant) => this.#try(this.call.silence(participant)),
+      onKick: (participant) => this.#kick(participant),
+      canShareScreen: this.media.canShareScreen,
+    });
+    this.settingsDialog = new SettingsDialog({ onChoose: (device, id) => this.#choose(device, id) });
+    this.help = new HelpDialog({ enabled: this.settings.shortcuts, onToggle: (shortcuts) => this.#remember({ shortcuts }) });
+    this.gate = soundGate(() => this.voices.unblock());
+    this.app = /** @type {HTMLElement} */ (document.getElementById('app'));
+    document.body.append(this.notices.toasts, this.notices.whisper, this.voices.element, this.settingsDialog.element, this.help.element, this.gate);
+    this.#listen();
+  }
+
+  async start() {
+    this.draw();
+    this.lobby.focus();
+    const name = this.lobby.name.value.trim();
+    const again = this.address.room !== '' && sessionStorage.getItem(IN_CALL) === this.address.room;
+    if (name && this.address.room && (this.address.join || again)) {
+      await Promise.race([this.media.start(), new Promise((resolve) => { setTimeout(resolve, 3_000); })]);
+      await this.join(name, this.address.room);
+    } else await this.media.start();
+  }
+
+  /** @param {string} name @param {string} room */
+  async join(name, room) {
+    this.#remember({ name });
+    this.media.resumeAudio();
+    try {
+      await this.call.join({ room, name, token: this.address.token, relayForced: this.address.relay });
+    } catch (error) {
+      const { code } = /** @type {{code?: string}} */ (error);
+      this.call.dispatch({ type: 'lobby' });
+      if (code !== 'left') this.lobby.refuse(code ?? '');
+      return;
+    }
+    sessionStorage.setItem(IN_CALL, room);
+    const query = new URLSearchParams(location.search);
+    query.set('room', room);
+    query.delete('join');
+    history.replaceState(null, '', `${location.pathname}?${query}`);
+  }
+
+  /** @param {Action} action */
+  act(action) {
+    const { state } = this.call;
+    switch (action) {
+      case 'microphone':
+      case 'camera':
+        return this.toggle(action, !this.media.live(action), true);
+      case 'talk':
+      case 'hush':
+        return this.toggle('microphone', action === 'talk');
+      case 'share':
+        return this.#share();
+      case 'chat':
+      case 'people':
+      case 'stats':
+        return this.#panel(state.panel === action ? '' : action);
+      case 'close':
+        return this.#panel('');
+      case 'invite':
+        return this.#invite();
+      case 'settings':
+        this.media.refresh();
+        this.settingsDialog.open();
+        return this.draw();
+      case 'help':
+        return this.help.open();
+      case 'fullscreen':
+        if (document.fullscreenElement) document.exitFullscreen();
+        else document.documentElement.requestFullscreen?.().catch(() => {});
+        return;
+      case 'lock':
+        return this.#try(this.call.lock(!state.locked));
+      case 'leave':
+        return this.call.leave();
+      default:
+    }
+  }
+
+  /** @param {'camera' | 'microphone'} device @param {boolean} on @param {boolean} [announce] */
+  async toggle(device, on, announce = false) {
+    this.#remember({ [`${device}On`]: on });
+    this.media.resumeAudio();
+    await this.media.toggle(device, on);
+    const live = this.media.live(device);
+    if (announce && on && !live) this.act('settings');
+    else if (announce) this.notices.say(t(device === 'camera' ? (live ? 'toast.cameraOn' : 'toast.cameraOff') : live ? 'toast.micOn' : 'toast.micOff'));
+  }
+
+  draw() {
+    if (this.#drawing) return;
+    this.#drawing = true;
+    const paint = () => {
+      this.#drawing = false;
+      this.#paint();
+    };
+    if (document.hidden) setTimeout(paint, 100); // no animation frames in the background, yet sound has to follow
+    else requestAnimationFrame(paint);
+  }
+
+  #paint() {
+    const { state } = this.call;
+    const screen = state.phase === 'joining' ? 'lobby' : state.phase;
+    const changed = screen !== this.#shown;
+    this.#shown = screen;
+    if (screen === 'lobby') this.lobby.render(state, this.settings.speaker);
+    if (screen === 'call') this.view.render(this.call, this.media);
+    if (changed) this.#swap(screen, state);
+    this.notices.connection(state);
+    this.settingsDialog.render(this.media, this.settings.speaker);
+    this.voices.render(this.#heard());
+    this.gate.hidden = !(this.voices.blocked && screen === 'call');
+    const unread = state.unread ? `(${state.unread}) ` : '';
+    document.title = state.phase === 'call' ? `${unread}${state.room} – Tandem` : 'Tandem';
+  }
+
+  /** @param {string} screen @param {State} state */
+  #swap(screen, state) {
+    for (const dialog of document.querySelectorAll('dialog')) dialog.close();
+    if (screen === 'left') {
+      this.#farewell = farewell({
+        title: tOther('left.', state.leftBecause),
+        onRejoin: () => this.#again(),
+        onHome: () => location.assign(location.pathname),
+      });
+    }
+    const shown = screen === 'call' ? this.view.element : screen === 'left' && this.#farewell ? this.#farewell.element : this.lobby.element;
+    this.app.replaceChildren(shown);
+    document.body.dataset.screen = screen;
+    if (screen === 'call') {
+      this.view.render(this.call, this.media);
+      this.view.toolbar.mic.focus({ preventScroll: true });
+    } else if (screen === 'left') this.#farewell?.focus();
+  }
+
+  #heard() {
+    /** @type {Map<string, MediaStreamTrack>} */
+    const tracks = new Map();
+    for (const { id } of this.call.state.participants) {
+      const { microphone, 'screen-audio': screen } = this.call.tracksOf(id);
+      if (microphone) tracks.set(id, microphone.track);
+      if (screen) tracks.set(`${id}/screen`, screen.track);
+    }
+    return tracks;
+  }
+
+  /** @param {Event} event @param {State} before */
+  #onEvent(event, before) {
+    const { state } = this.call;
+    /** @param {string} id */
+    const nameOf = (id) => before.participants.find((one) => one.id === id)?.name ?? '';
+    switch (event.type) {
+      case 'participant-joined':
+        return this.notices.toast(t('toast.joined', { name: event.participant.name }));
+      case 'participant-left':
+        return this.notices.toast(t('toast.left', { name: nameOf(event.participant) }));
+      case 'participant-updated': {
+        const old = before.participants.find((one) => one.id === event.participant.id);
+        if (old && !old.metadata.screen && event.participant.metadata?.screen) this.notices.toast(t('toast.sharing', { name: old.name }));
+        return;
+      }
+      case 'chat':
+        if (state.panel !== 'chat' && event.from !== state.self) this.notices.toast(t('toast.message', { name: event.user, text: event.content.slice(0, 120) }));
+        return;
+      case 'room-updated':
+        if (state.locked !== before.locked) this.notices.toast(t(state.locked ? 'toast.locked' : 'toast.unlocked'));
+        return;
+      case 'muted':
+        return this.notices.toast(t('toast.mutedByModerator'));
+      case 'left':
+        if (before.phase !== 'call') return;
+        sessionStorage.removeItem(IN_CALL);
+        this.media.stop();
+        return;
+      default:
+    }
+  }
+
+  async #again() {
+    const { room, name } = this.call.state;
+    this.lobby.room.value = room;
+    this.lobby.name.value = name;
+    this.call.dispatch({ type: 'lobby' });
+    await this.media.start();
+    this.lobby.focus();
+  }
+
+  /** @param {State['panel']} panel */
+  #panel(panel) {
+    const before = this.call.state.panel;
+    if (before === panel) return;
+    this.call.dispatch({ type: 'panel', panel });
+    if (panel) return;
+    const { toolbar } = this.view;
+    (before === 'chat' ? toolbar.chat : before === 'people' ? toolbar.people : toolbar.menu.button).focus();
+  }
+
+  async #share() {
+    if (this.media.screen) return this.media.stopScreen();
+    await this.media.shareScreen().catch(() => this.notices.toast(t('toast.shareFailed')));
+  }
+
+  async #invite() {
+    const link = inviteLink(this.call.state.room);
+    try {
+      await navigator.clipboard.writeText(link);
+      this.notices.toast(t('toast.copied'));
+    } catch {
+      this.notices.toast(t('toast.copyFailed', { link })); // no clipboard outside of secure pages
+    }
+  }
+
+  /** @param {import('./room.js').ParticipantState} participant */
+  async #kick(participant) {
+    const { name } = participant;
+    const yes = await ask({ title: t('people.kickSure', { name }), hint: t('people.kickHint'), yes: t('people.remove'), no: t('people.cancel') });
+    if (yes) this.#try(this.call.kick(participant.id));
+  }
+
+  /** @param {Promise<any>} request */
+  #try(request) {
+    request.catch((error) => this.notices.toast(t('toast.refused', { reason: error.message })));
+  }
+
+  /** @param {'camera' | 'microphone' | 'speaker'} device @param {string} id */
+  #choose(device, id) {
+    this.#remember({ [device]: id });
+    if (device === 'speaker') this.voices.setSpeaker(id);
+    else this.media.choose(device, id);
+  }
+
+  #mediaChanged() {
+    this.call.mediaChanged();
+  }
+
+  /** @param {Partial<import('./settings.js').Settings>} some */
+  #remember(some) {
+    Object.assign(this.settings, some);
+    saveSettings(this.settings);
+  }
+
+  #listen() {
+    listenForKeys({
+      active: () => this.call.state.phase === 'call' && !document.querySelector('dialog[open]'),
+      enabled: () => this.settings.shortcuts,
+      act: (action) => this.act(action),
+    });
+    for (const event of ['pointerdown', 'keydown']) {
+      document.addEventListener(event, () => {
+        this.media.resumeAudio();
+        if (this.voices.blocked) this.voices.unblock();
+      }, { capture: true });
+    }
+    for (const event of ['online', 'offline', 'visibilitychange']) {
+      (event === 'visibilitychange' ? document : window).addEventListener(event, () => {
+        if (navigator.onLine) this.call.probe();
+        this.draw();
+      });
+    }
+    window.addEventListener('pagehide', () => {
+      if (this.call.state.phase !== 'call') return;
+      const { room } = this.call.state;
+      this.call.leave();
+      sessionStorage.setItem(IN_CALL, room); // a reload, if it is one, comes back
+    });
+    window.addEventListener('pageshow', (event) => {
+      if (event.persisted) location.reload(); // from the back-forward cache: the call is gone
+    });
+    setInterval(() => {
+      const level = this.media.level();
+      if (this.#shown === 'lobby') this.lobby.meter.set(level);
+      if (this.settingsDialog.element.open) this.settingsDialog.meter.set(level);
+    }, LEVEL_EVERY);
+  }
+}
+
+export const page = new Page();
+page.start();

@@ -1,0 +1,78 @@
+/**
+ * The wire messages of the signaling protocol, version 1, as types only.
+ * The protocol's own text is signaling/PROTOCOL.md.
+ *
+ * @typedef {'camera' | 'microphone' | 'screen' | 'screen-audio' | 'other'} Source
+ * @typedef {'mesh' | 'relay'} Topology
+ *
+ * @typedef {object} Track  a track that is published through the relay
+ * @property {string} id
+ * @property {'audio' | 'video'} kind
+ * @property {Source} source
+ * @property {boolean} muted
+ *
+ * @typedef {object} Metadata  what this page says about itself; other clients may say nothing
+ * @property {boolean} [camera]      whether the camera is on
+ * @property {boolean} [microphone]  whether the microphone is on
+ * @property {string | null} [screen]  the id of the media stream that carries the screen
+ *
+ * @typedef {object} Participant
+ * @property {string} id
+ * @property {string} name
+ * @property {Metadata} metadata
+ * @property {Track[]} tracks
+ * @property {'relay' | 'direct'} [via]
+ *
+ * @typedef {object} Grants
+ * @property {boolean} publish
+ * @property {boolean} subscribe
+ * @property {boolean} chat
+ * @property {boolean} moderate
+ *
+ * @typedef {object} RoomInfo
+ * @property {string} name
+ * @property {Topology} topology
+ * @property {boolean} locked
+ *
+ * @typedef {object} Joined
+ * @property {'joined'} type
+ * @property {string} participant
+ * @property {string} session
+ * @property {RoomInfo} room
+ * @property {Participant[]} participants
+ * @property {RTCIceServer[]} ice_servers
+ * @property {Grants} grants
+ * @property {boolean} relay
+ * @property {number} heartbeat
+ * @property {number} resume_within
+ * @property {number} seq
+ *
+ * @typedef {object} SlotTrack  which track an m-line of the relay's offer carries
+ * @property {string} mid
+ * @property {string} participant
+ * @property {string} track
+ *
+ * @typedef {{type: 'participant-joined', participant: Participant}
+ *   | {type: 'participant-updated', participant: Participant}
+ *   | {type: 'participant-left', participant: string, reason: string}
+ *   | {type: 'room-updated', room: RoomInfo, relay?: boolean}
+ *   | {type: 'grants-updated', grants: Grants}
+ *   | {type: 'offer', from: string, sdp: string, tracks?: SlotTrack[]}
+ *   | {type: 'answer', from: string, sdp: string}
+ *   | {type: 'candidate', from: string, candidate: RTCIceCandidateInit | null}
+ *   | {type: 'topology', topology: Topology, reason: string}
+ *   | {type: 'route', participant: string, via: 'relay' | 'direct', reason: string}
+ *   | {type: 'track-published', participant: string, track: Track}
+ *   | {type: 'track-updated', participant: string, track: Track}
+ *   | {type: 'track-unpublished', participant: string, track: string}
+ *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
+ *   | {type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}
+ *   | {type: 'muted', by: string, source: Source}
+ *   | {type: 'relay-restarted'}
+ *   | {type: 'error', code: string, message: string}
+ *   | Joined} ServerMessage
+ *
+ * @typedef {{type: string, [key: string]: unknown}} ClientMessage
+ */
+
+export const PROTOCOL = 1;

@@ -1,0 +1,186 @@
+/**
+ * The two peer connections to the media relay: `Publisher` offers what this side sends,
+ * `Subscriber` answers the relay's offers. Knows no DOM and no socket.
+ *
+ * The relay is ICE-lite with its candidates in its SDP, so none are trickled either way.
+ */
+
+import { applyLimits, kindOf } from './peer.js';
+
+/** @typedef {import('./messages.js').Source} Source */
+/** @typedef {import('./messages.js').SlotTrack} SlotTrack */
+/** @typedef {import('./peer.js').Limits} Limits */
+
+const RETRY = 1_500; // ms before a refused or failed negotiation is tried again
+const LOST_AFTER = 3_000; // ms that "disconnected" may last: short losses heal by themselves
+/** One encoding for everyone behind the relay. @type {Record<string, Limits>} */
+const LIMITS = {
+  camera: { maxBitrate: 1_500_000, scale: 1, frameRate: 30 },
+  screen: { maxBitrate: 2_500_000, scale: 1, frameRate: 15 },
+};
+
+export class Publisher {
+  /** @type {Map<Source, RTCRtpTransceiver>} */ lines = new Map();
+  /** @type {Map<Source, {track: MediaStreamTrack | null, stream: MediaStream}>} */ #outgoing = new Map();
+  #busy = false;
+  #wanted = false;
+  #closed = false;
+  /** @type {any} */ #timer = null;
+
+  /**
+   * @param {object} options
+   * @param {RTCIceServer[]} options.iceServers
+   * @param {(sdp: string, tracks: {mid: string, source: Source}[]) => Promise<string>} options.exchange
+   *   sends the offer and resolves with the relay's answer
+   * @param {(state: RTCPeerConnectionState) => void} options.onState
+   */
+  constructor({ iceServers, exchange, onState }) {
+    this.exchange = exchange;
+    const pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.pc = pc;
+    pc.onnegotiationneeded = () => this.#negotiate();
+    pc.onconnectionstatechange = () => {
+      clearTimeout(this.#timer);
+      if (pc.connectionState === 'failed') this.restart();
+      if (pc.connectionState === 'disconnected') this.#timer = setTimeout(() => this.restart(), LOST_AFTER);
+      onState(pc.connectionState);
+    };
+  }
+
+  /**
+   * Publishes `track` as `source` from now on. A camera or microphone that is off keeps its line.
+   * @param {Source} source @param {MediaStreamTrack | null} track @param {MediaStream} stream
+   */
+  setSource(source, track, stream) {
+    this.#outgoing.set(source, { track, stream });
+    const line = this.lines.get(source);
+    if (line) {
+      line.sender.replaceTrack(track).catch(() => {});
+      if (source.startsWith('screen')) line.direction = track ? 'sendonly' : 'inactive';
+    } else if (track) {
+      const limits = LIMITS[source];
+      this.lines.set(source, this.pc.addTransceiver(track, {
+        direction: 'sendonly',
+        streams: [stream],
+        ...(limits && { sendEncodings: [{ maxBitrate: limits.maxBitrate, maxFramerate: limits.frameRate }] }),
+      }));
+    }
+  }
+
+  restart() {
+    if (!this.#closed) this.pc.restartIce();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.pc.onnegotiationneeded = this.pc.onconnectionstatechange = null;
+    this.pc.close();
+  }
+
+  /** One offer at a time; what comes up meanwhile is in the next. */
+  async #negotiate() {
+    this.#wanted = true;
+    if (this.#busy) return;
+    this.#busy = true;
+    while (this.#wanted && !this.#closed) {
+      this.#wanted = false;
+      try {
+        await this.pc.setLocalDescription();
+        const sdp = /** @type {RTCSessionDescription} */ (this.pc.localDescription).sdp;
+        const answer = await this.exchange(sdp, this.#tracks());
+        if (!this.#closed) await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+      } catch (error) {
+        if (this.#closed) break;
+        console.info('publishing:', /** @type {Error} */ (error).message);
+        if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
+        await new Promise((resolve) => { setTimeout(resolve, RETRY); });
+        this.#wanted = true;
+      }
+    }
+    this.#busy = false;
+    for (const [source, line] of this.lines) {
+      const limits = LIMITS[source];
+      if (limits && kindOf(source) === 'video' && !this.#closed) applyLimits(line.sender, limits);
+    }
+  }
+
+  #tracks() {
+    const tracks = [];
+    for (const [source, line] of this.lines) {
+      if (line.mid !== null && line.direction === 'sendonly') tracks.push({ mid: line.mid, source });
+    }
+    return tracks;
+  }
+}
+
+export class Subscriber {
+  /** What each m-line carries now, by mid. @type {Map<string, SlotTrack>} */ slots = new Map();
+  /** @type {RTCPeerConnection | null} */ pc = null;
+  /** @type {Promise<void>} */ #inbox = Promise.resolve();
+  /** @type {any} */ #timer = null;
+
+  /**
+   * @param {object} options
+   * @param {() => RTCIceServer[]} options.iceServers
+   * @param {(sdp: string) => void} options.answer
+   * @param {() => void} options.requestRestart  asks the relay for an offer with a new ICE session
+   * @param {() => void} options.onTracks
+   */
+  constructor({ iceServers, answer, requestRestart, onTracks }) {
+    this.iceServers = iceServers;
+    this.answer = answer;
+    this.requestRestart = requestRestart;
+    this.onTracks = onTracks;
+  }
+
+  /** Takes the relay's offer. @param {string} sdp @param {SlotTrack[]} tracks @returns {Promise<void>} */
+  receiveOffer(sdp, tracks) {
+    this.#inbox = this.#inbox.then(async () => {
+      const pc = this.pc ?? this.#open();
+      await pc.setRemoteDescription({ type: 'offer', sdp });
+      await pc.setLocalDescription();
+      if (pc !== this.pc) return; // closed meanwhile
+      this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);
+      this.slots = new Map(tracks.map((slot) => [slot.mid, slot]));
+      this.onTracks();
+    }).catch((error) => console.warn('subscribing:', error.message));
+    return this.#inbox;
+  }
+
+  /** The receiver of a published track. @param {string} track @returns {RTCRtpReceiver | null} */
+  receiverOf(track) {
+    for (const line of this.pc?.getTransceivers() ?? []) {
+      if (line.mid !== null && this.slots.get(line.mid)?.track === track) return line.receiver;
+    }
+    return null;
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    this.slots.clear();
+    if (!this.pc) return;
+    this.pc.onconnectionstatechange = null;
+    this.pc.close();
+    this.pc = null;
+  }
+
+  #open() {
+    const pc = new RTCPeerConnection({ iceServers: this.iceServers(), bundlePolicy: 'max-bundle' });
+    this.pc = pc;
+    pc.onconnectionstatechange = () => {
+      clearTimeout(this.#timer);
+      const failed = pc.connectionState === 'failed';
+      if (failed || pc.connectionState === 'disconnected') this.#askAgain(failed ? 0 : LOST_AFTER);
+    };
+    return pc;
+  }
+
+  /** @param {number} wait */
+  #askAgain(wait) {
+    this.#timer = setTimeout(() => {
+      this.requestRestart();
+      this.#askAgain(2 * LOST_AFTER);
+    }, wait);
+  }
+}

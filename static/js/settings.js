@@ -1,0 +1,70 @@
+/** What the page remembers between visits, and what its address asks for. */
+
+/**
+ * @typedef {object} Settings
+ * @property {string} name
+ * @property {string} camera       device id, '' for the default
+ * @property {string} microphone
+ * @property {string} speaker
+ * @property {boolean} cameraOn
+ * @property {boolean} microphoneOn
+ * @property {boolean} shortcuts
+ */
+
+const KEY = 'tandem';
+/** @type {Settings} */
+const DEFAULTS = { name: '', camera: '', microphone: '', speaker: '', cameraOn: true, microphoneOn: true, shortcuts: true };
+
+/** @returns {Settings} */
+export function loadSettings() {
+  try {
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? '{}');
+    const settings = { ...DEFAULTS };
+    for (const key of /** @type {(keyof Settings)[]} */ (Object.keys(DEFAULTS))) {
+      if (typeof stored[key] === typeof DEFAULTS[key]) Object.assign(settings, { [key]: stored[key] });
+    }
+    return settings;
+  } catch {
+    return { ...DEFAULTS }; // storage is switched off, or holds something else
+  }
+}
+
+/** @param {Settings} settings */
+export function saveSettings(settings) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(settings));
+  } catch {
+    // Storage is full or switched off: the visit works all the same.
+  }
+}
+
+/** A room name as the hub takes it: 1–64 of letters, digits, `.`, `_`, `-`. @param {string} text */
+export function roomName(text) {
+  return text.trim().normalize('NFKD').replace(/\s+/g, '-').replace(/[^A-Za-z0-9._-]/g, '').slice(0, 64);
+}
+
+const FIRST = ['amber', 'calm', 'clear', 'early', 'gentle', 'golden', 'green', 'kind', 'light', 'quiet', 'silver', 'warm'];
+const SECOND = ['birch', 'brook', 'cedar', 'field', 'harbor', 'lake', 'maple', 'meadow', 'orchard', 'river', 'shore', 'willow'];
+
+/** A name that is easy to say and hard to guess. @param {(size: number) => Uint32Array} random */
+export function suggestRoom(random = (size) => crypto.getRandomValues(new Uint32Array(size))) {
+  const [first, second, third] = random(3);
+  return `${FIRST[first % FIRST.length]}-${SECOND[second % SECOND.length]}-${(third % 46656).toString(36).padStart(3, '0')}`;
+}
+
+/** @param {string} search  of the page's address */
+export function readAddress(search) {
+  const query = new URLSearchParams(search);
+  return {
+    room: roomName(query.get('room') ?? ''),
+    name: (query.get('name') ?? '').slice(0, 64),
+    token: query.get('token') ?? undefined,
+    join: query.get('join') === '1',
+    relay: query.get('relay') === '1',
+  };
+}
+
+/** The address that brings someone else into the room. @param {string} room */
+export function inviteLink(room) {
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(room)}`;
+}

@@ -1,0 +1,332 @@
+/**
+ * One WebSocket to the hub that outlives its sockets: it reconnects, resumes the session, repeats
+ * what was not answered, and joins anew when the session has expired. Knows no DOM and no media.
+ */
+
+/** @typedef {import('./messages.js').Joined} Joined */
+/** @typedef {import('./messages.js').ServerMessage} ServerMessage */
+/** @typedef {import('./messages.js').ClientMessage} ClientMessage */
+/** @typedef {'connecting' | 'open' | 'reconnecting' | 'rejoining' | 'closed'} SignalingState */
+/** @typedef {{room: string, name: string, token?: string, metadata?: object}} JoinParameters */
+/**
+ * @typedef {object} Environment  what a test replaces
+ * @property {(url: string) => WebSocket} connect
+ * @property {() => number} random
+ * @property {(callback: () => void, milliseconds: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ * @property {() => number} now  milliseconds since the epoch
+ */
+/**
+ * @typedef {object} Pending
+ * @property {string} id
+ * @property {ClientMessage} message
+ * @property {(reply: any) => void} resolve
+ * @property {(error: SignalingError) => void} reject
+ */
+
+const BACKOFF_FIRST = 300; // ms; the first retry comes at once for the eye, yet not for a server that restarts
+const BACKOFF_MAX = 8_000; // ms; more would be felt as "it never comes back"
+const PROBE_TIMEOUT = 5_000; // ms to wait for any answer when the network has just changed
+const PENDING_MAX = 512; // unanswered messages; a call in trouble makes a few dozen
+
+/** Close codes after which coming back would only repeat the refusal. */
+const FINAL_CLOSES = new Map([
+  [1000, 'left'],
+  [4400, 'bad-request'],
+  [4401, 'unauthorized'],
+  [4403, 'kicked'],
+  [4409, 'replaced'],
+]);
+/** Refusals of a join that a person has to read. */
+const FINAL_JOIN_ERRORS = new Set(['unauthorized', 'room-full', 'room-locked', 'bad-request', 'forbidden']);
+/** Replies that only their request is interested in. */
+const PRIVATE_REPLIES = new Set(['ok', 'error', 'answer']);
+
+export class SignalingError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message || code);
+    this.code = code;
+  }
+}
+
+/**
+ * The wait before attempt `attempt` (0, 1, …): exponential, with jitter so that a room whose
+ * server restarted does not come back in one instant.
+ * @param {number} attempt @param {() => number} random
+ */
+export function backoff(attempt, random) {
+  const ceiling = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** attempt);
+  return ceiling / 2 + (random() * ceiling) / 2;
+}
+
+/** @type {Environment} */
+const BROWSER = {
+  connect: (url) => new WebSocket(url),
+  random: Math.random,
+  setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
+  clearTimeout: (timer) => clearTimeout(timer),
+  now: () => Date.now(),
+};
+
+export class Signaling {
+  /** @type {SignalingState} */
+  state = 'closed';
+  /** Round trip to the hub in ms, once a heartbeat has measured it. @type {number | null} */
+  roundTrip = null;
+
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {JoinParameters | null} */ #join = null;
+  /** @type {{resolve: (joined: Joined) => void, reject: (error: SignalingError) => void} | null} */ #joining = null;
+  /** @type {string | null} */ #session = null;
+  /** @type {Map<string, Pending>} */ #pending = new Map();
+  #seq = 0;
+  #attempt = 0;
+  #lastId = 0;
+  #heardAt = 0;
+  #heartbeat = 25_000;
+  /** @type {any} */ #retryTimer = null;
+  /** @type {any} */ #heartbeatTimer = null;
+  /** @type {any} */ #probeTimer = null;
+
+  /**
+   * @param {string} url  ws:// or wss:// address of the hub
+   * @param {object} events
+   * @param {(message: ServerMessage) => void} events.onMessage  in order, each once
+   * @param {(state: SignalingState, reason: string) => void} [events.onState]
+   * @param {Partial<Environment>} [environment]
+   */
+  constructor(url, events, environment = {}) {
+    this.url = url;
+    this.events = events;
+    /** @type {Environment} */
+    this.environment = { ...BROWSER, ...environment };
+  }
+
+  /**
+   * Connects and joins; rejects only when the hub refuses for good.
+   * @param {JoinParameters} parameters @returns {Promise<Joined>}
+   */
+  join(parameters) {
+    this.#join = parameters;
+    this.#session = null;
+    this.#attempt = 0;
+    return new Promise((resolve, reject) => {
+      this.#joining = { resolve, reject };
+      this.#setState('connecting', '');
+      this.#open();
+    });
+  }
+
+  /**
+   * Sends now, or once the connection is back, and resolves with the reply.
+   * @param {ClientMessage} message @returns {Promise<any>}
+   */
+  request(message) {
+    return new Promise((resolve, reject) => {
+      if (this.state === 'closed') return reject(new SignalingError('not-joined', 'Not connected.'));
+      if (this.#pending.size >= PENDING_MAX) return reject(new SignalingError('overloaded', 'Too much is unanswered.'));
+      this.#enqueue({ id: String(++this.#lastId), message, resolve, reject });
+    });
+  }
+
+  /** Like `request`, for when a refusal changes nothing. @param {ClientMessage} message */
+  send(message) {
+    this.request(message).catch(() => {});
+  }
+
+  /** Leaves the room; the hub closes the socket. */
+  leave() {
+    if (this.#socket?.readyState === 1) this.#write({ type: 'leave', id: String(++this.#lastId) });
+    const socket = this.#socket;
+    this.#end('left');
+    socket?.close(1000);
+  }
+
+  /** The network may have changed: find out soon whether the socket still lives. */
+  probe() {
+    if (this.state === 'reconnecting') {
+      this.#attempt = 0;
+      this.environment.clearTimeout(this.#retryTimer);
+      this.#open();
+    } else if (this.#socket?.readyState === 1 && this.#probeTimer === null) {
+      this.#beat();
+      const asked = this.environment.now();
+      this.#probeTimer = this.environment.setTimeout(() => {
+        this.#probeTimer = null;
+        if (this.#heardAt < asked) this.#drop();
+      }, PROBE_TIMEOUT);
+    }
+  }
+
+  /** @param {Pending} pending */
+  #enqueue(pending) {
+    this.#pending.set(pending.id, pending);
+    if (this.state === 'open') this.#write({ ...pending.message, id: pending.id });
+  }
+
+  #open() {
+    const socket = this.environment.connect(this.url);
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#heardAt = this.environment.now();
+      if (this.#session) this.#write({ type: 'resume', session: this.#session, seq: this.#seq });
+      else this.#sendJoin();
+    };
+    socket.onmessage = (event) => {
+      if (socket === this.#socket) this.#receive(JSON.parse(event.data));
+    };
+    socket.onclose = (event) => {
+      if (socket === this.#socket) this.#lost(event.code);
+    };
+  }
+
+  #sendJoin() {
+    this.#write({ type: 'join', id: String(++this.#lastId), ...this.#join });
+  }
+
+  /** @param {object} message */
+  #write(message) {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** @param {any} message */
+  #receive(message) {
+    this.#heardAt = this.environment.now();
+    if (message.type === 'heartbeat') {
+      this.roundTrip = this.#heardAt - message.timestamp;
+      return;
+    }
+    if (message.type === 'resumed') return this.#resumed();
+    if (message.type === 'joined') return this.#joined(message);
+    if (message.type === 'error' && this.state !== 'open' && !this.#pending.has(message.id)) {
+      return this.#refused(message);
+    }
+    if (typeof message.seq === 'number') {
+      if (message.seq <= this.#seq) return;
+      if (message.seq !== this.#seq + 1) return this.#drop(); // a gap: resume asks for what is missing
+      this.#seq = message.seq;
+    }
+    const answered = message.id !== undefined && this.#settle(message);
+    if (!answered || !PRIVATE_REPLIES.has(message.type)) this.events.onMessage(message);
+  }
+
+  /** @param {any} reply @returns {boolean} whether it was the reply to something unanswered */
+  #settle(reply) {
+    const pending = this.#pending.get(reply.id);
+    if (!pending) return false;
+    this.#pending.delete(reply.id);
+    if (reply.type !== 'error') pending.resolve(reply);
+    else if (reply.code === 'rate-limited' && this.state !== 'closed') {
+      // A new id: the old one stands for the refusal.
+      const again = { ...pending, id: String(++this.#lastId) };
+      this.environment.setTimeout(() => this.#enqueue(again), 1000 * (reply.retry_after ?? 1));
+    } else pending.reject(new SignalingError(reply.code, reply.message));
+    return true;
+  }
+
+  #resumed() {
+    this.#attempt = 0;
+    this.#setState('open', '');
+    this.#scheduleHeartbeat();
+    for (const { id, message } of this.#pending.values()) this.#write({ ...message, id });
+  }
+
+  /** @param {Joined} message */
+  #joined(message) {
+    this.#session = message.session;
+    this.#seq = message.seq;
+    this.#attempt = 0;
+    this.#heartbeat = message.heartbeat * 1000;
+    this.#setState('open', '');
+    this.#scheduleHeartbeat();
+    const left = [...this.#pending.values()];
+    this.#pending.clear();
+    this.events.onMessage(message);
+    this.#joining?.resolve(message);
+    this.#joining = null;
+    for (const pending of left) {
+      // Of an expired session only what was meant for the whole room still makes sense.
+      if (pending.message.type === 'chat' && !pending.message.to) this.#enqueue(pending);
+      else pending.reject(new SignalingError('session-expired', 'The session has expired.'));
+    }
+  }
+
+  /** An error in place of `joined` or `resumed`. @param {{code: string, message: string}} error */
+  #refused(error) {
+    if (error.code === 'session-expired') {
+      this.#session = null;
+      this.#setState('rejoining', 'session-expired');
+      this.#sendJoin();
+    } else if (FINAL_JOIN_ERRORS.has(error.code)) {
+      const socket = this.#socket;
+      this.#end(error.code, error.message);
+      socket?.close(1000);
+    }
+    // Anything else (draining, overloaded, rate-limited, internal) is followed by a close or by a retry.
+    else if (error.code !== 'draining') this.#drop();
+  }
+
+  /** Gives up on a socket that may never say that it is dead. */
+  #drop() {
+    const socket = this.#socket;
+    this.#lost(0);
+    socket?.close();
+  }
+
+  /** @param {number} code  the close code, 0 when we gave up ourselves */
+  #lost(code) {
+    this.#socket = null;
+    this.#stopTimers();
+    const final = FINAL_CLOSES.get(code);
+    if (final) return this.#end(final);
+    if (code === 4413) {
+      for (const pending of this.#pending.values()) pending.reject(new SignalingError('too-large', 'Too large.'));
+      this.#pending.clear();
+    }
+    const reason = code === 1001 ? 'draining' : code === 4503 ? 'overloaded' : 'lost';
+    this.#setState(this.#session || this.#joining === null ? 'reconnecting' : 'connecting', reason);
+    const wait = backoff(code === 4429 ? this.#attempt + 4 : this.#attempt, this.environment.random);
+    this.#attempt += 1;
+    this.#retryTimer = this.environment.setTimeout(() => this.#open(), wait);
+  }
+
+  /** @param {string} reason @param {string} [message] */
+  #end(reason, message = '') {
+    this.#socket = null;
+    this.#session = null;
+    this.#stopTimers();
+    const error = new SignalingError(reason, message);
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+    this.#joining?.reject(error);
+    this.#joining = null;
+    this.#setState('closed', reason);
+  }
+
+  #scheduleHeartbeat() {
+    this.environment.clearTimeout(this.#heartbeatTimer);
+    this.#beat();
+    const tick = () => {
+      if (this.environment.now() - this.#heardAt > 2 * this.#heartbeat) return this.#drop();
+      this.#beat();
+      this.#heartbeatTimer = this.environment.setTimeout(tick, this.#heartbeat);
+    };
+    this.#heartbeatTimer = this.environment.setTimeout(tick, this.#heartbeat);
+  }
+
+  #beat() {
+    this.#write({ type: 'heartbeat', timestamp: this.environment.now(), seq: this.#seq });
+  }
+
+  #stopTimers() {
+    for (const timer of [this.#retryTimer, this.#heartbeatTimer, this.#probeTimer]) this.environment.clearTimeout(timer);
+    this.#probeTimer = null;
+  }
+
+  /** @param {SignalingState} state @param {string} reason */
+  #setState(state, reason) {
+    this.state = state;
+    this.events.onState?.(state, reason);
+  }
+}

@@ -1,0 +1,40 @@
+/** The whole screen of a call: stage, toolbar, panel, banner. */
+
+import { el } from './dom.js';
+import { ChatPanel, Panel, PeoplePanel, StatsPanel } from './panels.js';
+import { Stage, tilesOf } from './stage.js';
+import { Toolbar } from './toolbar.js';
+
+/** @typedef {import('../call.js').Call} Call */
+/** @typedef {import('../media.js').Media} Media */
+
+export class CallView {
+  /**
+   * @param {object} options
+   * @param {import('./notices.js').Notices} options.notices
+   * @param {(action: import('./keys.js').Action) => void} options.act
+   * @param {(tile: string) => void} options.onPin
+   * @param {(text: string) => Promise<void>} options.onSend
+   * @param {(locked: boolean) => void} options.onLock
+   * @param {(participant: import('../room.js').ParticipantState) => void} options.onMute
+   * @param {(participant: import('../room.js').ParticipantState) => void} options.onKick
+   * @param {boolean} options.canShareScreen
+   */
+  constructor({ notices, act, onPin, onSend, onLock, onMute, onKick, canShareScreen }) {
+    this.stage = new Stage({ onPin, onInvite: () => act('invite') });
+    this.toolbar = new Toolbar({ act, canShareScreen });
+    this.chat = new ChatPanel({ onSend });
+    this.people = new PeoplePanel({ onInvite: () => act('invite'), onLock, onMute, onKick });
+    this.panel = new Panel({ chat: this.chat, people: this.people, stats: new StatsPanel() }, () => act('close'));
+    this.element = el('div', { class: 'call' }, notices.banner, this.stage.element, this.panel.element, this.toolbar.element);
+  }
+
+  /** @param {Call} call @param {Media} media */
+  render(call, media) {
+    this.people.state = () => call.state;
+    this.stage.render(tilesOf(call, media));
+    this.toolbar.render(call, media);
+    this.panel.render(call, media.live('microphone'));
+    this.element.classList.toggle('with-panel', call.state.panel !== '');
+  }
+}

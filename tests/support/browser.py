@@ -1,0 +1,275 @@
+"""Chromium driven by Playwright, the server it talks to, and a wire that can be cut between them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+ROOT = Path(__file__).parents[2]
+PATIENCE = 45_000
+"""Milliseconds to wait for a condition: a busy machine is slow, and slow is no failure."""
+
+# Without these, Chromium looks for its maker's services, which are not there.
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Pages in the background are participants here: their timers must not be slowed down.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    # Without a multicast DNS responder, candidates that hide the address cannot be resolved.
+    "--disable-features=WebRtcHideLocalIpsWithMdns,Translate",
+    "--host-resolver-rules=MAP insecure.test 127.0.0.1",
+    "--auto-select-desktop-capture-source=Entire screen",
+    "--lang=en",
+)
+FAKE_DEVICES = (
+    "--use-fake-device-for-media-stream=fps=15",
+    "--use-fake-ui-for-media-stream",
+)
+
+
+def launch(playwright: Playwright, *, devices: bool = True, flags: tuple[str, ...] = ()) -> Browser:
+    """A Chromium with fake devices that nobody has to allow, or with none at all."""
+    args = [*QUIET, *(FAKE_DEVICES if devices else ()), *flags]
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+
+
+class Watched:
+    """A page whose every complaint is kept: `complaints` has to be empty in the end."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # A server that is down on purpose is reported by the browser itself; nobody can keep
+        # it from doing so.
+        if "WebSocket connection to" in message.text or "ERR_CONNECTION_REFUSED" in message.text:
+            return
+        if message.type in ("error", "warning") or "Content Security Policy" in message.text:
+            self.complaints.append(f"{message.type}: {message.text}")
+
+
+class Hub:
+    """`python -m signaling` in a process of its own."""
+
+    def __init__(self, *arguments: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.arguments = arguments
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "signaling", "--port", str(self.port), *self.arguments],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}")
+            threading.Event().wait(0.05)
+        raise RuntimeError("the server does not listen")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def url(self, port: int | None = None, **query: str | int) -> str:
+        return f"http://localhost:{port or self.port}/?{urlencode(query)}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Wire:
+    """A TCP proxy on a thread. `cut` ends every connection and refuses new ones until `mend`."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._whole = True
+        self._ended = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        with self._lock:
+            self._whole = False
+            for one in list(self._peers):
+                self._end(one)
+
+    def mend(self) -> None:
+        with self._lock:
+            self._whole = True
+
+    def close(self) -> None:
+        self._ended = True
+        self._thread.join()
+        self.cut()
+        self._listener.close()
+        self._selector.close()
+
+    def _run(self) -> None:
+        while not self._ended:
+            for key, _ in self._selector.select(0.1):
+                with self._lock:
+                    self._serve(key.fileobj)  # type: ignore[arg-type]  # only sockets are registered
+
+    def _serve(self, ready: socket.socket) -> None:
+        if ready is self._listener:
+            self._accept()
+        elif ready in self._peers:
+            try:
+                data = ready.recv(65536)
+                if data:
+                    self._peers[ready].sendall(data)
+                    return
+            except OSError:
+                pass
+            self._end(ready)
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        if not self._whole:
+            near.close()
+            return
+        far = socket.create_connection(("127.0.0.1", self.target))
+        self._peers[near], self._peers[far] = far, near
+        for one in (near, far):
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def _end(self, one: socket.socket) -> None:
+        other = self._peers.pop(one, None)
+        for half in (one, other):
+            if half is not None and half.fileno() >= 0:
+                self._peers.pop(half, None)
+                self._selector.unregister(half)
+                half.close()
+
+
+class Participant:
+    """Someone in a call: a page, and what it tells about its media."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.watched = Watched(context.new_page())
+        self.page = self.watched.page
+        self.page.set_default_timeout(PATIENCE)
+        self.page.goto(url)
+
+    def joined(self) -> Participant:
+        self.page.wait_for_selector(".call .stage")
+        return self
+
+    def state(self) -> dict[str, Any]:
+        """The reducer's state."""
+        result: dict[str, Any] = self.page.evaluate(
+            "async () => structuredClone((await import('/static/js/main.js')).page.call.state)"
+        )
+        return result
+
+    def received(self) -> dict[str, dict[str, float]]:
+        """By name of the other: frames decoded, audio energy, packets, height, as heard and seen now."""
+        result: dict[str, dict[str, float]] = self.page.evaluate(RECEIVED)
+        return result
+
+    def wait(self, expression: str, argument: object = None) -> None:
+        """Waits until the JavaScript function of `call`, `page` and the argument is true."""
+        self.page.evaluate(EXPOSE)
+        self.page.wait_for_function(
+            f"(argument) => ({expression})(globalThis.tandemPage.call, globalThis.tandemPage, argument)",
+            arg=argument,
+            timeout=PATIENCE,
+            polling=100,
+        )
+
+    def wait_for_media(self, names: set[str], *, video: bool = True) -> None:
+        """Waits until pictures and sound of each of `names` have grown twice over."""
+        before = self.received()
+        for _ in range(PATIENCE // 250):
+            now = self.received()
+            if names <= now.keys() and all(
+                (not video or now[name]["frames"] > before.get(name, {}).get("frames", 0) + 3)
+                and now[name]["energy"] > before.get(name, {}).get("energy", 0)
+                for name in names
+            ):
+                return
+            self.page.wait_for_timeout(250)
+        raise AssertionError(f"no media from all of {names}: {before} then {self.received()}")
+
+    def press(self, label: str | re.Pattern[str]) -> None:
+        self.page.get_by_role("button", name=label).first.click()
+
+    def close(self) -> None:
+        self.page.close()
+
+
+EXPOSE = "async () => { globalThis.tandemPage = (await import('/static/js/main.js')).page; }"
+
+RECEIVED = """async () => {
+  const { page } = await import('/static/js/main.js');
+  const result = {};
+  for (const { id, name } of page.call.state.participants) {
+    const one = { frames: 0, energy: 0, packets: 0, height: 0, screen: 0 };
+    for (const [source, { receiver }] of Object.entries(page.call.tracksOf(id))) {
+      for (const entry of (await receiver.getStats()).values()) {
+        if (entry.type !== 'inbound-rtp') continue;
+        one.packets += entry.packetsReceived;
+        if (source === 'screen') one.screen += entry.framesDecoded ?? 0;
+        else if (entry.kind === 'video') {
+          one.frames += entry.framesDecoded ?? 0;
+          one.height = entry.frameHeight ?? 0;
+        } else one.energy += entry.totalAudioEnergy ?? 0;
+      }
+    }
+    result[name] = one;
+  }
+  return result;
+}"""
+
+
+@contextlib.contextmanager
+def running_hub(*arguments: str) -> Iterator[Hub]:
+    hub = Hub(*arguments)
+    try:
+        yield hub
+    finally:
+        hub.stop()
