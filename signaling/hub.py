@@ -440,6 +440,8 @@ class Hub:
             link.session = None
             if not link.closed:
                 self._drop_link(link, NORMAL_CLOSE, reason)
+        # The two point at each other: cut, they are freed at once and not by the collector.
+        session.participant.session = None
 
     def _remove(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
         self._metrics.participants -= 1
