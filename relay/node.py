@@ -33,6 +33,9 @@ SILENCE_TIMEOUT = 15.0
 STOP_TIMEOUT = 3.0
 """Seconds a worker gets to close its transports before it is killed."""
 
+EXIT_TIMEOUT = 0.5
+"""Seconds between the end of a worker's channel and its exit before it is killed."""
+
 MIN_BACKOFF = 0.05
 MAX_BACKOFF = 5.0
 NOBODY = -1
@@ -256,9 +259,7 @@ class Node:
         finally:
             self._lose(index)
             running.channel.close()
-            with contextlib.suppress(ProcessLookupError):
-                running.process.kill()
-            await running.process.wait()
+            await _end(running.process)
 
     async def _spawn(self, index: int) -> _Process:
         ours, theirs = socket.socketpair()
@@ -345,6 +346,18 @@ class Node:
         if self.available != self._told_available:
             self._told_available = self.available
             self._tell(control.Availability(self.available))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for a worker that has lost its channel, which is its reason to live, to exit."""
+    try:
+        await asyncio.wait_for(process.wait(), EXIT_TIMEOUT)
+    except TimeoutError:
+        pass
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def _refuse(request: int) -> control.Refused:

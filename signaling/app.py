@@ -16,12 +16,19 @@ from pathlib import Path
 
 from aiohttp import web
 
+import relay.config
+from relay.node import Node
+from relay.whip import Denial, Whip
+
 from .bus.memory import MemoryBus
 from .config import Config, ConfigError, is_local
 from .connection import Connections
+from .errors import ProtocolError
+from .guests import Guests
 from .hub import Hub
 from .logs import Log
 from .metrics import Metrics
+from .relays import Receive, Relays
 from .routes import Authorize, Routes
 from .tls import list_addresses, make_context
 
@@ -50,7 +57,10 @@ class Server:
         self.config = config
         self.metrics = Metrics()
         self._tls, self.fingerprint = make_context(config)
+        self.relays = Relays()
         self.hub = self._make_hub()
+        self.relays.bind(self.hub.receive_relay)
+        self.metrics.add_collector(self.relays.collect)
         loop = asyncio.get_running_loop()
         self.connections = Connections(self.hub, config.limits, self.metrics, loop)
         self.routes = Routes(
@@ -72,7 +82,7 @@ class Server:
         return Hub(
             self.config,
             self.metrics,
-            relays=None,
+            relays=self.relays,
             bus=MemoryBus(),
             clock=time.monotonic,
             wall=time.time,
@@ -82,6 +92,8 @@ class Server:
     def _make_runner(self) -> web.AppRunner:
         app = web.Application(client_max_size=MAX_BODY)
         self.routes.add_to(app)
+        if self.config.relay_workers:
+            self._make_whip().add_to(app)
         return web.AppRunner(
             app,
             access_log=None,
@@ -90,9 +102,25 @@ class Server:
             shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
 
+    def _make_whip(self) -> Whip:
+        whip: Whip
+        guests = Guests(self.hub, self.relays, forget=lambda guest: whip.forget(guest))
+        whip = Whip(guests, token=lambda: secrets.token_urlsafe(16), explain=_explain_refusal)
+        return whip
+
+    def _make_node(self, on_event: Receive) -> Node:
+        config = relay.config.Config(
+            port=self.port if self.config.relay_port is None else self.config.relay_port,
+            workers=self.config.relay_workers,
+            hosts=self.config.host,
+            public_ips=self.config.public_ip,
+        )
+        return Node(config, on_event=on_event)
+
     def find_faults(self) -> Iterator[str]:
         """What keeps the server from being ready, beside draining."""
-        return iter(())
+        if self.config.relay_workers and not self.relays.available:
+            yield "relay"
 
     # -- Life ---------------------------------------------------------------------------
 
@@ -102,6 +130,8 @@ class Server:
         await self._runner.setup()
         for sock in self.sockets:
             await web.SockSite(self._runner, sock, ssl_context=self._tls, backlog=BACKLOG).start()
+        if self.config.relay_workers:
+            await self.relays.start(self._make_node)
         self._tasks = [
             asyncio.create_task(self.connections.run_sweeps()),
             asyncio.create_task(self._keep_time()),
@@ -134,6 +164,7 @@ class Server:
         self._tasks = []
         await self.connections.abort_all()
         await self._runner.cleanup()
+        await self.relays.stop()
 
     # -- Addresses ----------------------------------------------------------------------
 
@@ -158,6 +189,12 @@ class Server:
                 hosts.append("localhost" if is_local(host) else host)
         named = [f"[{host}]" if ":" in host else host for host in dict.fromkeys(hosts)]
         return [f"{self.scheme}://{host}:{self.port}/" for host in named]
+
+
+def _explain_refusal(error: Exception) -> Denial | None:
+    if isinstance(error, ProtocolError):
+        return Denial(error.kind.status, error.code, error.message)
+    return None
 
 
 def _version(address: str) -> int:

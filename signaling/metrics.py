@@ -99,10 +99,16 @@ class Metrics:
         self.relay_latency = Histogram(LATENCY_BOUNDS)
         """From a message's arrival to when it was handed to its receivers' sockets."""
         self._samplers: list[Callable[[], None]] = []
+        self.collectors: list[Callable[[], Iterable[Metric]]] = []
+        """What others count, in Prometheus's form."""
 
     def add_sampler(self, sampler: Callable[[], None]) -> None:
         """Have `sampler` set its gauges right before each exposition."""
         self._samplers.append(sampler)
+
+    def add_collector(self, collector: Callable[[], Iterable[Metric]]) -> None:
+        """Have what `collector` returns in each exposition too."""
+        self.collectors.append(collector)
 
     def sample(self) -> None:
         for sampler in self._samplers:
@@ -146,6 +152,8 @@ class Exposition:
             buckets=m.relay_latency.cumulative(),
             sum_value=m.relay_latency.total,
         )
+        for collector in m.collectors:
+            yield from collector()
 
 
 def _gauges(m: Metrics) -> Iterable[Metric]:

@@ -28,7 +28,8 @@ ANSWER_TIMEOUT: Final = 10.0
 class Relays(Protocol):
     """What the hub needs of the relay workers."""
 
-    available: bool
+    @property
+    def available(self) -> bool: ...
 
     def send(self, command: control.Command) -> None:
         """Never blocks, never raises."""

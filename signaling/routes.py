@@ -5,6 +5,7 @@ Each refusal is JSON with a stable `code` and a `message` for people; no excepti
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import mimetypes
 import re
@@ -14,6 +15,8 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+
+from relay.control import TrackStats
 
 from . import direct, plain
 from .config import Config, is_local
@@ -191,7 +194,24 @@ class Routes:
         name = request.match_info["room"]
         self._authorize(request, name)
         room = self._hub.room(name)
-        return make_json(room) if room is not None else _no_room(name)
+        if room is None:
+            return _no_room(name)
+        media = [
+            {**msgspec.structs.asdict(track), "path": "relay"}
+            for track in await self._collect_stats(name)
+        ]
+        return make_json({**msgspec.structs.asdict(room), "media": media})
+
+    async def _collect_stats(self, room: str) -> list[TrackStats]:
+        """What the relay measures of the room's tracks; nothing where it does not answer."""
+        waiting: asyncio.Future[list[TrackStats]] = asyncio.get_running_loop().create_future()
+
+        def receive(tracks: list[TrackStats] | None) -> None:
+            if not waiting.done():
+                waiting.set_result(tracks or [])
+
+        self._hub.ask_stats(room, receive)
+        return await waiting
 
     async def close_room(self, request: web.Request) -> web.Response:
         name = request.match_info["room"]
