@@ -18,9 +18,6 @@ from relay.speakers import Speakers
 from relay.subscriber import Player, Receiver, Subscriber
 from relay.transport.transport import ENDED, Transport, TransportState
 
-INTERVAL = 0.1
-"""Seconds between two looks at audio levels, consent and handshakes."""
-
 _TOLD: Mapping[TransportState, control.TransportState] = {
     TransportState.CONNECTING: "connecting",
     TransportState.CONNECTED: "connected",
@@ -55,7 +52,6 @@ class Router:
         """Participants whose reception has to be looked at in `flush`."""
         self._ended: list[Publisher | Receiver] = []
         """Whose transport has ended by itself; `flush` draws the consequences."""
-        self._next_look = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -133,10 +129,6 @@ class Router:
 
     def handle_timer(self, now: float) -> None:
         """Timers of transports, and who is speaking. To be called a few times a second."""
-        if now < self._next_look:
-            self.flush(now)
-            return
-        self._next_look = now + INTERVAL
         for participant in list(self._participants.values()):
             for side in (participant.publisher, participant.receiver):
                 if side is not None:

@@ -35,8 +35,8 @@ from relay.udp import Udp, open_socket
 
 log = logging.getLogger(__name__)
 
-TICK = 0.02
-"""Seconds between two looks at the timers: reports and feedback are due in tens of ms."""
+TICK = 0.1
+"""Seconds between two looks at the rooms' timers; packets have a timer of their own, in `udp`."""
 
 _ALPHABET = string.ascii_letters + string.digits
 _LOSSY = (control.Speakers, control.WorkerMetrics)
@@ -87,17 +87,15 @@ class Worker:
         emit: Callable[[events.ToNode], None],
         *,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
         self._emit = emit
         self._clock = clock
-        self._wall = wall
         self._routers: dict[str, Router] = {}
         self._flush_due: set[str] = set()
         self._stats = Stats()
-        self._forwarder = Forwarder(stats=self._stats)
-        self._udp = Udp(sock, self._forwarder, stats=self._stats, clock=clock)
+        forwarder = Forwarder(stats=self._stats)
+        self._udp = Udp(sock, forwarder, stats=self._stats, clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
@@ -108,7 +106,7 @@ class Worker:
         ipv6 = sock.family == socket.AF_INET6
         self._site = Site(
             config=config,
-            forwarder=self._forwarder,
+            forwarder=forwarder,
             network=self._udp,
             certificate=Certificate(),
             addresses=tuple(list_candidates(config, host, self.port, ipv6=ipv6)),
@@ -221,9 +219,6 @@ class Worker:
         assert self._loop is not None
         self._lag = max(self._lag, self._loop.time() - self._tick_at)
         now = self._clock()
-        due = self._forwarder.get_timer()
-        if due is not None and due <= now:
-            self._forwarder.handle_timer(now, self._wall())
         for router in self._routers.values():
             router.handle_timer(now)
         if now >= self._metrics_at:
