@@ -162,9 +162,3 @@ class Session:
         self._replies[id] = body
         if len(self._replies) > self._limits.replay_messages:
             del self._replies[next(iter(self._replies))]
-
-    def forget(self, id: str) -> None:
-        """The message with `id` was not carried out; a repeat is a new attempt."""
-        for replies in (self._replies, self._former_replies):
-            if replies is not None:
-                replies.pop(id, None)

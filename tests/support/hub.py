@@ -108,14 +108,17 @@ class Client:
         self.id = ""
         self.session = ""
         self.seq = 0
+        self.ids = itertools.count(1)
         self.unread: list[Json] = []
         self.stray: list[Json] = []
         """What came on a connection that this client has given up."""
+        self.link: Link | None = None
         self.connect()
 
     def connect(self) -> None:
         self.socket = Socket(self)
-        self.link: Link = self.world.hub.connect(self.socket, address="127.0.0.1")
+        self.link = None
+        self.link = self.world.hub.connect(self.socket, address="127.0.0.1")
 
     @property
     def closed(self) -> tuple[int, str] | None:
@@ -129,7 +132,7 @@ class Client:
         if kind in ("heartbeat", "resumed") or (kind == "error" and "seq" not in message):
             assert "seq" not in message
             # An error has no number before there is a session on this connection.
-            assert kind != "error" or self.link.session is None
+            assert kind != "error" or self.link is None or self.link.session is None
         else:
             assert message["seq"] == self.seq + 1, message
             self.seq += 1
@@ -139,6 +142,7 @@ class Client:
         self.send_raw(json.dumps({"type": type, **fields}).encode())
 
     def send_raw(self, data: bytes) -> None:
+        assert self.link is not None
         self.world.hub.receive(self.link, data)
 
     def read(self) -> list[Json]:
@@ -159,12 +163,10 @@ class Client:
 
     def ask(self, type: str, **fields: Any) -> Json:
         """Send a message and return its reply."""
-        self.send(type, id="q", **fields)
-        replies = [m for m in self.read() if m.get("id") == "q"]
+        id = f"q{next(self.ids)}"
+        self.send(type, id=id, **fields)
+        replies = [m for m in self.read() if m.get("id") == id]
         assert len(replies) == 1, replies
-        session = self.link.session
-        if session is not None:
-            session.forget("q")
         return replies[0]
 
     def refusal(self, type: str, **fields: Any) -> str:
@@ -176,6 +178,7 @@ class Client:
 
     def cut(self) -> None:
         """Lose the connection."""
+        assert self.link is not None
         self.world.hub.disconnect(self.link)
 
     def resume(self, seq: int | None = None) -> None:
