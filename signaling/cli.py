@@ -61,7 +61,14 @@ def serve(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> 
         return runner.run(app.run(config, announce))
 
 
-COMMANDS: dict[str, Command] = {"serve": serve}
+def bot(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> int:
+    """Join a room with one of the ready-made bots."""
+    from .bot import commands  # Brings codecs along that a server has no use for.
+
+    return commands.main(arguments, environ, err)
+
+
+COMMANDS: dict[str, Command] = {"serve": serve, "bot": bot}
 
 
 def announce(server: app.Server) -> None:
@@ -72,7 +79,9 @@ def announce(server: app.Server) -> None:
     if server.config.open:
         lines.append("Anyone who reaches these addresses may join (--open).")
     hint = app.check_secure(server)
-    print(*lines, *([hint] if hint else []), sep="\n", flush=True)
+    if hint is not None:
+        lines.append(hint)
+    print("\n".join(lines), flush=True)
 
 
 def parse_serve(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:

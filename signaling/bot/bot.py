@@ -70,9 +70,10 @@ class Bot:
     body is cancelled with them raised at its end.
     """
 
-    def __init__(self, client: Client, *, via: Way = "auto") -> None:
+    def __init__(self, client: Client, *, via: Way = "auto", receive: bool = True) -> None:
         self.client = client
         self.sources: list[Source] = []
+        self.receiving = receive
         self._via = via
         self._user_metadata = dict(client.metadata)
         self._tracks: dict[tuple[str, Label], RemoteTrack] = {}
@@ -101,13 +102,16 @@ class Bot:
         name: str,
         token: str | None = None,
         via: Way = "auto",
+        receive: bool = True,
         **options: Any,
     ) -> Self:
-        """A bot that joins `room` when entered. `via="relay"` avoids direct connections.
+        """A bot that joins `room` when entered. `via="relay"` avoids direct connections;
+        `receive=False` takes no media from others.
 
         options: `metadata`, `patience`, `ssl` as for `Client`. Entering raises as `Client` does.
         """
-        return cls(Client(server, room=room, name=name, token=token, **options), via=via)
+        client = Client(server, room=room, name=name, token=token, **options)
+        return cls(client, via=via, receive=receive)
 
     async def __aenter__(self) -> Self:
         self._owner = asyncio.current_task()
@@ -290,6 +294,17 @@ class Bot:
             if not queue.full():
                 queue.put_nowait((participant, data))
 
+    async def count_packets(self) -> list[tuple[int, int]]:
+        """RTP packets that came and that were lost, for each line that receives."""
+        counts: list[tuple[int, int]] = []
+        taps = self._subscriber.taps.union(*(peer.taps for peer in self._peers.values()))
+        for tap in taps:
+            report = await tap.receiver.getStats()
+            for stats in report.values():
+                if stats.type == "inbound-rtp":
+                    counts.append((stats.packetsReceived, max(stats.packetsLost, 0)))
+        return counts
+
     # -- Tasks and the end --------------------------------------------------------------
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -444,6 +459,12 @@ class Bot:
             case messages.TrackUpdated(participant=id):
                 if owner := self.client.participants.get(id):
                     self._take_mute(owner)
+            case messages.TrackPublished(participant=id, track=published) if not self.receiving:
+                if id != self.client.id:
+                    self.client.send(messages.Unsubscribe(tracks=[published.id]))
+            case messages.Joined(participants=others) if not self.receiving:
+                if tracks := [track.id for other in others for track in other.tracks]:
+                    self.client.send(messages.Unsubscribe(tracks=tracks))
             case messages.RelayRestarted():
                 self._publisher.reset()
                 self._subscriber.reset()

@@ -68,6 +68,7 @@ class Room(Protocol):
 
     client: Client
     sources: list[Source]
+    receiving: bool
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
     def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None: ...
@@ -151,6 +152,7 @@ class Peer:
         """Since when the pair's media go another way and this connection only lingers."""
         self._room = room
         self._polite = participant.elder
+        self._direction = "sendrecv" if room.receiving else "sendonly"
         self._pc: RTCPeerConnection | None = None
         self._checkpoint: Checkpoint | None = None
         self._lines: dict[Label, Line] = {}
@@ -177,6 +179,11 @@ class Peer:
     def refresh(self) -> None:
         """What the bot publishes has changed."""
         self.receive("refresh", None)
+
+    @property
+    def taps(self) -> set[Tap]:
+        """Of every line that ever received."""
+        return set(self._taps.values())
 
     async def open_data(self) -> None:
         """Return when there is an open data channel; have one made if there is none."""
@@ -267,7 +274,7 @@ class Peer:
         pc = self._pc or self._open_pc()
         for label, kind in ALWAYS:
             if label not in self._lines:
-                self._lines[label] = add_line(pc, label, kind, "sendrecv")
+                self._lines[label] = add_line(pc, label, kind, self._direction)
         self._attach()
         self._add_lines(pc)
         checkpoint = Checkpoint(pc)
@@ -292,7 +299,7 @@ class Peer:
         pc = pc or self._open_pc()
         for label, kind in ALWAYS:
             if label not in self._lines and f"m={kind}" in description:
-                self._lines[label] = add_line(pc, label, kind, "sendrecv")
+                self._lines[label] = add_line(pc, label, kind, self._direction)
         self._attach()
         await self._apply(description, "offer")
         await pc.setLocalDescription(await pc.createAnswer())

@@ -1,0 +1,270 @@
+"""Records a room: one file for each participant, with the very packets that were sent.
+
+Nothing is transcoded: VP8 with Opus becomes WebM, anything else Matroska. Clusters are
+written as they fill, so what a crash leaves is a file that plays to within a second of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import re
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import OutputContainer
+
+from signaling.bot.bot import Bot
+from signaling.bot.errors import TargetUnwritable
+from signaling.bot.sources import Label
+from signaling.bot.tracks import EncodedPacket, RemoteTrack
+
+log = logging.getLogger(__name__)
+
+SETTLE = 1.0
+"""Seconds that a file waits for a participant's other tracks: its header names them all."""
+PACKETS_WAITING = 600
+WRITE_EVERY = 0.25
+CLOCK = Fraction(1, 90_000)
+OPTIONS = {"cluster_time_limit": "1000", "flush_packets": "1"}
+AUDIO_ENCODERS = {
+    "opus": ("libopus", 48_000, "stereo"),
+    "PCMU": ("pcm_mulaw", 8000, "mono"),
+    "PCMA": ("pcm_alaw", 8000, "mono"),
+}
+
+
+@dataclass
+class Progress:
+    """How far a recording is. `seconds` of media time since the first packet."""
+
+    files: list[Path] = field(default_factory=list)
+    seconds: float = 0.0
+    packets: int = 0
+    bytes: int = 0
+
+
+def video_template(codec: str, key_frame: bytes) -> Any:
+    """A stream of PyAV that describes what the key frame begins."""
+    if codec == "VP8":
+        # RFC 6386 section 9.1: width and height follow the start code, 14 bits each.
+        width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", key_frame, 6))
+        header = struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, b"VP80", width, height, 30, 1, 1, 0)
+        frame = struct.pack("<IQ", len(key_frame), 0) + key_frame
+        return av.open(io.BytesIO(header + frame), format="ivf").streams.video[0]
+    return av.open(io.BytesIO(key_frame), format="h264").streams.video[0]
+
+
+class PacketFile:
+    """One Matroska or WebM file of given tracks. Its methods block: call them in a thread."""
+
+    def __init__(self, path: Path, first: dict[Label, EncodedPacket]) -> None:
+        self.path = path
+        self.packets = 0
+        self.bytes = 0
+        self.start = min(packet.time for packet in first.values())
+        self._last: dict[Label, int] = {}
+        self._streams: dict[Label, Any] = {}
+        try:
+            self._container: OutputContainer = av.open(str(path), "w", options=OPTIONS)
+        except (av.FFmpegError, OSError) as error:
+            raise TargetUnwritable(f"{path}: {error}") from error
+        for label, packet in first.items():
+            if packet.codec in AUDIO_ENCODERS:
+                name, rate, layout = AUDIO_ENCODERS[packet.codec]
+                stream: Any = self._container.add_stream(name, rate=rate)
+                stream.layout = layout
+            else:
+                template = video_template(packet.codec, packet.data)
+                stream = self._container.add_stream_from_template(template)
+            self._streams[label] = stream
+
+    def write(self, packets: list[tuple[Label, EncodedPacket]]) -> None:
+        """Add packets of the tracks that the file was opened with."""
+        for label, packet in sorted(packets, key=lambda pair: pair[1].time):
+            if label not in self._streams:
+                continue
+            stamp = max(round((packet.time - self.start) / CLOCK), self._last.get(label, -1) + 1, 0)
+            self._last[label] = stamp
+            out = av.Packet(packet.data)
+            out.pts = out.dts = stamp
+            out.time_base = CLOCK
+            out.is_keyframe = packet.key
+            out.stream = self._streams[label]
+            self._container.mux(out)
+            self.packets += 1
+            self.bytes += len(packet.data)
+
+    @property
+    def seconds(self) -> float:
+        return float(max(self._last.values(), default=0) * CLOCK)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+Held = list[tuple[Label, EncodedPacket]]
+
+
+class _Recording:
+    """One participant's: a file, or several where tracks come that the first did not announce."""
+
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self.tracks: set[RemoteTrack] = set()
+        self._recorder = recorder
+        self._name = name
+        self._queue: asyncio.Queue[tuple[Label, EncodedPacket] | None] = asyncio.Queue(
+            PACKETS_WAITING
+        )
+        self._codecs: dict[Label, str] = {}
+        self._readers: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    def add(self, track: RemoteTrack) -> None:
+        self.tracks.add(track)
+        reader = asyncio.create_task(self._read(track))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+
+    async def _read(self, track: RemoteTrack) -> None:
+        async for packet in track.packets():
+            await self._queue.put((track.label, packet))
+        self.tracks.discard(track)
+        await self._queue.put(None)
+
+    async def run(self) -> None:
+        """Write until every track has ended, or until cancelled; the file is whole then."""
+        file: PacketFile | None = None
+        held: Held = []
+        try:
+            while not self._ended:
+                held += await self._collect(wait=WRITE_EVERY)
+                if file is None or self._news(held):
+                    file = await self._begin(file, held)
+                if file is not None:
+                    await self._write(file, held)
+                held = []
+        finally:
+            for reader in self._readers:
+                reader.cancel()
+            if self._readers:
+                await asyncio.wait(self._readers)
+            if file is not None:
+                await self._write(file, held + self._drain())
+                await asyncio.to_thread(file.close)
+
+    async def _write(self, file: PacketFile, packets: Held) -> None:
+        # To the end, even if cancelled: half a batch would be a gap.
+        await asyncio.shield(asyncio.to_thread(file.write, packets))
+        self._recorder.count(file)
+
+    async def _collect(self, wait: float) -> Held:
+        first = await self._queue.get()
+        if first is None:
+            self._ended = not self.tracks
+            return []
+        await asyncio.sleep(wait)
+        return [first, *self._drain()]
+
+    def _drain(self) -> Held:
+        items = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        if None in items:
+            self._ended = not self.tracks
+        return [item for item in items if item is not None]
+
+    def _news(self, held: Held) -> bool:
+        """Whether there is a track, or a codec, that the open file does not know."""
+        codecs = {label: packet.codec for label, packet in held if packet.key}
+        return not codecs.items() <= self._codecs.items()
+
+    async def _begin(self, old: PacketFile | None, held: Held) -> PacketFile | None:
+        """Wait until every track has something that a file can begin with, then begin one.
+        What belongs to the file before is written there; `held` keeps the rest."""
+        for _ in range(round(SETTLE / WRITE_EVERY)):
+            for track in self.tracks:
+                track.request_key_frame()
+            await asyncio.sleep(WRITE_EVERY)
+            held += self._drain()
+            if old is not None and {t.label for t in self.tracks} <= {k for k, p in held if p.key}:
+                break
+        first: dict[Label, EncodedPacket] = {}
+        for label, packet in held:
+            if packet.key and first.get(label, packet).codec != packet.codec:
+                first[label] = packet
+            elif packet.key:
+                first.setdefault(label, packet)
+        if not first:
+            return old
+        if old is not None:
+            cut = max(packet.time for packet in first.values())
+            before = [h for h in held if h[1].time < cut and h[0] in self._codecs]
+            held[:] = [h for h in held if h not in before]
+            await self._write(old, before)
+            await asyncio.to_thread(old.close)
+        self._codecs = {label: packet.codec for label, packet in first.items()}
+        path = self._recorder.new_path(self._name, self._codecs)
+        return await asyncio.to_thread(PacketFile, path, first)
+
+
+class Recorder:
+    """Records everybody in the bot's room into `folder`. Raises TargetUnwritable."""
+
+    def __init__(self, bot: Bot, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.progress = Progress()
+        self._bot = bot
+        self._recordings: list[_Recording] = []
+        self._counted: dict[Path, tuple[int, int]] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / ".probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise TargetUnwritable(f"{folder}: {error.strerror}") from error
+
+    async def run(self) -> None:
+        """Record until the bot ends or this is cancelled; every file is whole then."""
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for track in self._bot.tracks():
+                    recording = self._find(track)
+                    if recording is None:
+                        recording = _Recording(self, track.participant.name)
+                        self._recordings.append(recording)
+                        tasks.add(group.create_task(recording.run()))
+                    recording.add(track)
+                for task in tasks:
+                    task.cancel()
+        except* TargetUnwritable as errors:
+            raise errors.exceptions[0] from None
+
+    def _find(self, track: RemoteTrack) -> _Recording | None:
+        for recording in self._recordings:
+            if any(other.participant.id == track.participant.id for other in recording.tracks):
+                return recording
+        return None
+
+    def new_path(self, name: str, labels: dict[Label, str]) -> Path:
+        webm = set(labels.values()) <= {"VP8", "opus"}
+        stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "participant"
+        suffix = ".webm" if webm else ".mkv"
+        path, count = self.folder / f"{stem}{suffix}", 1
+        while path.exists():
+            count += 1
+            path = self.folder / f"{stem}-{count}{suffix}"
+        self.progress.files.append(path)
+        return path
+
+    def count(self, file: PacketFile) -> None:
+        packets, size = self._counted.get(file.path, (0, 0))
+        self.progress.packets += file.packets - packets
+        self.progress.bytes += file.bytes - size
+        self.progress.seconds = max(self.progress.seconds, file.seconds)
+        self._counted[file.path] = (file.packets, file.bytes)
