@@ -1,0 +1,212 @@
+"""What it costs to forward a packet: process CPU per packet sent, and latency added.
+
+    python -m tests.bench.bench_forward --subs 1,10,100 --seconds 8
+
+A server with the relay's own socket, forwarder and SRTP on one core, its load
+(`forward_load`) in another process on the other. Publishers send 640x360 VP8 at 1.2 Mbit/s and
+Opus; keys are set directly, so no handshake is in it. Beside it, in the same process, the plain
+bound: the same crypto and one `sendto` per packet, called through cffi in a loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import cffi
+import uvloop
+
+from relay.arena import Arena
+from relay.batch import pack_address
+from relay.forwarder import Forwarder
+from relay.leg import Leg
+from relay.rtp.packet import HEADER_SIZE
+from relay.sdp.capabilities import OPUS, VP8
+from relay.sdp.negotiation import PublishedCodec, PublishedMedia
+from relay.stats import DropReason, Stats
+from relay.tracks import DownTrack, UpTrack
+from relay.transport import srtp
+from relay.transport.ice import Address
+from relay.transport.srtp import Srtp
+from relay.udp import Udp, open_socket
+from tests.bench.forward_load import make_key
+
+BOUND_PACKETS = 40_000
+BOUND_SIZE = 900
+
+
+@dataclass
+class Peer:
+    """An `Endpoint` whose handshake has been done by fiat."""
+
+    leg: Leg
+
+    def receive_stun(self, data: bytes, address: Address, now: float) -> None: ...
+    def receive_dtls(self, data: bytes) -> None: ...
+
+
+def cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def publish(leg: Leg, index: int) -> list[UpTrack]:
+    video = PublishedMedia(
+        "0", "video", True, (PublishedCodec(96, None, VP8),), ssrcs=(0x1000 + index,)
+    )
+    audio = PublishedMedia(
+        "1", "audio", True, (PublishedCodec(111, None, OPUS),), ssrcs=(0x2000 + index,)
+    )
+    tracks = [UpTrack(f"v{index}", video), UpTrack(f"a{index}", audio)]
+    for track in tracks:
+        leg.add_up(track)
+    return tracks
+
+
+def set_up(udp: Udp, forwarder: Forwarder, arguments: argparse.Namespace, ports: list[int]) -> None:
+    tracks: list[UpTrack] = []
+    names = [f"pub{i}" for i in range(arguments.pubs)] + [f"sub{i}" for i in range(arguments.count)]
+    for name, port in zip(names, ports, strict=True):
+        leg = forwarder.open_leg(name)
+        key = make_key(arguments.profile, name)
+        leg.connect(
+            Srtp.from_key(arguments.profile, key, inbound=True),
+            Srtp.from_key(arguments.profile, key, inbound=False),
+        )
+        address = pack_address("127.0.0.1", port, udp.socket.family)
+        leg.set_address(address)
+        udp.latch(address, Peer(leg))
+        if name.startswith("pub"):
+            tracks += publish(leg, int(name[3:]))
+            continue
+        for number, track in enumerate(tracks):
+            down = DownTrack(leg, track.kind, 0x5000 + number, None, sequence=1, timestamp=1)
+            leg.add_down(down)
+            down.attach(track, {96: 96, 111: 111}, 0.0, extensions=arguments.extensions)
+
+
+def measure_bound(profile: str, subs: int) -> float:
+    """CPU µs per packet of the same crypto and a `sendto` each, called through cffi."""
+    ffi = cffi.FFI()
+    ffi.cdef("ssize_t sendto(int, void *, size_t, int, void *, unsigned int);")
+    libc: Any = ffi.dlopen(None)
+    receivers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(subs)]
+    sock = open_socket("127.0.0.1", 0)
+    arena = Arena(subs)
+    keys = [
+        Srtp.from_key(profile, make_key(profile, f"bound{i}"), inbound=False) for i in range(subs)
+    ]
+    names = []
+    for receiver in receivers:
+        receiver.bind(("127.0.0.1", 0))
+        port = receiver.getsockname()[1]
+        names.append(ffi.new("char[]", pack_address("127.0.0.1", port, sock.family)))
+    fd = sock.fileno()
+    head = bytes((0x80, 96)) + bytes(HEADER_SIZE - 2)
+    for row in range(subs):
+        arena.view[row * 1600 : row * 1600 + HEADER_SIZE] = head
+    rows = list(zip(range(subs), keys, arena.pointers, arena.length_pointers, names, strict=True))
+    began = cpu_seconds()
+    rounds = BOUND_PACKETS // subs
+    for number in range(rounds):
+        for row, key, pointer, length, name in rows:
+            start = row * 1600
+            arena.view[start + 2] = number >> 8 & 0xFF
+            arena.view[start + 3] = number & 0xFF
+            length[0] = BOUND_SIZE
+            srtp.protect(key.context, pointer, length)
+            libc.sendto(fd, pointer, length[0], 0, name, 16)
+    spent = cpu_seconds() - began
+    for used in [sock, *receivers]:
+        used.close()
+    return spent / (rounds * subs) * 1e6
+
+
+async def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """One measurement with `arguments.count` subscribers."""
+    stats = Stats()
+    forwarder = Forwarder(stats=stats)
+    udp = Udp(
+        open_socket("127.0.0.1", 0),
+        forwarder,
+        stats=stats,
+        clock=time.monotonic,
+        portable=arguments.portable,
+    )
+    command = ["taskset", "-c", "1", sys.executable, "-m", "tests.bench.forward_load"]
+    command += ["--port", str(udp.socket.getsockname()[1]), "--pubs", str(arguments.pubs)]
+    command += ["--subs", str(arguments.count), "--seconds", str(arguments.seconds)]
+    command += ["--profile", arguments.profile] + ["--burst"] * arguments.burst
+    load = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert load.stdin is not None
+    assert load.stdout is not None
+    ports = json.loads(await load.stdout.readline())["ports"]
+    set_up(udp, forwarder, arguments, ports)
+    udp.open(asyncio.get_running_loop())
+    load.stdin.write(b"go\n")
+    json.loads(await load.stdout.readline())
+    before, cpu, began = stats.packets_out - stats.rtcp_out, cpu_seconds(), time.monotonic()
+    load.stdin.write(b"go\n")
+    line = await load.stdout.readline()
+    cpu, elapsed = cpu_seconds() - cpu, time.monotonic() - began
+    result: dict[str, Any] = json.loads(line)
+    await load.wait()
+    udp.close()
+    packets = stats.packets_out - stats.rtcp_out - before
+    expected = result["sent"] * arguments.count
+    drops = {str(reason): count for reason, count in stats.drops.items() if count}
+    lost = DropReason.SOCKET_FULL in stats.drops and stats.drops[DropReason.SOCKET_FULL]
+    return {
+        "subs": arguments.count,
+        "us": cpu / max(packets, 1) * 1e6,
+        "load": cpu / elapsed * 100,
+        "sent%": packets / max(expected, 1) * 100,
+        "got%": result["received"] / max(expected, 1) * 100,
+        "full": lost,
+        "p50": result["p50"] * 1e3,
+        "p99": result["p99"] * 1e3,
+        "worst": result["worst"] * 1e3,
+        "changed": result["changed"],
+        "drops": drops,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subs", default="1,10,100")
+    parser.add_argument("--pubs", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--profile", default="aes128-cm-sha1-80", choices=sorted(srtp.PROFILES))
+    parser.add_argument("--burst", action="store_true", help="frames at once, as Chromium sends")
+    parser.add_argument("--extensions", action="store_true")
+    parser.add_argument("--portable", action="store_true")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {0})
+    print("  subs  µs/packet  bound  core%   sent%    got%   p50 ms  p99 ms  worst  changed")
+    for _ in range(arguments.rounds):
+        for subs in arguments.subs.split(","):
+            arguments.count = int(subs)
+            bound = measure_bound(arguments.profile, min(arguments.count, 100))
+            row = uvloop.run(run(arguments))
+            print(
+                f"{row['subs']:6} {row['us']:10.1f} {bound:6.1f} {row['load']:6.1f} "
+                f"{row['sent%']:7.2f} {row['got%']:7.2f} {row['p50']:8.2f} {row['p99']:7.2f} "
+                f"{row['worst']:6.1f} {row['changed']:8} {row['drops'] or ''}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
