@@ -55,8 +55,15 @@ class ServerProcess:
 
     async def wait_log(self, text: str) -> None:
         """Until a line of the log has `text` in it."""
+        await self._wait_for(text, self.log)
+
+    async def wait_output(self, text: str) -> None:
+        """The same for what it prints."""
+        await self._wait_for(text, self.output)
+
+    async def _wait_for(self, text: str, lines: list[str]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not any(text in line for line in self.log):
+            while not any(text in line for line in lines):
                 await self._wait_line()
 
     async def _wait_line(self) -> None:
