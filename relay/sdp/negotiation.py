@@ -194,13 +194,18 @@ def _answer_published_media(media: Media) -> tuple[Media, PublishedMedia | None]
         return _reject(media), PublishedMedia(media.mid, kind, active=False)
     sends = media.direction in ("sendonly", "sendrecv")
     extensions = _match_extensions(
-        media, lambda extension: extension.forwarded or extension in PUBLISHER_NEEDS
+        media, lambda e: e.forwarded or e in PUBLISHER_NEEDS, towards_us=True
     )
+    # RFC 8285 7: what is offered sendonly is answered recvonly.
+    one_way = {e.id for e in media.extensions if e.direction == "sendonly"}
     rids = _simulcast_rids(media) if sends else []
     answer = Media(kind, media.mid, protocol=media.protocol)
     answer.formats = _agreed_formats(media, codecs)
     answer.direction = "recvonly" if sends else "inactive"
-    answer.extensions = [Extension(id, uri) for id, (uri, _) in extensions.items()]
+    answer.extensions = [
+        Extension(id, uri, "recvonly" if id in one_way else "")
+        for id, (uri, _) in extensions.items()
+    ]
     answer.rids = [Rid(rid, "recv") for rid in rids]
     answer.simulcast_receive = rids if media.simulcast_send else []
     repairs = set(media.fid.values())
@@ -540,13 +545,16 @@ def read_parameters(fmtp: str) -> dict[str, str]:
 
 
 def _match_extensions(
-    media: Media, wanted: Callable[[HeaderExtension], bool]
+    media: Media, wanted: Callable[[HeaderExtension], bool], *, towards_us: bool
 ) -> dict[int, tuple[str, int]]:
-    """Return URI and the relay's id by the other side's id."""
+    """Return URI and the relay's id by the other side's id, of those that it has this way."""
+    other_way = ("inactive", "recvonly" if towards_us else "sendonly")
     matched: dict[int, tuple[str, int]] = {}
     for offered in media.extensions:
         known = EXTENSION_BY_URI.get(offered.uri)
         if known is None or media.kind not in known.kinds or not wanted(known):
+            continue
+        if offered.direction in other_way:
             continue
         taken = any(known.id == relay_id for _, relay_id in matched.values())
         if 1 <= offered.id <= 255 and offered.id not in matched and not taken:
@@ -557,7 +565,7 @@ def _match_extensions(
 def _shared_extensions(media: Media) -> frozenset[int]:
     """Return the ids that both sides give the same meaning, of those a subscriber gets."""
     offered = SUBSCRIBER_EXTENSIONS[cast(Kind, media.kind)]
-    matched = _match_extensions(media, lambda extension: extension in offered)
+    matched = _match_extensions(media, lambda e: e in offered, towards_us=False)
     return frozenset(id for id, (_, relay_id) in matched.items() if id == relay_id)
 
 

@@ -70,12 +70,14 @@ def mutate(rng: random.Random, seeds: Sequence[bytes], max_size: int = 2048) -> 
     return bytes(data[:max_size])
 
 
-def run(target: Target, seeds: Sequence[bytes], *, seed: int, count: int) -> None:
+def run(
+    target: Target, seeds: Sequence[bytes], *, seed: int, count: int, max_size: int = 2048
+) -> None:
     """Every seed as it is, then `count` mutations of them; the failing input is in the error."""
     rng = random.Random(seed)
     inputs = [*seeds, b""]
     for number in range(len(inputs) + count):
-        data = inputs[number] if number < len(inputs) else mutate(rng, seeds)
+        data = inputs[number] if number < len(inputs) else mutate(rng, seeds, max_size)
         try:
             target(data)
         except Exception as error:

@@ -6,7 +6,8 @@ import asyncio
 import secrets
 import string
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 from pylibsrtp._binding import ffi
 
@@ -72,7 +73,6 @@ class RelaySocket(asyncio.DatagramProtocol):
         self.states: list[TransportState] = []
         self.transports: list[Transport[Leg]] = []
         self.unanswered = 0
-        self.drop: Any = lambda data: False
         self._socket: asyncio.DatagramTransport | None = None
 
     @classmethod
@@ -136,9 +136,10 @@ class RelaySocket(asyncio.DatagramProtocol):
         self._socket = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.receive(data, addr)
+
+    def receive(self, data: bytes, addr: tuple[str, int]) -> None:
         address = pack_address(*addr[:2])
-        if self.drop(data):
-            return
         now = asyncio.get_running_loop().time()
         endpoint = self.addresses.get(address)
         if data and data[0] <= 3:
@@ -156,8 +157,8 @@ class RelaySocket(asyncio.DatagramProtocol):
             endpoint.leg.receive(data)
 
 
-async def wait_until(condition: Any, timeout: float = 30.0) -> None:
-    """Wait until `condition()` is true; generous, for slow machines."""
-    async with asyncio.timeout(timeout):
-        while not condition():
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until `condition()` is true; for as long as a slow machine may take."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.02)

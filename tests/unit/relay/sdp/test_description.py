@@ -1,0 +1,221 @@
+"""Descriptions are read as they are meant, refused with a reason, and written back whole."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.sdp.description import (
+    MAX_ATTRIBUTES,
+    MAX_LINE,
+    MAX_MEDIA,
+    MAX_SDP,
+    BadSdp,
+    Description,
+    Extension,
+    Fingerprint,
+    Format,
+    Media,
+    Rid,
+    TransportDescription,
+    build_candidates,
+    build_description,
+    parse_description_untrusted,
+)
+
+from .offers import AUDIO, CORPUS, DIGEST, VIDEO, make_offer, read_corpus
+
+NAMES = sorted(path.stem for path in CORPUS.glob("*.sdp"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_real_descriptions_are_read(name: str) -> None:
+    description = parse_description_untrusted(read_corpus(name))
+    assert description.media
+    for media in description.media:
+        assert media.mid
+        assert media.formats or media.other_formats
+        if name != "sha1-only":
+            assert media.transport is not None
+
+
+def test_everything_of_a_chromium_m_line_is_found() -> None:
+    description = parse_description_untrusted(read_corpus("chromium-simulcast"))
+    video, audio = description.media
+    assert description.bundle == ["0", "1"]
+    assert description.extmap_allow_mixed
+    assert (video.kind, video.mid, video.direction, video.port) == ("video", "0", "sendonly", 9)
+    assert [f.payload_type for f in video.formats][:4] == [96, 97, 102, 103]
+    vp8 = video.formats[0]
+    assert (vp8.name, vp8.clock_rate, vp8.channels) == ("VP8", 90000, 1)
+    assert vp8.feedback == ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]
+    assert video.formats[1].parameters == "apt=96"
+    assert [rid.id for rid in video.rids] == ["q", "h", "f"]
+    assert video.simulcast_send == ["q", "h", "f"]
+    assert video.rtcp_mux
+    assert video.rtcp_rsize
+    assert audio.formats[0] == Format(
+        111, "opus", 48000, 2, "minptime=10;useinbandfec=1", ["transport-cc"]
+    )
+    assert audio.extensions[0] == Extension(12, "urn:ietf:params:rtp-hdrext:ssrc-audio-level")
+    assert audio.transport == video.transport
+    assert audio.transport is not None
+    assert audio.transport.setup == "actpass"
+    assert audio.transport.fingerprints[0].algorithm == "sha-256"
+
+
+def test_ice_and_dtls_of_the_session_serve_every_m_line() -> None:
+    description = parse_description_untrusted(read_corpus("obs-whip"))
+    assert description.bundle == ["0", "1"]
+    transports = [media.transport for media in description.media]
+    assert transports[0] is not None
+    assert transports[0].ufrag == "TUKq"
+    assert transports[0] == transports[1]
+
+
+def test_an_m_line_without_mid_gets_a_free_one() -> None:
+    text = make_offer(AUDIO, VIDEO).replace("a=mid:0\r\n", "")
+    assert [m.mid for m in parse_description_untrusted(text).media] == ["0", "1"]
+
+
+def test_static_payload_types_need_no_rtpmap() -> None:
+    media = parse_description_untrusted(make_offer(("audio", "0 8 9", []))).media[0]
+    assert [(f.name, f.clock_rate) for f in media.formats] == [
+        ("PCMU", 8000),
+        ("PCMA", 8000),
+        ("G722", 8000),
+    ]
+
+
+def test_feedback_for_all_payload_types_is_given_to_each() -> None:
+    media = parse_description_untrusted(
+        make_offer(("video", "96 98", ["rtpmap:96 VP8/90000", "rtcp-fb:* nack"]))
+    ).media[0]
+    assert [f.feedback for f in media.formats] == [["nack"], ["nack"]]
+
+
+def test_simulcast_alternatives_and_pauses_are_reduced_to_their_first_rid() -> None:
+    text = make_offer((*VIDEO[:2], [*VIDEO[2], "simulcast:send a,b;~c recv d"]))
+    media = parse_description_untrusted(text).media[0]
+    assert media.simulcast_send == ["a", "c"]
+    assert media.simulcast_receive == ["d"]
+
+
+def test_weak_fingerprints_do_not_count() -> None:
+    assert parse_description_untrusted(read_corpus("sha1-only")).media[0].transport is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "does not begin"),
+        ("m=audio 9 RTP/AVP 0\r\n", "does not begin"),
+        ("v=0\r\nhello\r\n", "x=value"),
+        ("v=0\r\na=mid:\x00\r\n", "control characters"),
+        ("v=0\r\na=\rb\r\n", "control characters"),
+        ("v=0\r\na=" + "x" * MAX_LINE + "\r\n", "too long"),
+        ("v=0\r\n" + "x" * MAX_SDP, "longer than"),
+        ("v=0\r\n" + "m=audio 9 RTP/AVP 0\r\n" * (MAX_MEDIA + 1), "m-lines"),
+        ("v=0\r\n" + "a=x\r\n" * (MAX_ATTRIBUTES + 1), "attributes"),
+        ("v=0\r\nm=audio\r\n", "incomplete"),
+        ("v=0\r\nm=audio 99999 UDP/TLS/RTP/SAVPF 0\r\n", "port"),
+        ("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 128\r\n", "payload type"),
+        ("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF ²\r\n", "payload type"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=mid:a b\r\n", "a=mid"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=mid:x\r\nm=audio 9 RTP/SAVPF 0\r\na=mid:x", "same mid"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=rtpmap:0 opus/fast\r\n", "a=rtpmap"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=rtpmap:x opus/8000\r\n", "a=rtpmap"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=extmap:1\r\n", "incomplete"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=extmap:x urn:y\r\n", "a=extmap"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=ssrc:4294967296 cname:x\r\n", "a=ssrc"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=ssrc-group:FID 1 x\r\n", "a=ssrc-group"),
+        ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\na=rid:a both\r\n", "a=rid"),
+        ("v=0\r\na=ice-ufrag:abc\r\n", "a=ice-ufrag"),
+        ("v=0\r\na=fingerprint:sha-256 AA:BB\r\n", "fingerprint"),
+        (make_offer(AUDIO, setup="holdconn"), "a=setup"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_reason(text: str, reason: str) -> None:
+    with pytest.raises(BadSdp, match=reason) as refused:
+        parse_description_untrusted(text)
+    assert len(str(refused.value)) < 200
+
+
+def test_too_many_ssrcs_are_refused() -> None:
+    lines = [f"ssrc:{number} cname:x" for number in range(65)]
+    with pytest.raises(BadSdp, match="SSRC"):
+        parse_description_untrusted(make_offer((*VIDEO[:2], lines)))
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for candidate in (text, "v=0\r\n" + text, make_offer(AUDIO) + text):
+        with suppress(BadSdp):
+            parse_description_untrusted(candidate)
+
+
+TOKENS = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)
+FORMATS = st.builds(
+    Format,
+    payload_type=st.integers(96, 127),
+    name=TOKENS,
+    clock_rate=st.integers(8000, 90000),
+    channels=st.integers(1, 8),
+    parameters=st.from_regex(r"([a-z]+=[a-z0-9]+(;[a-z]+=[a-z0-9]+)*)?", fullmatch=True),
+    feedback=st.lists(st.sampled_from(["nack", "nack pli", "ccm fir"]), unique=True),
+)
+TRANSPORT = TransportDescription(
+    "ufrag123", "pwd" * 8, (Fingerprint("sha-256", DIGEST),), "active", True
+)
+MEDIA = st.builds(
+    Media,
+    kind=st.sampled_from(["audio", "video"]),
+    mid=TOKENS,
+    formats=st.lists(FORMATS, min_size=1, max_size=6, unique_by=lambda f: f.payload_type),
+    direction=st.sampled_from(["sendrecv", "sendonly", "recvonly", "inactive"]),
+    transport=st.just(TRANSPORT),
+    candidates=st.just(build_candidates([("192.0.2.1", 8443)])),
+    end_of_candidates=st.booleans(),
+    rtcp_mux=st.booleans(),
+    rtcp_rsize=st.booleans(),
+    extensions=st.lists(
+        st.builds(Extension, id=st.integers(1, 255), uri=st.just("urn:x")), max_size=4
+    ),
+    msid=st.just(("stream", "track")),
+    ssrcs=st.dictionaries(st.integers(0, 2**32 - 1), TOKENS, max_size=4),
+    fid=st.dictionaries(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), max_size=2),
+    rids=st.lists(st.builds(Rid, id=TOKENS, direction=st.just("recv")), max_size=3),
+    simulcast_receive=st.lists(TOKENS, max_size=3),
+)
+
+
+@given(st.lists(MEDIA, min_size=1, max_size=4, unique_by=lambda m: m.mid))
+def test_what_is_written_is_read_back_the_same(media: list[Media]) -> None:
+    description = Description(
+        media=media,
+        bundle=[m.mid for m in media],
+        lite=True,
+        ice_options=["ice2"],
+        extmap_allow_mixed=True,
+    )
+    again = parse_description_untrusted(build_description(description))
+    assert again == description
+
+
+def test_a_rejected_m_line_is_written_with_port_zero_and_nothing_more() -> None:
+    media = Media("application", "2", 0, "UDP/DTLS/SCTP", other_formats="webrtc-datachannel")
+    text = build_description(Description(media=[replace(media, transport=TRANSPORT)]))
+    assert "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n" in text
+    assert "ice-ufrag" not in text
+
+
+def test_candidates_are_host_candidates_in_the_order_given() -> None:
+    first, second = build_candidates([("2001:db8::1", 8443), ("192.0.2.1", 8443)])
+    assert first.split()[1:3] == ["1", "udp"]
+    assert first.endswith("2001:db8::1 8443 typ host")
+    assert int(first.split()[3]) > int(second.split()[3])
+    assert first.split()[0] != second.split()[0]

@@ -1,0 +1,108 @@
+"""A WHEP player's own offer is answered with tracks, and with room for those that come later."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.sdp.capabilities import CODECS, OPUS, VP8
+from relay.sdp.description import BadSdp, parse_description_untrusted
+from relay.sdp.negotiation import Playback, answer_player
+
+from .offers import AUDIO, LOCAL, RESTARTED, VIDEO, count_ssrcs, make_offer, read_corpus
+
+AV1 = next(c for c in CODECS if c.name == "AV1")
+TRACKS = [("audio", "p_1", "t_1", [OPUS]), ("video", "p_1", "t_2", [VP8])]
+
+
+def play(offer: str, tracks: object = TRACKS, previous: Playback | None = None) -> Playback:
+    return answer_player(
+        offer,
+        LOCAL if previous is None else RESTARTED,
+        tracks,  # type: ignore[arg-type]  # lists of tuples with literals, inferred as str
+        session_id=3,
+        cname="relay",
+        ssrc=count_ssrcs(),
+        previous=previous,
+    )
+
+
+def test_a_browser_is_sent_the_tracks_in_its_own_payload_types() -> None:
+    playback = play(read_corpus("chromium-whep"))
+    audio, video = playback.slots
+    assert (audio.participant, audio.track) == ("p_1", "t_1")
+    assert video.track == "t_2"
+    assert audio.payload_types[111] == 111
+    assert video.payload_types[VP8.payload_type] == 96
+    answer = parse_description_untrusted(playback.answer)
+    assert [m.direction for m in answer.media] == ["sendonly", "sendonly"]
+    assert answer.media[1].msid == ("p_1", "t_2")
+    assert answer.media[1].fid == {video.ssrc: video.rtx_ssrc}
+    assert answer.media[0].transport is not None
+    assert answer.media[0].transport.setup == "passive"
+
+
+def test_the_tracks_own_codec_comes_first() -> None:
+    playback = play(read_corpus("chromium-whep"), [("video", "p_1", "t_2", [AV1])])
+    first = parse_description_untrusted(playback.answer).media[1].formats[0]
+    assert first.name == "AV1"
+
+
+def test_a_track_that_the_player_cannot_decode_is_left_out() -> None:
+    playback = play(make_offer(VIDEO, direction="recvonly"), [("video", "p", "t", [AV1])])
+    assert playback.slots[0].track is None
+
+
+def test_a_line_without_a_track_has_room_for_a_later_one() -> None:
+    playback = play(read_corpus("chromium-whep"), [])
+    assert [s.track for s in playback.slots] == [None, None]
+    answer = parse_description_untrusted(playback.answer)
+    assert [m.direction for m in answer.media] == ["sendonly", "sendonly"]
+    assert {96, 98, 45, 108} <= set(playback.slots[1].payload_types)
+
+
+def test_only_extensions_under_the_relays_own_ids_are_agreed() -> None:
+    extmap = [
+        "extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+        "extmap:7 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    ]
+    playback = play(make_offer((*AUDIO[:2], [*AUDIO[2], *extmap]), direction="recvonly"))
+    assert playback.slots[0].extensions == {1}
+    assert [e.id for e in parse_description_untrusted(playback.answer).media[0].extensions] == [1]
+
+
+def test_a_line_without_rtx_announces_no_second_ssrc() -> None:
+    plain = ("video", "96", ["rtpmap:96 VP8/90000"])
+    media = parse_description_untrusted(play(make_offer(plain, direction="recvonly")).answer)
+    assert media.media[0].fid == {}
+    assert len(media.media[0].ssrcs) == 1
+
+
+def test_more_tracks_than_lines_and_more_lines_than_tracks_both_work() -> None:
+    tracks = [*TRACKS, ("audio", "p_2", "t_3", [OPUS])]
+    assert [s.track for s in play(make_offer(AUDIO, direction="recvonly"), tracks).slots] == ["t_1"]
+    slots = play(make_offer(AUDIO, AUDIO, AUDIO, direction="recvonly"), tracks).slots
+    assert [s.track for s in slots] == ["t_1", "t_3", None]
+
+
+def test_an_ice_restart_keeps_the_slots() -> None:
+    first = play(make_offer(AUDIO, VIDEO, direction="recvonly"))
+    second = play(make_offer(AUDIO, VIDEO, direction="recvonly", ufrag="zzzz"), [], first)
+    assert second.slots == first.slots
+    assert second.version == 2
+    before, after = (parse_description_untrusted(p.answer).media for p in (first, second))
+    assert [m.ssrcs for m in before] == [m.ssrcs for m in after]
+    assert [m.msid for m in before] == [m.msid for m in after]
+    assert second.remote.ufrag == "zzzz"
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        make_offer(AUDIO, direction="sendonly"),
+        make_offer(("application", "webrtc-datachannel", []), direction="recvonly"),
+        make_offer(("video", "99", ["rtpmap:99 theora/90000"]), direction="recvonly"),
+    ],
+)
+def test_an_offer_that_can_receive_nothing_is_refused(offer: str) -> None:
+    with pytest.raises(BadSdp, match="receive nothing"):
+        play(offer)

@@ -1,0 +1,220 @@
+"""A subscriber's m-lines: reused, never rejected, each with its SSRC for life."""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.sdp.capabilities import CODECS, H264_BASELINE, OPUS, RED, VP8, Codec, Kind
+from relay.sdp.description import BadSdp, Description, parse_description_untrusted
+from relay.sdp.negotiation import MAX_SLOT_CODECS, Slot, Subscription, get_slot_codecs
+
+from .offers import LOCAL, count_ssrcs, make_answer
+
+AV1 = next(c for c in CODECS if c.name == "AV1")
+VIDEO = get_slot_codecs("video", [])
+AUDIO = get_slot_codecs("audio", [])
+
+
+def make_subscription() -> Subscription:
+    return Subscription(session_id=7, cname="relay", ssrc=count_ssrcs())
+
+
+def offer(subscription: Subscription) -> Description:
+    return parse_description_untrusted(subscription.build_offer(LOCAL))
+
+
+def test_an_offer_says_whose_track_each_line_carries() -> None:
+    subscription = make_subscription()
+    subscription.assign("audio", "p_1", "t_1", AUDIO)
+    subscription.assign("video", "p_1", "t_2", VIDEO)
+    text = subscription.build_offer(LOCAL)
+    audio, video = parse_description_untrusted(text).media
+    assert text.startswith("v=0\r\no=- 7 1 IN IP4 0.0.0.0\r\n")
+    assert (audio.direction, audio.msid) == ("sendonly", ("p_1", "t_1"))
+    assert (video.direction, video.msid) == ("sendonly", ("p_1", "t_2"))
+    assert len(audio.ssrcs) == 1
+    ((ssrc, rtx),) = video.fid.items()
+    assert list(video.ssrcs) == [ssrc, rtx]
+    assert [f.payload_type for f in video.formats] == [96, 97, 108, 109]
+    assert video.formats[2].parameters == H264_BASELINE.fmtp
+    assert video.transport is not None
+    assert video.transport.setup == "actpass"
+    assert len(audio.candidates) == 2
+    assert audio.end_of_candidates
+
+
+def test_a_released_line_is_inactive_and_keeps_its_ssrc_for_the_next_track() -> None:
+    subscription = make_subscription()
+    slot = subscription.assign("video", "p_1", "t_1", VIDEO)
+    ssrc, rtx = slot.ssrc, slot.rtx_ssrc
+    assert subscription.release("t_1") is slot
+    media = offer(subscription).media[0]
+    assert (media.direction, media.port) == ("inactive", 9)
+    assert subscription.assign("video", "p_2", "t_2", VIDEO) is slot
+    assert (slot.ssrc, slot.rtx_ssrc) == (ssrc, rtx)
+    assert offer(subscription).media[0].msid == ("p_2", "t_2")
+
+
+def test_a_free_line_of_the_other_kind_is_not_taken() -> None:
+    subscription = make_subscription()
+    subscription.assign("audio", "p_1", "t_1", AUDIO)
+    subscription.release("t_1")
+    assert subscription.assign("video", "p_1", "t_2", VIDEO).mid == "1"
+
+
+def test_ssrcs_are_kept_apart_and_never_zero() -> None:
+    numbers = chain([0, 5, 5, 6], repeat(6, 3), [7, 8, 9])
+    subscription = Subscription(session_id=1, cname="c", ssrc=lambda: next(numbers))
+    first = subscription.assign("video", "p", "t_1", VIDEO)
+    second = subscription.assign("video", "p", "t_2", VIDEO)
+    assert [first.ssrc, first.rtx_ssrc, second.ssrc, second.rtx_ssrc] == [5, 6, 7, 8]
+
+
+def test_the_answer_says_what_each_line_may_carry() -> None:
+    subscription = make_subscription()
+    audio = subscription.assign("audio", "p_1", "t_1", AUDIO)
+    video = subscription.assign("video", "p_1", "t_2", VIDEO)
+    text = subscription.build_offer(LOCAL)
+    answer = make_answer(
+        text, accept=lambda line: not line.startswith(("a=rtpmap:109", "a=extmap:12 "))
+    )
+    subscription.receive_answer(answer.replace("96 97 108 109", "96 97 108"))
+    assert subscription.remote is not None
+    assert subscription.remote.setup == "active"
+    assert audio.payload_types == {111: 111}
+    assert audio.extensions == {1, 2, 3}
+    assert video.payload_types == {96: 96, 97: 97, 108: 108}
+    assert 12 not in video.extensions
+    assert 13 in video.extensions
+
+
+def test_a_payload_type_that_the_client_renumbers_is_followed() -> None:
+    subscription = make_subscription()
+    slot = subscription.assign("audio", "p_1", "t_1", AUDIO)
+    text = subscription.build_offer(LOCAL)
+    subscription.receive_answer(make_answer(text).replace("111", "120"))
+    assert slot.payload_types == {111: 120}
+
+
+def test_a_line_that_the_client_does_not_want_carries_nothing() -> None:
+    subscription = make_subscription()
+    audio = subscription.assign("audio", "p_1", "t_1", AUDIO)
+    video = subscription.assign("video", "p_1", "t_2", VIDEO)
+    answer = make_answer(subscription.build_offer(LOCAL))
+    subscription.receive_answer(answer.replace("a=recvonly", "a=inactive", 1))
+    assert audio.payload_types == {}
+    assert video.payload_types
+    assert not audio.dead
+
+
+def test_a_line_that_the_client_rejects_is_never_used_again() -> None:
+    subscription = make_subscription()
+    subscription.assign("video", "p_1", "t_1", VIDEO)
+    other = subscription.assign("video", "p_1", "t_2", VIDEO)
+    answer = make_answer(subscription.build_offer(LOCAL))
+    subscription.receive_answer(answer.replace("m=video 9", "m=video 0", 1))
+    assert subscription.slots[0].dead
+    assert other.payload_types
+    subscription.release("t_1")
+    assert subscription.assign("video", "p_3", "t_3", VIDEO).mid == "2"
+    assert offer(subscription).media[0].direction == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: text.replace("a=mid:0", "a=mid:9"), "m-lines"),
+        (lambda text: text.split("m=video")[0], "m-lines"),
+        (lambda text: text.replace("a=setup:active", "a=setup:actpass"), "role"),
+        (lambda text: text.replace("a=setup:active", "a=x"), "role"),
+        (lambda text: text.replace(" 9 UDP", " 0 UDP"), "rejects every"),
+        (lambda text: text.replace("a=group", "a=x"), "BUNDLE"),
+        (lambda text: text.replace("a=fingerprint", "a=x"), "fingerprint"),
+        (lambda _text: "hello", "does not begin"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused_and_changes_nothing(
+    spoil: object, reason: str
+) -> None:
+    subscription = make_subscription()
+    audio = subscription.assign("audio", "p_1", "t_1", AUDIO)
+    subscription.assign("video", "p_1", "t_2", VIDEO)
+    answer = make_answer(subscription.build_offer(LOCAL))
+    assert callable(spoil)
+    with pytest.raises(BadSdp, match=reason):
+        subscription.receive_answer(spoil(answer))
+    assert subscription.remote is None
+    assert audio.payload_types == {}
+    subscription.receive_answer(answer)
+    assert audio.payload_types == {111: 111}
+
+
+def test_what_everyone_decodes_comes_first_and_the_list_stays_short() -> None:
+    assert get_slot_codecs("audio", [OPUS, RED]) == (OPUS, RED)
+    assert get_slot_codecs("video", [AV1, VP8]) == (VP8, H264_BASELINE, AV1)
+    every = [c for c in CODECS if c.kind == "video"]
+    chosen = get_slot_codecs("video", [AV1, *every])
+    assert len(chosen) == MAX_SLOT_CODECS
+    assert AV1 in chosen
+
+
+class Talk(RuleBasedStateMachine):
+    """Tracks come and go, offers are answered or not: the m-lines stay what they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subscription = make_subscription()
+        self.carried: dict[str, Kind] = {}
+        self.known: list[tuple[str, Kind, int, int | None]] = []
+        self.next_track = 0
+        self.pending: str | None = None
+
+    @rule(kind=st.sampled_from(["audio", "video"]), codec=st.sampled_from(CODECS))
+    def publish(self, kind: Kind, codec: Codec) -> None:
+        track = f"t_{self.next_track}"
+        self.next_track += 1
+        codecs = get_slot_codecs(kind, [codec] if codec.kind == kind else [])
+        slot = self.subscription.assign(kind, "p_1", track, codecs)
+        assert slot.kind == kind
+        self.carried[track] = kind
+
+    @precondition(lambda self: self.carried)
+    @rule(data=st.data())
+    def unpublish(self, data: st.DataObject) -> None:
+        track = data.draw(st.sampled_from(sorted(self.carried)))
+        del self.carried[track]
+        assert self.subscription.release(track) is not None
+        assert self.subscription.get_slot(track) is None
+
+    @precondition(lambda self: self.subscription.slots)
+    @rule()
+    def negotiate(self) -> None:
+        text = self.subscription.build_offer(LOCAL)
+        media = parse_description_untrusted(text).media
+        assert all(m.port for m in media)
+        sending = {m.msid[1] for m in media if m.direction == "sendonly" and m.msid}
+        assert sending == set(self.carried)
+        self.subscription.receive_answer(make_answer(text))
+        for slot in self.subscription.slots:
+            assert bool(slot.payload_types) == (slot.track is not None)
+
+    @invariant()
+    def lines_stay(self) -> None:
+        now = [describe(slot) for slot in self.subscription.slots]
+        assert now[: len(self.known)] == self.known
+        self.known = now
+        ssrcs = [s for _, _, *pair in now for s in pair if s is not None]
+        assert len(set(ssrcs)) == len(ssrcs)
+
+
+def describe(slot: Slot) -> tuple[str, Kind, int, int | None]:
+    return slot.mid, slot.kind, slot.ssrc, slot.rtx_ssrc
+
+
+Talk.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestTalk = Talk.TestCase
