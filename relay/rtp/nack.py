@@ -26,10 +26,11 @@ class NackGenerator:
     After a change, `nacks_to_send` tells what to ask for and `get_timer` when to come back.
     """
 
-    __slots__ = ("_missing", "_timer", "given_up", "newest", "recovered", "rtt")
+    __slots__ = ("_at", "_missing", "_timer", "given_up", "newest", "recovered", "rtt")
 
     def __init__(self) -> None:
         self._missing: dict[int, _Missing] = {}
+        self._at = 0.0  # when the newest packet came
         self._timer: float | None = None  # never later than the earliest `due`
         self.newest = -1
         self.rtt = DEFAULT_RTT
@@ -41,14 +42,18 @@ class NackGenerator:
         newest = self.newest
         if number == newest + 1 or newest < 0:
             self.newest = number
+            self._at = now
             return True
         if number <= newest:
             if self._missing and self._missing.pop(number, None) is not None:
                 self.recovered += 1
             return True
+        silence = now - self._at
         self.newest = number
+        self._at = now
         gap = number - newest - 1
-        if gap > MAX_MISSING:
+        if gap > MAX_MISSING or silence > MAX_AGE:
+            # What was sent during an outage is too late to be of use.
             self.given_up += gap + len(self._missing)
             self._missing.clear()
             self._timer = None

@@ -83,6 +83,15 @@ def test_a_huge_gap_wants_a_key_frame_instead() -> None:
     assert feed(nack, 103 + MAX_MISSING)
 
 
+def test_after_an_outage_a_key_frame_is_wanted_instead() -> None:
+    nack = NackGenerator()
+    feed(nack, 100)
+    assert not feed(nack, 110, now=MAX_AGE + 0.1)
+    assert nack.get_timer() is None
+    assert nack.given_up == 9
+    assert feed(nack, 111, now=MAX_AGE + 0.1)
+
+
 def test_many_gaps_are_bounded_and_the_oldest_go_first() -> None:
     nack = NackGenerator()
     whole = feed(nack, *range(0, 4 * MAX_MISSING, 2))
