@@ -309,6 +309,10 @@ class Leg:
             cached = layer.cache.get(found[1], now) if found is not None and layer else None
             if found is None or layer is None or cached is None:
                 stats.drops[DropReason.NACK_NOT_CACHED] += 1
+            elif now - cached.at < down.resend_after:
+                # It went out less than a round trip ago: asked for before it could arrive,
+                # as what the relay itself missed and got again always is.
+                stats.drops[DropReason.NACK_EARLY] += 1
             elif not down.take_budget(len(cached.data), now):
                 stats.drops[DropReason.NACK_RATE] += 1
             else:

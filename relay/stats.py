@@ -32,6 +32,7 @@ class DropReason(StrEnum):
     UNREQUESTED_ANSWER = "unrequested-answer"
     NACK_NOT_CACHED = "nack-not-cached"
     NACK_RATE = "nack-rate"
+    NACK_EARLY = "nack-early"
 
 
 @dataclass(slots=True)

@@ -386,6 +386,13 @@ class DownTrack:
         self.loss = block.fraction_lost / 256
         self.round_trip.on_report(block, now)
 
+    @property
+    def resend_after(self) -> float:
+        """Seconds after it went out from which a packet may be asked for again: most of a
+        round trip, which is an average."""
+        rtt = self.round_trip.rtt
+        return 0.0 if rtt is None else 0.75 * rtt
+
     def find_to_resend(self, sequence: int) -> tuple[Segment, int] | None:
         """What was sent under this sequence number: its segment and its number at the source."""
         return self.map.find_sent(sequence, self.layer.newest if self.layer is not None else None)
