@@ -245,3 +245,22 @@ def learn_ssrcs(pc: RTCPeerConnection) -> None:
 def set_stream_id(sender: RTCRtpSender, stream: str) -> None:
     """Name the media stream of a sender, so that the other side can tell its lines apart."""
     cast(Any, sender)._stream_id = stream
+
+
+def spread_candidates(description: str) -> str:
+    """Give every m-line the candidates of the first that has any.
+
+    In a bundle they stand on one line only; aiortc reads those of the last.
+    """
+    head, *media = description.replace("\r\n", "\n").split("\nm=")
+    marks = ("a=candidate:", "a=end-of-candidates")
+    found: list[str] = []
+    for part in media:
+        found = found or [line for line in part.split("\n") if line.startswith(marks)]
+    for index, part in enumerate(media):
+        lines = part.rstrip("\n").split("\n")
+        if found and not any(line.startswith(marks) for line in lines):
+            media[index] = "\n".join(lines + found)
+        else:
+            media[index] = "\n".join(lines)
+    return "\r\n".join("\nm=".join([head, *media]).split("\n")) + "\r\n"

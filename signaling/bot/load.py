@@ -26,6 +26,7 @@ from signaling.bot.tracks import EncodedPacket, RemoteTrack
 
 MAGIC = b"tndm"
 LOOP_SECONDS = 2
+KEY_FRAME_INTERVAL = 0.5
 LEVELS = (50, 95, 99)
 
 
@@ -149,11 +150,20 @@ def encode_audio() -> list[bytes]:
     return packets
 
 
-async def push_video(source: Source, media: Media) -> None:
-    frames = await asyncio.to_thread(encode_video, media)
-    begun, count = media_time(), 0
+async def push_video(source: Source, media: Media, frames: list[tuple[bytes, bool]]) -> None:
+    begun, count, place = media_time(), 0, 0
+    jumped = 0.0
+
+    def jump() -> None:
+        """Whoever asks for a key frame gets the loop's first."""
+        nonlocal place, jumped
+        if media_time() - jumped > KEY_FRAME_INTERVAL:
+            place, jumped = 0, media_time()
+
+    source.on_key_frame = jump
     while True:
-        data, key = frames[count % len(frames)]
+        data, key = frames[place]
+        place = (place + 1) % len(frames)
         packet = av.Packet(data + MAGIC + struct.pack("!d", time.time()))
         packet.time_base = Fraction(1, VIDEO_CLOCK)
         packet.pts = packet.dts = round((begun + count / media.fps) * VIDEO_CLOCK)
@@ -163,8 +173,7 @@ async def push_video(source: Source, media: Media) -> None:
         await asyncio.sleep(max(begun + count / media.fps - media_time(), 0))
 
 
-async def push_audio(source: Source) -> None:
-    packets = await asyncio.to_thread(encode_audio)
+async def push_audio(source: Source, packets: list[bytes]) -> None:
     begun, count = media_time(), 0
     while True:
         packet = av.Packet(packets[count % len(packets)])
@@ -208,7 +217,7 @@ class Load:
         self, seconds: float, *, on_progress: Callable[[str], None] = lambda _: None
     ) -> Report:
         """Join everybody, measure for `seconds` once they have, leave."""
-        sources = self._make_sources()
+        sources = await asyncio.to_thread(self._make_sources)
         pushers = [asyncio.create_task(work) for _, work in sources]
         bots: list[asyncio.Task[None]] = []
         try:
@@ -233,11 +242,11 @@ class Load:
     def _make_sources(self) -> list[tuple[Source, Any]]:
         if not self._publishers:
             return []
-        video = Source("video", codec="VP8")
-        sources: list[tuple[Source, Any]] = [(video, push_video(video, self._media))]
+        video, frames = Source("video", codec="VP8"), encode_video(self._media)
+        sources: list[tuple[Source, Any]] = [(video, push_video(video, self._media, frames))]
         if self._media.audio:
             audio = Source("audio", codec="opus")
-            sources.append((audio, push_audio(audio)))
+            sources.append((audio, push_audio(audio, encode_audio())))
         return sources
 
     async def _wait_joined(self, on_progress: Callable[[str], None]) -> None:

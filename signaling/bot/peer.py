@@ -39,6 +39,7 @@ from signaling.bot.internals import (
     negotiated_codec,
     prefer_codec,
     set_stream_id,
+    spread_candidates,
 )
 from signaling.bot.sources import Kind, Label, SenderTrack, Source
 from signaling.client import Client, Participant, Refused
@@ -86,6 +87,10 @@ def make_connection(client: Client) -> RTCPeerConnection:
     return RTCPeerConnection(
         RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
     )
+
+
+def remote_description(text: str, kind: str) -> RTCSessionDescription:
+    return RTCSessionDescription(sdp=spread_candidates(text), type=kind)
 
 
 def session_of(description: str) -> tuple[str, ...]:
@@ -308,7 +313,7 @@ class Peer:
 
     async def _apply(self, description: str, kind: str) -> None:
         assert self._pc is not None
-        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=description, type=kind))
+        await self._pc.setRemoteDescription(remote_description(description, kind))
         learn_ssrcs(self._pc)
         self._checkpoint = None
 

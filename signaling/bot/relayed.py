@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 import msgspec
-from aiortc import RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpTransceiver
 from msgspec import Raw
 
 from relay.control import PublishTrack, SlotTrack
@@ -21,6 +21,7 @@ from signaling.bot.peer import (
     Room,
     add_line,
     make_connection,
+    remote_description,
     session_of,
     tap_new_tracks,
 )
@@ -115,7 +116,7 @@ class Publisher:
         answer = await self._room.client.request(offer)
         if pc is not self._pc or not isinstance(answer, messages.AnswerFrom):
             return
-        await pc.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type="answer"))
+        await pc.setRemoteDescription(remote_description(answer.sdp, "answer"))
 
     def _open(self) -> RTCPeerConnection:
         pc = make_connection(self._room.client)
@@ -236,7 +237,7 @@ class Subscriber:
             await self._drop()
             pc = None
         pc = pc or self._open()
-        await pc.setRemoteDescription(RTCSessionDescription(sdp=offer.sdp, type="offer"))
+        await pc.setRemoteDescription(remote_description(offer.sdp, "offer"))
         learn_ssrcs(pc)
         await pc.setLocalDescription(await pc.createAnswer())
         self._take_slots(offer.slots)
