@@ -200,8 +200,7 @@ class Room:
     def remove(self, participant: Participant, reason: LeaveReason, now: float) -> Effects:
         effects = Effects()
         del self.participants[participant.id]
-        if participant.attached:
-            effects.commands.append(control.Leave(self.name, participant.id))
+        self._detach(participant, effects)
         if not participant.hidden:
             left = messages.ParticipantLeft(participant=participant.id, reason=reason)
             effects.tell(self.participants.values(), left)
@@ -328,6 +327,13 @@ class Room:
         if grant.subscribe:
             effects.commands.append(self._build_route(participant))
 
+    def _detach(self, participant: Participant, effects: Effects) -> None:
+        """Also where the worker is gone: what serves the relay may keep note of the rest."""
+        if participant.attached or participant.id in self._restarted:
+            participant.attached = False
+            self._restarted.discard(participant.id)
+            effects.commands.append(control.Leave(self.name, participant.id))
+
     def _send_routes(self, effects: Effects) -> None:
         for participant in self.participants.values():
             if not participant.guest:
@@ -431,10 +437,9 @@ class Room:
         effects.tell(back, messages.RelayRestarted())
 
     def _do_without_relay(self, effects: Effects) -> None:
-        self._restarted.clear()
         self._return_at = self._settle_routes_at = None
         for participant in self.participants.values():
-            participant.attached = False
+            self._detach(participant, effects)
             for other in sorted(participant.routes or ()):
                 if self.topology == "mesh":
                     route = messages.RouteChanged(
