@@ -18,8 +18,11 @@ USAGE_ERROR = 2
 
 GROUPS = {
     "network": "Where it listens",
+    "access": "Who may join",
     "tls": "TLS",
+    "turn": "STUN and TURN",
     "relay": "Media relay",
+    "webhooks": "Webhooks",
     "lifecycle": "Stopping",
     "logs": "Logs",
     "limits": "Limits",

@@ -16,6 +16,10 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from .proxy import parse_networks
+from .turn import parse_url
+from .webhooks import parse_secret
+
 ENV_PREFIX = "SIGNALING_"
 
 MINUTE = 60.0
@@ -38,6 +42,7 @@ class Setting:
     most: float | None = None
     pattern: str | None = None
     example: str | None = None
+    secret: bool = False
 
 
 def setting(
@@ -49,9 +54,10 @@ def setting(
     most: float | None = None,
     pattern: str | None = None,
     example: str | None = None,
+    secret: bool = False,
 ) -> Any:
-    """A dataclass field that says what it is for."""
-    about = Setting(doc, group, least, most, pattern, example)
+    """A dataclass field that says what it is for; a secret one is not quoted in errors."""
+    about = Setting(doc, group, least, most, pattern, example, secret)
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
@@ -144,6 +150,40 @@ class Limits:
         least=0,
         most=HOUR,
     )
+    connection_rate: float = setting(
+        10.0,
+        "Connections a second from one address (an IPv6 /64) for long. Over it: HTTP 429.",
+        "limits",
+        least=0.01,
+        most=1_000_000,
+    )
+    connection_burst: int = setting(
+        20, "Connections from one address at once.", "limits", least=1, most=1_000_000
+    )
+    address_connections: int = setting(
+        200,
+        "Connections of one address at a time; an office shares one. Over it: HTTP 429.",
+        "limits",
+        least=1,
+        most=1_000_000,
+    )
+    join_rate: float = setting(
+        10.0,
+        "Joins a second from one address for long. Over it: rate-limited.",
+        "limits",
+        least=0.01,
+        most=1_000_000,
+    )
+    join_burst: int = setting(
+        50, "Joins from one address at once.", "limits", least=1, most=1_000_000
+    )
+    ban: float = setting(
+        300.0,
+        "Seconds for which an address is shut out after 20 violations within a minute.",
+        "limits",
+        least=0,
+        most=24 * HOUR,
+    )
     handshake_timeout: float = setting(
         10.0,
         "Seconds for a request's header to arrive, and from connecting to joining a room.",
@@ -201,6 +241,67 @@ class Config:
         " public API of aiohttp, auto is direct where this aiohttp allows it.",
         "network",
     )
+    trusted_proxy: tuple[str, ...] = setting(
+        (),
+        "Address or CIDR block of proxies whose X-Forwarded-For and -Proto count; repeatable.",
+        "network",
+        example="10.0.0.0/8",
+    )
+    api_key: tuple[str, ...] = setting(
+        (),
+        "Key that signs access tokens, as NAME:SECRET; repeatable. With a key, nobody joins without"
+        " a token.",
+        "access",
+        pattern=r"[^:]+:.+",
+        example="NAME:SECRET",
+        secret=True,
+    )
+    api_key_file: str | None = setting(
+        None,
+        "File with such keys, one a line; read again on SIGHUP.",
+        "access",
+        example="/etc/tandem/keys",
+    )
+    lobby: bool = setting(
+        False, "Whoever has no right to moderate waits until a moderator lets them in.", "access"
+    )
+    turn_url: tuple[str, ...] = setting(
+        (),
+        "STUN or TURN server that clients are told of; repeatable.",
+        "turn",
+        example="turn:turn.example.org:3478?transport=udp",
+    )
+    turn_secret: str | None = setting(
+        None,
+        "The secret that coturn has as static-auth-secret.",
+        "turn",
+        secret=True,
+        example="the output of openssl rand -hex 32",
+    )
+    turn_secret_file: str | None = setting(
+        None, "File with that secret; read again on SIGHUP.", "turn", example="/etc/tandem/turn"
+    )
+    turn_ttl: int = setting(
+        12 * 3600,
+        "Seconds for which a client's TURN credentials hold: a working day's meeting.",
+        "turn",
+        least=60,
+        most=30 * 24 * 3600,
+    )
+    webhook_url: tuple[str, ...] = setting(
+        (),
+        "Where events of rooms and participants are posted; repeatable.",
+        "webhooks",
+        pattern=r"https?://[^/\s]+(/\S*)?",
+        example="https://example.org/hook",
+    )
+    webhook_secret: str | None = setting(
+        None,
+        "Key that signs webhooks (whsec_… or 16 characters and more).",
+        "webhooks",
+        secret=True,
+        example="whsec_ and 24 random bytes in base64",
+    )
     tls: Literal["off", "self-signed"] = setting(
         "off",
         "self-signed makes a certificate in memory, so that a phone on the LAN may use its camera.",
@@ -211,6 +312,12 @@ class Config:
     )
     tls_key: str | None = setting(
         None, "File with the certificate's key, PEM.", "tls", example="privkey.pem"
+    )
+    tls_client_ca: str | None = setting(
+        None,
+        "File with authorities, PEM: clients must show a certificate that one of them signed.",
+        "tls",
+        example="clients.pem",
     )
     relay_workers: int = setting(
         1, "Processes that relay media; 0 switches the relay off.", "relay", least=0, most=256
@@ -375,7 +482,8 @@ FALSE = ("0", "false", "no", "off")
 def _convert_one(option: Option, kind: Any, value: Any, source: str) -> Any:
     about = option.about
     wanted = describe_kind(option)
-    refusal = ConfigError(f"{source}: {value!r} is wrong, it has to be {wanted}")
+    quoted = "what it holds" if about.secret else repr(value)
+    refusal = ConfigError(f"{source}: {quoted} is wrong, it has to be {wanted}")
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -440,12 +548,38 @@ def check(config: Config) -> None:
             raise ConfigError(
                 f"--public-ip: {address!r} is wrong, it has to be an IP address like 203.0.113.7"
             ) from None
+    _check_access(config)
     strangers = find_public_hosts(config.host)
-    if strangers and not config.open:
+    if strangers and not (config.open or config.api_key or config.api_key_file):
         raise ConfigError(
-            f"--host {strangers[0]} is not local to this machine and anyone may join there: add"
-            " --open if that is meant"
+            f"--host {strangers[0]} is not local to this machine and anyone may join there: give a"
+            " key (--api-key), or add --open if that is meant"
         )
+
+
+def _check_access(config: Config) -> None:
+    """What `check` has to say of keys, TURN, proxies and webhooks."""
+    try:
+        parse_networks(config.trusted_proxy)
+    except ValueError as error:
+        raise ConfigError(f"--trusted-proxy: {error}") from None
+    try:
+        needed = any(parse_url(url).needs_credentials for url in config.turn_url)
+    except ValueError as error:
+        raise ConfigError(f"--turn-url: {error}") from None
+    if config.turn_secret and config.turn_secret_file:
+        raise ConfigError("--turn-secret and --turn-secret-file exclude each other")
+    if needed and not (config.turn_secret or config.turn_secret_file):
+        raise ConfigError("--turn-secret or --turn-secret-file is missing: TURN needs credentials")
+    if config.webhook_url and not config.webhook_secret:
+        raise ConfigError("--webhook-secret is missing: webhooks are signed")
+    if config.webhook_secret is not None:
+        try:
+            parse_secret(config.webhook_secret)
+        except ValueError as error:
+            raise ConfigError(f"--webhook-secret: {error}") from None
+    if config.tls_client_ca and config.tls == "off" and config.tls_cert is None:
+        raise ConfigError("--tls-client-ca needs TLS: give --tls-cert and --tls-key")
 
 
 LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
