@@ -40,6 +40,9 @@ SWEEP_TICK = 0.25
 # RFC 6455, 5.5: "All control frames MUST have a payload length of 125 bytes or less".
 _MAX_REASON = 123
 
+# How long an acknowledgement may wait for another frame to go with. Seconds.
+SOON = 0.01
+
 ABNORMAL = 1006
 GOING_AWAY = 1001
 _NO_STATUS = 1005
@@ -86,6 +89,7 @@ class Connection:
 
     __slots__ = (
         "_deadline",
+        "_later",
         "_link",
         "_outbox",
         "_outbox_bytes",
@@ -108,6 +112,7 @@ class Connection:
         self._outbox: deque[bytes] | None = None  # None: the transport takes everything
         self._outbox_bytes = 0
         self._overloaded = False
+        self._later = b""  # frames that wait for company
         self._deadline: asyncio.TimerHandle | None = None
         self.address = address
         self.state = State.OPEN
@@ -126,6 +131,22 @@ class Connection:
         """Send one text message, or keep it for when the client reads again."""
         if self.state is State.OPEN:
             self._put(frame(_TEXT, data))
+
+    def send_soon(self, data: bytes) -> None:
+        """Send a message that nobody waits for: with the next one, or within SOON.
+
+        Each write is a system call. A reply that says only that a message was passed on goes out
+        with whatever comes for the same client; order is kept.
+        """
+        if self.state is State.OPEN:
+            if not self._later:
+                self._owner.flush_soon(self)
+            self._later += frame(_TEXT, data)
+
+    def flush(self) -> None:
+        """Write what waits for company."""
+        if self._later:
+            self._put(b"")
 
     def ping(self) -> None:
         if self.state is State.OPEN:
@@ -150,6 +171,8 @@ class Connection:
         self._put(frame(_CLOSE, payload))
 
     def _put(self, data: bytes) -> None:
+        if self._later:
+            data, self._later = self._later + data, b""
         if self._outbox is None:
             self._write(data)
             return
@@ -246,6 +269,7 @@ class Connection:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
             self._outbox = None
+            self._later = b""
             if self._deadline is not None:
                 self._deadline.cancel()
             link, self._link = self._link, None
@@ -291,6 +315,7 @@ class Connections:
         ]
         self._period = limits.heartbeat / 2 / len(self._shares)
         self._next_share = 0
+        self._unflushed: list[Connection] = []
         self._empty = asyncio.Event()
         self._empty.set()
         metrics.add_sampler(self._sample)
@@ -314,6 +339,17 @@ class Connections:
         self.metrics.closes[connection.close_code] += 1
         if not self.metrics.connections:
             self._empty.set()
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Have `connection` flushed within SOON."""
+        if not self._unflushed:
+            self.call_later(SOON, self._flush)
+        self._unflushed.append(connection)
+
+    def _flush(self) -> None:
+        waiting, self._unflushed = self._unflushed, []
+        for connection in waiting:
+            connection.flush()
 
     async def run_sweeps(self) -> None:
         """Look after silent connections until cancelled."""

@@ -47,6 +47,9 @@ class Outlet(Protocol):
     def send(self, data: bytes) -> None:
         """Send one text frame. Never blocks, never raises."""
 
+    def send_soon(self, data: bytes) -> None:
+        """The same, in order, but at best together with what is sent next."""
+
     def close(self, code: int, reason: str) -> None:
         """Close the WebSocket after what was sent."""
 
@@ -228,6 +231,16 @@ class Hub:
         if id is not None:
             session.remember(id, body)
         self.send(session, body)
+
+    def _acknowledge(self, session: Session, id: str | None) -> None:
+        """Reply `ok` to what was passed on; nobody waits for that, so it may wait for company."""
+        body = messages.build_ok(id)
+        if id is not None:
+            session.remember(id, body)
+        frame = session.number(body)
+        if session.link is not None:
+            self._metrics.sent += 1
+            session.link.outlet.send_soon(frame)
 
     def fail(self, session: Session, id: str | None, error: ProtocolError) -> None:
         """Reply with an error to a message that was under way."""
@@ -459,20 +472,23 @@ class Hub:
         if message.to == RELAY:
             return self._relaying.receive_offer(_joined(link), message, self._arrived)
         messages.check_sdp_untrusted(message.sdp)
-        return self._forward(link, message, "offer", "sdp", message.sdp)
+        self._forward(link, message, "offer", "sdp", message.sdp)
+        return None
 
     def _answer(self, link: Link, message: messages.Answer) -> bytes | None:
         if message.to == RELAY:
             return self._relaying.receive_answer(_joined(link), message, self._arrived)
         messages.check_sdp_untrusted(message.sdp)
-        return self._forward(link, message, "answer", "sdp", message.sdp)
+        self._forward(link, message, "answer", "sdp", message.sdp)
+        return None
 
-    def _candidate(self, link: Link, message: messages.Candidate) -> bytes:
+    def _candidate(self, link: Link, message: messages.Candidate) -> bytes | None:
         messages.check_candidate_untrusted(message.candidate)
         if message.to == RELAY:
             # It is ICE-lite, and learns addresses from the checks themselves.
             return messages.build_ok(message.id)
-        return self._forward(link, message, "candidate", "candidate", message.candidate)
+        self._forward(link, message, "candidate", "candidate", message.candidate)
+        return None
 
     def _forward(
         self,
@@ -481,7 +497,7 @@ class Hub:
         kind: str,
         key: str,
         content: msgspec.Raw,
-    ) -> bytes:
+    ) -> None:
         session = _joined(link)
         peer = session.room.find_peer(session.participant, message.to)
         assert peer.session is not None
@@ -489,7 +505,7 @@ class Hub:
         self.send(peer.session, body)
         self._metrics.relayed += 1
         self._metrics.relay_latency.observe(self._clock() - self._arrived)
-        return messages.build_ok(message.id)
+        self._acknowledge(session, message.id)
 
     def _p2p_failed(self, link: Link, message: messages.P2pFailed) -> bytes:
         session = _joined(link)

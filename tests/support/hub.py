@@ -95,6 +95,8 @@ class Socket:
         elif self.closed is None:
             self.client.stray.append(json.loads(data))
 
+    send_soon = send
+
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:
             self.closed = (code, reason)

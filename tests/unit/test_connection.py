@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from signaling.config import Limits
-from signaling.connection import CLOSE_TIMEOUT, Connection, Connections, State, frame
+from signaling.connection import CLOSE_TIMEOUT, SOON, Connection, Connections, State, frame
 from signaling.metrics import Metrics
 
 
@@ -160,6 +160,38 @@ def test_a_binary_frame_is_refused_and_the_connection_stays(bench: Bench) -> Non
     bench.connection.receive_binary()
     assert bench.hub.rejected == ["bad-request"]
     assert bench.connection.state is State.OPEN
+
+
+def test_what_may_wait_goes_out_with_the_next_message_in_order(bench: Bench) -> None:
+    bench.connection.send_soon(b"ok 1")
+    bench.connection.send_soon(b"ok 2")
+    assert bench.written == []
+    bench.connection.send(b"offer")
+    frames = [frame(0x81, text) for text in (b"ok 1", b"ok 2", b"offer")]
+    assert bench.written == [b"".join(frames)]
+
+
+def test_what_may_wait_goes_out_alone_soon_after(bench: Bench) -> None:
+    bench.connection.send_soon(b"ok")
+    bench.loop.advance(SOON)
+    assert bench.written == [frame(0x81, b"ok")]
+    bench.loop.advance(SOON)
+    assert len(bench.written) == 1
+
+
+def test_what_waits_goes_out_before_a_close(bench: Bench) -> None:
+    bench.connection.send_soon(b"ok")
+    bench.connection.close(1000, "")
+    assert bench.written[0].startswith(frame(0x81, b"ok"))
+    bench.loop.advance(SOON)
+    assert len(bench.written) == 1
+
+
+def test_what_waits_for_a_socket_that_is_gone_is_forgotten(bench: Bench) -> None:
+    bench.connection.send_soon(b"ok")
+    bench.connection.lost()
+    bench.loop.advance(SOON)
+    assert bench.written == []
 
 
 # -- The outbox -------------------------------------------------------------------------
