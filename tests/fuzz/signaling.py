@@ -1,0 +1,72 @@
+"""Fuzz targets of the signaling hub: the message parser, and a hub with a call on it."""
+
+from __future__ import annotations
+
+import json
+
+from msgspec import Raw
+
+from signaling import messages
+from signaling.errors import ProtocolError
+from tests.support.hub import FakeRelays, World
+
+
+def message(data: bytes) -> None:
+    """A frame is read or refused; what is read means the same when it is written again."""
+    found = messages.find_id_untrusted(data)
+    assert found is None or len(found) <= messages.MAX_ID
+    try:
+        parsed = messages.parse_client_message_untrusted(data)
+    except ProtocolError as error:
+        _check(error, {"bad-request"})
+        return
+    assert messages.parse_client_message_untrusted(messages.encode(parsed)).id == parsed.id
+    _pass_on(parsed)
+
+
+def _pass_on(parsed: messages.AnyClientMessage) -> None:
+    """What is let through reaches the other side as JSON, and as it was."""
+    try:
+        match parsed:
+            case messages.Offer() | messages.Answer():
+                messages.check_sdp_untrusted(parsed.sdp)
+                frame = messages.build_frame(_forward("sdp", parsed.sdp), 1)
+                assert json.loads(frame)["sdp"] == json.loads(bytes(parsed.sdp))
+                messages.parse_sdp_untrusted(parsed.sdp)
+            case messages.Candidate():
+                messages.check_candidate_untrusted(parsed.candidate)
+                frame = messages.build_frame(_forward("candidate", parsed.candidate), 1)
+                messages.parse_server_message(frame)
+            case messages.Join() | messages.Update():
+                kept = messages.parse_metadata_untrusted(parsed.metadata, 2048)
+                assert kept is None or len(bytes(kept)) <= 2048
+            case _:
+                pass
+        if isinstance(parsed, messages.Offer):
+            messages.parse_publish_tracks_untrusted(parsed.tracks)
+    except ProtocolError as error:
+        _check(error, {"bad-request", "bad-sdp"})
+
+
+def _forward(key: str, content: Raw) -> bytes:
+    return messages.build_forward("offer" if key == "sdp" else key, "p_1", key, content)
+
+
+def _check(error: ProtocolError, codes: set[str]) -> None:
+    assert error.code in codes
+    assert len(error.message) <= messages.MAX_ERROR_TEXT
+
+
+def hub(data: bytes) -> None:
+    """No frame makes the hub fail, or has it send what is not JSON with the right number."""
+    world = World(relays=FakeRelays())
+    ada, bob = world.join_all("Ada", "Bob")
+    stranger = world.client()
+    for client in (stranger, ada):
+        client.send_raw(data)
+        client.send_raw(data)
+        client.send_raw(data.replace(b"p_77", bob.id.encode()))
+    assert world.metrics.errors["internal"] == 0
+    bob.cut()
+    bob.resume()
+    assert world.join("Eve", "another").ask("chat", content="x")["type"] == "ok"
