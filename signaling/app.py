@@ -20,22 +20,26 @@ import relay.config
 from relay.node import Node
 from relay.whip import Denial, Whip
 
+from .auth import Access
 from .bus.memory import MemoryBus
 from .config import Config, ConfigError, is_local
 from .connection import Connections
+from .credentials import Credentials
 from .errors import ProtocolError
 from .guests import Guests
 from .hub import Hub
 from .logs import Log
 from .metrics import Metrics
 from .relays import Receive, Relays
-from .routes import Authorize, Routes
-from .tls import list_addresses, make_context
+from .routes import Routes
+from .tls import list_addresses, make_context, reload_context, stamp_files
 
 # Connections that the kernel may hold before they are accepted; it caps this at somaxconn.
 BACKLOG = 4096
 # How exactly the hub's timers are kept. All of them are of seconds.
 TICK = 0.1
+# How often the certificate's files are looked at. Seconds; they change every two months.
+CERTIFICATE_CHECK = 30.0
 # What is still open this long after everything was told to end, is cut. Seconds.
 SHUTDOWN_TIMEOUT = 2.0
 # The largest body of an HTTP request: an SDP for WHIP. Bytes.
@@ -52,11 +56,11 @@ class Server:
         config: Config,
         *,
         static: Path | None = None,
-        authorize: Authorize | None = None,
     ) -> None:
         self.config = config
         self.metrics = Metrics()
         self._tls, self.fingerprint = make_context(config)
+        self.credentials = Credentials(config, time.time)
         self.relays = Relays()
         self.hub = self._make_hub()
         self.relays.bind(self.hub.receive_relay)
@@ -69,7 +73,7 @@ class Server:
             connections=self.connections,
             metrics=self.metrics,
             readiness=self.find_faults,
-            authorize=authorize,
+            credentials=self.credentials,
             static=static,
         )
         self._runner = self._make_runner()
@@ -87,7 +91,13 @@ class Server:
             clock=time.monotonic,
             wall=time.time,
             token=lambda: secrets.token_urlsafe(16),
+            ice_servers=self.credentials.ice_servers,
+            authorize=self._authorize_join,
         )
+
+    @property
+    def _authorize_join(self) -> Callable[[str | None, str], Access] | None:
+        return self.credentials.authorize_join if self.credentials.needs_tokens else None
 
     def _make_runner(self) -> web.AppRunner:
         app = web.Application(client_max_size=MAX_BODY)
@@ -104,7 +114,13 @@ class Server:
 
     def _make_whip(self) -> Whip:
         whip: Whip
-        guests = Guests(self.hub, self.relays, forget=lambda guest: whip.forget(guest))
+        guests = Guests(
+            self.hub,
+            self.relays,
+            forget=lambda guest: whip.forget(guest),
+            authorize=self._authorize_join,
+            ice_servers=self.credentials.ice_servers,
+        )
         whip = Whip(guests, token=lambda: secrets.token_urlsafe(16), explain=_explain_refusal)
         return whip
 
@@ -135,6 +151,7 @@ class Server:
         self._tasks = [
             asyncio.create_task(self.connections.run_sweeps()),
             asyncio.create_task(self._keep_time()),
+            asyncio.create_task(self._watch_certificate()),
         ]
 
     async def _keep_time(self) -> None:
@@ -145,6 +162,21 @@ class Server:
             now = time.monotonic()
             if due is not None and due <= now:
                 self.hub.handle_timer(now)
+
+    async def _watch_certificate(self) -> None:
+        """Load a renewed certificate without being told."""
+        known = stamp_files(self.config)
+        while self._tls is not None and known:
+            await asyncio.sleep(CERTIFICATE_CHECK)
+            found = stamp_files(self.config)
+            if found != known and reload_context(self._tls, self.config):
+                known = found
+
+    def reload(self) -> None:
+        """Read keys, secrets and certificates again; nobody's connection notices."""
+        self.credentials.reload()
+        if self._tls is not None:
+            reload_context(self._tls, self.config)
 
     async def drain(self) -> None:
         """Take nobody in, tell all clients to go elsewhere, and wait for them to be gone."""
@@ -281,6 +313,7 @@ async def run(config: Config, announce: Callable[[Server], None]) -> int:
         await server.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
         tune_collector()
         announce(server)
         await stopping.wait()

@@ -21,15 +21,15 @@ from relay.control import TrackStats
 from . import direct, plain
 from .config import Config, is_local
 from .connection import Connections
+from .credentials import Credentials
 from .errors import ProtocolError
 from .handshake import Refusal, accept_upgrade, check_origin
 from .hub import Hub
 from .logs import Log
 from .metrics import CONTENT_TYPE, Exposition, Metrics
+from .proxy import find_client, find_scheme, parse_networks
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# Raises ProtocolError unless the request may administer `room` (None: all rooms).
-Authorize = Callable[[web.Request, str | None], None]
 # Names what keeps the server from being ready, one text each.
 Readiness = Callable[[], Iterable[str]]
 
@@ -58,6 +58,8 @@ _CONTENT_SECURITY_POLICY = (
     " form-action 'self'; frame-ancestors 'self'"
 )
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+# A year, without subdomains: they may be somebody else's.
+_HSTS = "max-age=31536000"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -86,7 +88,7 @@ class Routes:
         connections: Connections,
         metrics: Metrics,
         readiness: Readiness,
-        authorize: Authorize | None = None,
+        credentials: Credentials,
         static: Path | None = None,
     ) -> None:
         self._config = config
@@ -95,7 +97,8 @@ class Routes:
         self._metrics = metrics
         self._exposition = Exposition(metrics)
         self._readiness = readiness
-        self._authorize = authorize or authorize_local
+        self._credentials = credentials
+        self._trusted = parse_networks(config.trusted_proxy)
         self._static = (static or find_static()).resolve()
         self._direct = config.websocket == "direct" or (
             config.websocket == "auto" and direct.is_available()
@@ -104,7 +107,7 @@ class Routes:
 
     def add_to(self, app: web.Application) -> None:
         app.middlewares.append(self._guard)
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._add_headers)
         app.router.add_get("/ws", self.websocket)
         app.router.add_get("/", self.page)
         app.router.add_get("/static/{path:.*}", self.static)
@@ -115,6 +118,7 @@ class Routes:
         app.router.add_get("/api/rooms/{room}", self.get_room)
         app.router.add_delete("/api/rooms/{room}", self.close_room)
         app.router.add_delete("/api/rooms/{room}/participants/{participant}", self.kick)
+        app.router.add_get("/api/ice-servers", self.list_ice_servers)
 
     # -- The protocol -------------------------------------------------------------------
 
@@ -127,7 +131,7 @@ class Routes:
             self._metrics.refused[refusal.code] += 1
             headers = {"Sec-WebSocket-Version": "13"} if refusal.status == 426 else {}
             return make_error(refusal.status, refusal.code, refusal.message, headers)
-        address = request.remote or ""
+        address = self.find_address(request)
         if not self._direct:
             return await plain.serve(request, self._connections, address)
         direct.take_over(request, accept, self._connections, address)
@@ -187,8 +191,9 @@ class Routes:
     # -- Operations ---------------------------------------------------------------------
 
     async def list_rooms(self, request: web.Request) -> web.Response:
-        self._authorize(request, None)
-        return make_json({"rooms": self._hub.rooms()})
+        scope = self._authorize(request, None)
+        rooms = self._hub.rooms()
+        return make_json({"rooms": [room for room in rooms if scope in ("", room.name)]})
 
     async def get_room(self, request: web.Request) -> web.Response:
         name = request.match_info["room"]
@@ -226,6 +231,45 @@ class Routes:
         return make_error(
             404, "unknown-participant", f"No participant {participant} in room {name}."
         )
+
+    async def list_ice_servers(self, request: web.Request) -> web.Response:
+        """What a token's holder puts into its RTCConfiguration; without keys, anyone's."""
+        identity = "guest"
+        if self._credentials.needs_tokens:
+            identity = self._credentials.verify(find_token(request)).identity or identity
+        return make_json({"ice_servers": self._credentials.ice_servers(identity)})
+
+    def _authorize(self, request: web.Request, room: str | None) -> str:
+        """Return the one room that may be administered, empty for all. Raises ProtocolError."""
+        if self._credentials.needs_tokens:
+            return self._credentials.authorize_admin(find_token(request), room).room
+        authorize_local(request)
+        return ""
+
+    # -- Behind proxies -----------------------------------------------------------------
+
+    def find_address(self, request: web.Request) -> str:
+        """The client's address, also behind trusted proxies."""
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        return find_client(request.remote or "", forwarded, self._trusted)
+
+    def _is_secure(self, request: web.Request) -> bool:
+        """Whether the browser came by HTTPS, here or at a trusted proxy."""
+        scheme = find_scheme(
+            request.remote or "", request.headers.get("X-Forwarded-Proto"), self._trusted
+        )
+        return (scheme or request.scheme) == "https"
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        if response.status == 101:
+            return
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Content-Security-Policy", make_policy(request.host))
+        response.headers["Server"] = "tandem"
+        # Not with a certificate made in memory: browsers would then let nobody past its warning.
+        if self._config.tls != "self-signed" and self._is_secure(request):
+            response.headers.setdefault("Strict-Transport-Security", _HSTS)
 
     # -- Refusals -----------------------------------------------------------------------
 
@@ -281,15 +325,13 @@ def make_policy(host: str) -> str:
     return _CONTENT_SECURITY_POLICY.format(sockets=sockets)
 
 
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if response.status != 101:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Content-Security-Policy", make_policy(request.host))
-        response.headers["Server"] = "tandem"
+def find_token(request: web.Request) -> str | None:
+    """The Bearer token of a request (RFC 6750, section 2.1)."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
-def authorize_local(request: web.Request, _room: str | None) -> None:
+def authorize_local(request: web.Request) -> None:
     """Without keys, only this machine may administer, and no proxy or rebound name on it.
 
     Behind a proxy everyone's address is the proxy's, and a page whose name was made to point at

@@ -19,11 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .config import Config, ConfigError
+from .logs import Log
 
 # Browsers refuse certificates that are valid for longer than 398 days.
 VALIDITY = datetime.timedelta(days=365)
 # A phone's clock may be behind ours.
 CLOCK_SKEW = datetime.timedelta(days=1)
+
+_log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,57 @@ def make_context(config: Config) -> tuple[ssl.SSLContext | None, str | None]:
     Raises ConfigError where a file cannot be read or does not hold what it should.
     """
     if config.tls_cert is not None and config.tls_key is not None:
-        return load_context(config.tls_cert, config.tls_key), None
+        return _require_clients(load_context(config.tls_cert, config.tls_key), config), None
     if config.tls == "self-signed":
         names = ["localhost", socket.gethostname()]
         now = datetime.datetime.now(datetime.UTC)
         certificate = make_certificate(names, [*list_addresses(), "127.0.0.1", "::1"], now)
         with _as_files(certificate) as (chain, key):
-            return load_context(chain, key), certificate.fingerprint
+            context = _require_clients(load_context(chain, key), config)
+            return context, certificate.fingerprint
     return None, None
+
+
+def _require_clients(context: ssl.SSLContext, config: Config) -> ssl.SSLContext:
+    """Have clients show a certificate, where the configuration names who signs them."""
+    if config.tls_client_ca is not None:
+        try:
+            context.load_verify_locations(config.tls_client_ca)
+        except OSError as error:  # ssl.SSLError is one, too
+            reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError(
+                f"--tls-client-ca: cannot read {config.tls_client_ca}: {reason}"
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def stamp_files(config: Config) -> tuple[int, ...]:
+    """What changes when the certificate's files do; empty where there are none."""
+    if config.tls_cert is None or config.tls_key is None:
+        return ()
+    try:
+        return tuple(os.stat(path).st_mtime_ns for path in (config.tls_cert, config.tls_key))
+    except OSError:
+        return (0,)
+
+
+def reload_context(context: ssl.SSLContext, config: Config) -> bool:
+    """Give new connections the certificate as it is on disk now; whether that worked.
+
+    Both files are tried first: renewal writes one after the other, and half of each is worse
+    than the old pair.
+    """
+    if config.tls_cert is None or config.tls_key is None:
+        return True
+    try:
+        load_context(config.tls_cert, config.tls_key)
+        context.load_cert_chain(config.tls_cert, config.tls_key, password="")
+    except (ConfigError, OSError, ValueError) as error:
+        _log.error("certificate not reloaded", extra={"reason": str(error)})
+        return False
+    _log.info("certificate loaded", extra={"file": config.tls_cert})
+    return True
 
 
 def load_context(chain: str, key: str) -> ssl.SSLContext:
