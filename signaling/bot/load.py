@@ -152,18 +152,15 @@ def encode_audio() -> list[bytes]:
 
 async def push_video(source: Source, media: Media, frames: list[tuple[bytes, bool]]) -> None:
     begun, count, place = media_time(), 0, 0
-    jumped = 0.0
-
-    def jump() -> None:
-        """Whoever asks for a key frame gets the loop's first."""
-        nonlocal place, jumped
-        if media_time() - jumped > KEY_FRAME_INTERVAL:
-            place, jumped = 0, media_time()
-
-    source.on_key_frame = jump
+    wanted = asyncio.Event()
+    source.on_key_frame = wanted.set
     while True:
+        if wanted.is_set() and place > media.fps * KEY_FRAME_INTERVAL:
+            place = 0  # Whoever asks for a key frame gets the loop's first.
         data, key = frames[place]
         place = (place + 1) % len(frames)
+        if key:
+            wanted.clear()
         packet = av.Packet(data + MAGIC + struct.pack("!d", time.time()))
         packet.time_base = Fraction(1, VIDEO_CLOCK)
         packet.pts = packet.dts = round((begun + count / media.fps) * VIDEO_CLOCK)

@@ -80,6 +80,7 @@ class RemoteTrack:
         self._base_timestamp = 0
         self._last_time = 0.0
         self._requested = float("-inf")
+        self._wants_key = False
         self._needs_key = kind == "video"
         self._frames: set[Backlog[Frame]] = set()
         self._packets: set[Backlog[EncodedPacket]] = set()
@@ -162,10 +163,12 @@ class RemoteTrack:
         return _Relayed(self)
 
     def request_key_frame(self) -> None:
-        """Ask the sender for a picture that decoding can start at; at most twice a second."""
+        """Ask the sender for a picture that decoding can start at: now, or half a second after
+        the last time."""
+        self._wants_key = self.kind == "video"
         now = media_time()
         tap = self._next or self._tap
-        if self.kind == "video" and tap is not None and now - self._requested > KEY_FRAME_INTERVAL:
+        if self._wants_key and tap is not None and now - self._requested > KEY_FRAME_INTERVAL:
             self._requested = now
             tap.request_key_frame()
 
@@ -230,6 +233,10 @@ class RemoteTrack:
         elif tap is not self._tap:
             return
         self.received += 1
+        if frame.key:
+            self._wants_key = False
+        elif self._wants_key:
+            self.request_key_frame()
         moment = self._time(frame)
         packet = EncodedPacket(frame.codec, frame.data, moment, frame.key)
         for observer in self._observers:

@@ -1,0 +1,219 @@
+"""aiortc's private names that the bots lean on: an upgrade that moves one fails here."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, cast
+
+import pytest
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+from aiortc import rtcrtpreceiver as receivers
+from aiortc.codecs import CODECS
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.rtp import RtcpByePacket, RtpPacket
+
+from signaling.bot.internals import (
+    Checkpoint,
+    EncodedFrame,
+    Tap,
+    hook_key_frames,
+    is_key_frame,
+    is_started,
+    learn_ssrcs,
+    make_decoder,
+    negotiated_codec,
+    prefer_codec,
+    set_stream_id,
+    spread_candidates,
+)
+from signaling.bot.peer import remote_description
+from signaling.bot.sources import SenderTrack
+
+
+async def negotiate() -> tuple[RTCPeerConnection, RTCPeerConnection]:
+    one, other = RTCPeerConnection(), RTCPeerConnection()
+    one.addTransceiver(SenderTrack("video"))
+    await one.setLocalDescription(await one.createOffer())
+    await other.setRemoteDescription(one.localDescription)
+    return one, other
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decoder_queue",
+        "decoder_thread",
+        "decoder_error",
+        "timestamp_mapper",
+        "jitter_buffer",
+    ],
+)
+def test_a_receiver_has_the_names_that_a_tap_replaces(name: str) -> None:
+    assert f"self.__{name}" in inspect.getsource(RTCRtpReceiver)
+
+
+def test_a_receiver_hands_each_frame_to_its_queue_and_each_packet_to_a_method_of_its_own() -> None:
+    source = inspect.getsource(RTCRtpReceiver)
+    assert "self.__decoder_queue.put((codec, encoded_frame))" in source
+    assert "self._track._queue," in source
+    assert inspect.iscoroutinefunction(RTCRtpReceiver._handle_rtp_packet)
+    assert inspect.iscoroutinefunction(RTCRtpReceiver._handle_rtcp_packet)
+    worker = inspect.getsource(receivers.decoder_worker)
+    assert "task = input_q.get()" in worker
+    assert "output_q.put(None)" in worker
+
+
+async def test_a_tap_gets_frames_before_the_decoder_and_ignores_goodbyes() -> None:
+    one, other = await negotiate()
+    receiver = other.getTransceivers()[0].receiver
+    tap = Tap(receiver)
+    frames: list[EncodedFrame] = []
+    tap.listener = lambda _, frame: frames.append(frame)
+    hidden = cast(Any, receiver)
+    vp8 = CODECS["video"][0]
+    hidden._RTCRtpReceiver__codecs[vp8.payloadType] = vp8
+    hidden._RTCRtpReceiver__decoder_thread = object()
+    for sequence in range(3):
+        packet = RtpPacket(
+            payload_type=vp8.payloadType, sequence_number=sequence, timestamp=sequence * 3000
+        )
+        # A payload descriptor, then the first byte of a key frame or another.
+        packet.payload = b"\x10" + bytes((1 if sequence else 0, 2, 3))
+        await receiver._handle_rtp_packet(packet, arrival_time_ms=0)
+    assert [(f.codec, f.timestamp, f.key, f.clock_rate) for f in frames] == [
+        ("VP8", 0, True, 90_000),
+        ("VP8", 3000, False, 90_000),
+    ]
+    assert frames[0].arrival <= frames[1].arrival
+    assert (tap.packets, tap.frames) == (3, 2)
+    await receiver._handle_rtcp_packet(RtcpByePacket(sources=[1]))
+    assert hidden._RTCRtpReceiver__decoder_thread is not None
+    tap.request_key_frame()
+    assert hidden._RTCRtpReceiver__decoder_error.is_set()
+    hidden._RTCRtpReceiver__decoder_thread = None
+    await one.close()
+    await other.close()
+
+
+async def test_key_frame_requests_reach_the_source() -> None:
+    one, other = await negotiate()
+    sender = one.getTransceivers()[0].sender
+    asked: list[int] = []
+    hook_key_frames(sender, lambda: asked.append(1))
+    sender._send_keyframe()
+    assert asked == [1]
+    assert cast(Any, sender)._RTCRtpSender__force_keyframe is True
+    assert not is_started(sender)
+    await one.close()
+    await other.close()
+
+
+async def test_an_offer_is_taken_back_and_another_answered() -> None:
+    one, other = RTCPeerConnection(), RTCPeerConnection()
+    for pc in (one, other):
+        pc.addTransceiver(SenderTrack("audio"))
+        pc.addTransceiver(SenderTrack("video"))
+    checkpoint = Checkpoint(one)
+    await one.setLocalDescription(await one.createOffer())
+    await other.setLocalDescription(await other.createOffer())
+    checkpoint.rollback()
+    assert one.signalingState == "stable"
+    assert [t.mid for t in one.getTransceivers()] == [None, None]
+    await one.setRemoteDescription(other.localDescription)
+    await one.setLocalDescription(await one.createAnswer())
+    await other.setRemoteDescription(one.localDescription)
+    assert [t.mid for t in one.getTransceivers()] == ["0", "1"]
+    assert one.signalingState == other.signalingState == "stable"
+    await one.close()
+    await other.close()
+
+
+async def test_a_later_offer_taken_back_leaves_the_lines_that_were_agreed() -> None:
+    one, other = await negotiate()
+    await other.setLocalDescription(await other.createAnswer())
+    await one.setRemoteDescription(other.localDescription)
+    one.addTransceiver(SenderTrack("audio"))
+    one.createDataChannel("data")
+    checkpoint = Checkpoint(one)
+    await one.setLocalDescription(await one.createOffer())
+    checkpoint.rollback()
+    assert [t.mid for t in one.getTransceivers()] == ["0", None]
+    await one.setLocalDescription(await one.createOffer())
+    assert len(one.localDescription.sdp.split("m=")) == 4
+    await one.close()
+    await other.close()
+
+
+async def test_one_codec_can_be_insisted_on_and_read_back() -> None:
+    one = RTCPeerConnection()
+    transceiver = one.addTransceiver(SenderTrack("video"))
+    assert negotiated_codec(transceiver) is None
+    prefer_codec(transceiver, "H264")
+    set_stream_id(transceiver.sender, "screen")
+    await one.setLocalDescription(await one.createOffer())
+    assert "VP8" not in one.localDescription.sdp
+    assert "a=msid:screen " in one.localDescription.sdp
+    assert negotiated_codec(transceiver) == "H264"
+    await one.close()
+
+
+async def test_new_streams_on_an_old_line_are_followed() -> None:
+    one, other = await negotiate()
+    transceiver = other.getTransceivers()[0]
+    router = transceiver.receiver.transport._rtp_router
+    router.receivers.add(transceiver.receiver)
+    ssrc = one.getTransceivers()[0].sender._ssrc
+    text = one.localDescription.sdp.replace(str(ssrc), "12345")
+    await other.setRemoteDescription(RTCSessionDescription(sdp=text, type="offer"))
+    learn_ssrcs(other)
+    assert router.ssrc_table[12345] is transceiver.receiver
+    await one.close()
+    await other.close()
+
+
+async def test_candidates_that_stand_on_one_line_serve_all() -> None:
+    one = RTCPeerConnection()
+    one.addTransceiver(SenderTrack("audio"))
+    one.addTransceiver(SenderTrack("video"))
+    await one.setLocalDescription(await one.createOffer())
+    text = one.localDescription.sdp
+    first, second = text.index("m=audio"), text.index("m=video")
+    tail = [
+        line
+        for line in text[second:].split("\r\n")
+        if not line.startswith(("a=candidate", "a=end-of"))
+    ]
+    bare = text[:second] + "\r\n".join(tail)
+    spread = spread_candidates(bare)
+    count = text[first:second].count("a=candidate:")
+    assert count > 0
+    assert spread.count("a=candidate:") == 2 * count
+    assert spread_candidates(text) == text
+    other = RTCPeerConnection()
+    await other.setRemoteDescription(remote_description(bare, "offer"))
+    await one.close()
+    await other.close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "key"),
+    [
+        ("VP8", b"\x10\x02\x00", True),
+        ("VP8", b"\x11\x02\x00", False),
+        ("VP8", b"", False),
+        ("H264", b"\x00\x00\x00\x01\x67\x42\x00\x00\x01\x65", True),
+        ("H264", b"\x00\x00\x00\x01\x41\x9a", False),
+        ("H264", b"\x00\x00\x01", False),
+        ("opus", b"", True),
+    ],
+)
+def test_key_frames_are_told_from_their_first_bytes(codec: str, data: bytes, key: bool) -> None:
+    assert is_key_frame(codec, data) is key
+
+
+def test_every_codec_that_is_received_has_a_decoder() -> None:
+    for codec in ("VP8", "H264", "opus", "PCMU", "PCMA", "G722"):
+        assert callable(make_decoder(codec).decode)
+    with pytest.raises(ValueError, match="(?i)av1"):
+        make_decoder("AV1")
+    assert JitterFrame(data=b"", timestamp=1).timestamp == 1

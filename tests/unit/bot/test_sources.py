@@ -1,0 +1,164 @@
+"""Sources: one clock, one shape of sound, bounded queues."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamError
+
+from signaling.bot.errors import CodecMissing
+from signaling.bot.patterns import picture, tone
+from signaling.bot.sources import PACKETS_WAITING, SenderTrack, Source, audio_frame, media_time
+
+
+def frame(pts: int | None = None) -> av.VideoFrame:
+    made = av.VideoFrame.from_ndarray(picture(64, 48, 0), format="rgb24")
+    if pts is not None:
+        made.pts, made.time_base = pts, Fraction(1, 1000)
+    return made
+
+
+def packet(key: bool, pts: int) -> av.Packet[av.stream.Stream]:
+    made = av.Packet(b"\x00\x01")
+    made.pts, made.time_base, made.is_keyframe = pts, Fraction(1, 1000), key
+    return made
+
+
+async def listen(source: Source) -> SenderTrack:
+    """A sender that has begun to read."""
+    track = SenderTrack(source.kind)
+    track.attach(source)
+    reading = asyncio.create_task(track.recv())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    return track
+
+
+async def test_nothing_waits_for_a_sender_that_does_not_read_yet() -> None:
+    source = Source("video")
+    track = SenderTrack("video")
+    track.attach(source)
+    source.push(frame())
+    assert not source.listening.is_set()
+    assert track.dropped == 0
+    reading = asyncio.create_task(track.recv())
+    await asyncio.sleep(0)
+    assert source.listening.is_set()
+    source.push(frame())
+    assert isinstance(await reading, av.VideoFrame)
+
+
+async def test_frames_are_stamped_with_the_common_clock_and_keep_their_distances() -> None:
+    source = Source("video")
+    track = await listen(source)
+    for pts in (5000, 5040, 5080):
+        source.push(frame(pts))
+    times = [float((await track.recv()).pts or 0) / 90_000 for _ in range(3)]
+    assert abs(times[0] - media_time()) < 5
+    assert times[1] - times[0] == pytest.approx(0.04, abs=1e-4)
+    assert times[2] - times[1] == pytest.approx(0.04, abs=1e-4)
+
+
+async def test_what_is_on_the_common_clock_already_stays_as_it_is() -> None:
+    source = Source("video")
+    track = await listen(source)
+    made = frame()
+    made.pts, made.time_base = round(media_time() * 90_000) - 9000, Fraction(1, 90_000)
+    stamp = made.pts
+    source.push(made)
+    assert (await track.recv()).pts == stamp
+
+
+async def test_timestamps_never_go_back_when_a_source_takes_another_s_place() -> None:
+    track = SenderTrack("video")
+    stamps: list[int] = []
+    for pts in (900_000, 0):
+        source = Source("video")
+        track.attach(source)
+        reading = asyncio.create_task(track.recv())
+        await asyncio.sleep(0)
+        source.push(frame(pts))
+        stamps.append((await reading).pts or 0)
+    assert stamps[1] > stamps[0]
+
+
+async def test_a_slow_encoder_gets_the_newest_pictures() -> None:
+    source = Source("video")
+    track = await listen(source)
+    for pts in range(0, 1000, 100):
+        source.push(frame(pts))
+    assert track.dropped == 7
+    assert len([await track.recv() for _ in range(3)]) == 3
+
+
+async def test_packets_begin_with_a_key_frame_for_each_sender() -> None:
+    asked: list[int] = []
+    source = Source("video", codec="VP8", on_key_frame=lambda: asked.append(1))
+    track = await listen(source)
+    assert asked
+    source.push(packet(False, 0))
+    source.push(packet(True, 40))
+    source.push(packet(False, 80))
+    first, second = await track.recv(), await track.recv()
+    assert isinstance(first, av.Packet)
+    assert first.is_keyframe
+    assert (second.pts or 0) - (first.pts or 0) == 3600
+
+
+async def test_packets_that_are_too_many_are_dropped_up_to_a_key_frame() -> None:
+    source = Source("video", codec="VP8")
+    track = await listen(source)
+    source.push(packet(True, 0))
+    for n in range(PACKETS_WAITING + 5):
+        source.push(packet(False, 1 + n))
+    source.push(packet(True, 1000))
+    assert track.dropped == PACKETS_WAITING
+    left = await track.recv()
+    assert isinstance(left, av.Packet)
+    assert left.is_keyframe
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("video", "AV1"), ("audio", "aac"), ("audio", "VP8")])
+def test_a_codec_that_cannot_be_sent_is_refused(kind: str, codec: str) -> None:
+    with pytest.raises(CodecMissing, match=codec):
+        Source("video" if kind == "video" else "audio", codec=codec)
+
+
+async def test_sound_of_any_shape_becomes_blocks_of_20_ms_without_a_gap() -> None:
+    source = Source("audio")
+    track = await listen(source)
+    for block, _ in zip(tone(rate=16_000), range(10), strict=False):
+        given = audio_frame(block, 16_000)
+        given.pts = 77
+        source.push(given)
+        assert given.pts == 77
+    got = [await track.recv() for _ in range(8)]
+    assert all(isinstance(f, av.AudioFrame) for f in got)
+    assert {(f.samples, f.sample_rate) for f in got if isinstance(f, av.AudioFrame)} == {
+        (960, 48_000)
+    }
+    stamps = [f.pts or 0 for f in got]
+    assert set(np.diff(stamps)) == {960}
+
+
+async def test_a_stopped_sender_ends_its_reader() -> None:
+    track = await listen(Source("video"))
+    track.stop()
+    with pytest.raises(MediaStreamError):
+        await track.recv()
+
+
+async def test_arrays_can_be_pushed() -> None:
+    source = Source("audio")
+    track = await listen(source)
+    source.push_sound(np.zeros((4800, 2), np.int16))
+    assert isinstance(await track.recv(), av.AudioFrame)
+    video = Source("video")
+    track = await listen(video)
+    video.push_picture(picture(64, 48, 1))
+    assert isinstance(await track.recv(), av.VideoFrame)
