@@ -371,6 +371,8 @@ class Router:
         participant = self._participants.get(receiver.participant)
         if participant is None or participant.receiver is not receiver:
             return
+        if receiver.state not in ENDED:
+            return  # it was opened again in the meantime
         if isinstance(receiver, Subscriber) and receiver.state is TransportState.FAILED:
             receiver.reopen(now)
             self._stale.add(receiver.participant)

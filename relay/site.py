@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relay.config import Config
@@ -36,14 +36,23 @@ class Site:
         name: str,
         on_state: Callable[[Transport[Leg], TransportState], None],
         certificate: Certificate | None = None,
+        credentials: Sequence[str] = (),
     ) -> Transport[Leg]:
-        """A transport with a leg of its own; whoever opens it closes both."""
+        """A transport with a leg of its own; whoever opens it closes both.
+
+        `credentials` are its first ICE ufrag and password where they were told already.
+        """
+        told = list(credentials)
+
+        def make_token(length: int) -> str:
+            return told.pop(0) if told else self.token(length)
+
         return Transport(
             certificate=certificate or self.certificate,
             network=self.network,
             leg=self.forwarder.open_leg(name),
             stats=self.stats,
-            token=self.token,
+            token=make_token,
             unpack_address=self.unpack_address,
             on_state=on_state,
             consent_timeout=self.config.consent_timeout,

@@ -41,7 +41,8 @@ class Receiver:
         self._site = site
         self._downs: dict[str, DownTrack] = {}
         self._on_state: Callable[[Receiver, TransportState], None] | None = on_state
-        self.transport: Transport[Leg] = self._open_transport(None)
+        self._certificate = site.certificate
+        self.transport: Transport[Leg] = self._open_transport()
 
     @property
     def state(self) -> TransportState:
@@ -56,9 +57,9 @@ class Receiver:
         self._on_state = None
         self._close_transport(now)
 
-    def _open_transport(self, certificate: Certificate | None) -> Transport[Leg]:
+    def _open_transport(self, credentials: Sequence[str] = ()) -> Transport[Leg]:
         name = f"{self.participant}/subscribe"
-        return self._site.open_transport(name, self._receive_state, certificate)
+        return self._site.open_transport(name, self._receive_state, self._certificate, credentials)
 
     def _close_transport(self, now: float) -> None:
         self._downs.clear()
@@ -138,7 +139,8 @@ class Subscriber(Receiver):
         sees that this is another DTLS association (RFC 8842 5) and shakes hands again.
         """
         self._close_transport(now)
-        self.transport = self._open_transport(Certificate())
+        self._certificate = Certificate()
+        self.transport = self._open_transport()
         for slot in self._subscription.slots:
             slot.payload_types.clear()
         self._offered = None
@@ -159,13 +161,22 @@ class Subscriber(Receiver):
         return sdp, carried
 
     def receive_answer(self, sdp: str, now: float) -> None:
-        """The client's answer to the offer that is open. Raises BadSdp."""
+        """The client's answer to the offer that is open. Raises BadSdp.
+
+        An answer with another certificate comes from another peer connection: it gets
+        another transport, which goes by what was offered.
+        """
         offered = self._offered
         if offered is None:
             raise BadSdp("No offer waits for an answer.")
         self._subscription.receive_answer(sdp)
         remote = self._subscription.remote
         assert remote is not None
+        known = self.transport.remote
+        if known is not None and set(known.fingerprints) != set(remote.fingerprints):
+            local = self.transport.local
+            self._close_transport(now)
+            self.transport = self._open_transport((local.ufrag, local.pwd))
         self.transport.start(remote, now)
         self._offered = None
         for slot in self._subscription.slots:
