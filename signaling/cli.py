@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import uvloop
 
-from . import app, logs
+from . import app, logs, minting
 from .config import Config, ConfigError, Option, list_options, load
 
 USAGE_ERROR = 2
@@ -33,6 +33,11 @@ METAVARS = {
     "allow_origin": "ORIGIN",
     "tls_cert": "FILE",
     "tls_key": "FILE",
+    "tls_client_ca": "FILE",
+    "trusted_proxy": "CIDR",
+    "api_key": "NAME:SECRET",
+    "api_key_file": "FILE",
+    "turn_secret_file": "FILE",
     "public_ip": "ADDRESS",
 }
 KINDS: dict[Any, str] = {int: "N", float: "N", int | None: "N"}
@@ -71,7 +76,19 @@ def bot(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> in
     return commands.main(arguments, environ, err)
 
 
-COMMANDS: dict[str, Command] = {"serve": serve, "bot": bot}
+def doctor(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> int:
+    """Look for what will not work in a deployment."""
+    from .doctor import command  # Tries the relay with bots.
+
+    return command.run(arguments, environ, err)
+
+
+COMMANDS: dict[str, Command] = {
+    "serve": serve,
+    "token": minting.run,
+    "bot": bot,
+    "doctor": doctor,
+}
 
 
 def announce(server: app.Server) -> None:
@@ -79,8 +96,8 @@ def announce(server: app.Server) -> None:
     lines = ["Open " + "  or  ".join(server.list_urls())]
     if server.fingerprint is not None:
         lines.append(f"The certificate is made for this run; its SHA-256 is {server.fingerprint}")
-    if server.config.open:
-        lines.append("Anyone who reaches these addresses may join (--open).")
+    if not server.credentials.needs_tokens:
+        lines.append("Anyone who reaches these addresses may join; --api-key asks for tokens.")
     hint = app.check_secure(server)
     if hint is not None:
         lines.append(hint)

@@ -278,7 +278,9 @@ class Routes:
         try:
             return await handler(request)
         except ProtocolError as error:
-            return make_error(error.kind.status, error.code, error.message)
+            # RFC 9110, 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
+            ask = {"WWW-Authenticate": "Bearer"} if error.kind.status == 401 else {}
+            return make_error(error.kind.status, error.code, error.message, ask)
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
             text = f"{request.path} is for {allowed}."

@@ -47,6 +47,7 @@ RUNGS = {
     "signaling.app": 4,
     "signaling.bot.": 4,
     "signaling.doctor.": 4,
+    "signaling.minting": 4,
     "signaling.cli": 5,
     "signaling.__main__": 5,
     "relay.control": 0,
