@@ -215,8 +215,8 @@ async def test_a_room_that_outgrows_the_mesh_moves_and_comes_back(session: Clien
         gather(session, server, "Ada", "Bob") as (ada, bob),
     ):
         async with call(session, server.ws_url, ada.room, "Carol") as carol:
-            for caller in (ada, bob, carol):
-                await until(lambda caller=caller: _topology(caller) == "relay")
+            everyone = (ada, bob, carol)
+            await until(lambda: all(_topology(caller) == "relay" for caller in everyone))
             await ada.publish(Picture(RED))
             await bob.publish(Tone(440))
             await until(lambda: carol.sees(ada, RED) and carol.hears(bob, 440))

@@ -251,7 +251,7 @@ class Caller:
     def own(self, kind: str) -> str:
         """The id of one's own track of this kind, as the room was told."""
         return next(
-            track["id"]
+            str(track["id"])
             for track in self.tracks.values()
             if track["participant"] == self.participant and track["kind"] == kind
         )
@@ -266,8 +266,9 @@ class Caller:
             pc = self.subscribing
             await pc.setRemoteDescription(RTCSessionDescription(offer["sdp"], "offer"))
             for transceiver in pc.getTransceivers():
-                if transceiver.mid not in self.watchers:
-                    self.watchers[transceiver.mid] = Watcher(transceiver.receiver.track)
+                mid = transceiver.mid or ""
+                if mid not in self.watchers:
+                    self.watchers[mid] = Watcher(transceiver.receiver.track)
             await pc.setLocalDescription(await pc.createAnswer())
             reply = await self.ask(type="answer", to="relay", sdp=pc.localDescription.sdp)
             assert reply["type"] == "ok", reply
