@@ -105,12 +105,17 @@ export class Call {
   async silence(participant) {
     const published = participant.tracks.find((track) => track.source === 'microphone');
     if (published) await this.#request({ type: 'mute', track: published.id, muted: true });
-    else await this.#request({ type: 'mute', participant: participant.id, muted: true });
+    else await this.#request({ type: 'silence', participant: participant.id });
   }
 
   /** @param {boolean} locked */
   lock(locked) {
     return this.#request({ type: 'lock', locked });
+  }
+
+  /** The direct connections there are. */
+  connections() {
+    return [...this.#direct.values()].map(({ pc }) => pc);
   }
 
   /** Round trip to the hub in ms. @returns {number | null} */
@@ -179,7 +184,7 @@ export class Call {
       case 'track-updated':
         if (message.participant === this.state.self) this.#ownTrackUpdated(message.track);
         break;
-      case 'muted':
+      case 'silenced':
         this.media.toggle('microphone', false).then(() => this.mediaChanged());
         break;
       default:
@@ -210,7 +215,7 @@ export class Call {
     if (track.source !== 'microphone' || !track.muted || before === true || !this.media.live('microphone')) return;
     this.#mutedSent.set(track.id, true);
     this.media.toggle('microphone', false).then(() => this.mediaChanged());
-    this.dispatch({ type: 'muted', by: '', source: 'microphone' });
+    this.dispatch({ type: 'silenced', by: '' });
   }
 
   /** @param {import('./signaling.js').SignalingState} state @param {string} reason */

@@ -5,7 +5,8 @@
 
 const GAP = 8;
 const WIDEST = 16 / 9; // what cameras deliver
-const TALLEST = 3 / 4; // a face still fits when the sides of the picture are cut
+const TALLEST = 9 / 16; // a face still fits when the sides of the picture are cut
+const NARROW = 1.2; // shapes below this show less of a picture than they could
 
 /** The largest tile that fits a cell and has a decent shape. @param {number} width @param {number} height @returns {Size} */
 function fit(width, height) {
@@ -20,9 +21,8 @@ function bestColumns(count, area, gap) {
   for (let columns = 1; columns <= count; columns += 1) {
     const rows = Math.ceil(count / columns);
     const cell = fit((area.width - gap * (columns - 1)) / columns, (area.height - gap * (rows - 1)) / rows);
-    // Pictures are wide: of two tiles with the same area, the one that shows more of the picture.
-    const picture = Math.min(cell.width / WIDEST, cell.height) ** 2;
-    const score = cell.width * cell.height + picture;
+    const shape = Math.min(1, cell.width / cell.height / NARROW) ** 0.1;
+    const score = cell.width * cell.height * shape;
     if (cell.width > 0 && cell.height > 0 && score > best.score) best = { columns, score };
   }
   return best.columns;
@@ -59,9 +59,10 @@ export function grid(count, area, gap = GAP) {
 
 /**
  * One large tile and the others in a strip: beside it on a wide area, below it on a tall one.
- * @param {number} others @param {Size} area @param {number} [gap] @returns {Rect[]} the large one first
+ * @param {number} others @param {Size} area @param {boolean} [wide]  the large one is a screen
+ * @param {number} [gap] @returns {Rect[]} the large one first
  */
-export function spotlight(others, area, gap = GAP) {
+export function spotlight(others, area, wide = false, gap = GAP) {
   if (others === 0) return [{ x: 0, y: 0, ...area }];
   if (area.width > area.height) {
     const columns = others > 6 ? 2 : 1;
@@ -70,10 +71,9 @@ export function spotlight(others, area, gap = GAP) {
     const stage = area.width - width - gap;
     return [{ x: 0, y: 0, width: stage, height: area.height }, ...strip.map((rect) => ({ ...rect, x: rect.x + stage + gap }))];
   }
-  const rows = others > 4 ? Math.ceil(others / 4) : 1;
-  const height = Math.round(Math.min(rows * 104, area.height * 0.42));
-  const strip = arrange(others, { width: area.width, height }, Math.ceil(others / rows), gap);
-  const stage = area.height - height - gap;
+  const share = wide ? Math.min(0.6, Math.max(0.36, (area.width * 0.72) / area.height)) : others > 4 ? 0.56 : 0.74;
+  const stage = Math.round(area.height * share);
+  const strip = grid(others, { width: area.width, height: area.height - stage - gap }, gap);
   return [{ x: 0, y: 0, width: area.width, height: stage }, ...strip.map((rect) => ({ ...rect, y: rect.y + stage + gap }))];
 }
 

@@ -211,7 +211,8 @@ class Page {
       case 'participant-joined':
         return this.notices.toast(t('toast.joined', { name: event.participant.name }));
       case 'participant-left':
-        return this.notices.toast(t('toast.left', { name: nameOf(event.participant) }));
+        if (nameOf(event.participant)) this.notices.toast(t('toast.left', { name: nameOf(event.participant) }));
+        return;
       case 'participant-updated': {
         const old = before.participants.find((one) => one.id === event.participant.id);
         if (old && !old.metadata.screen && event.participant.metadata?.screen) this.notices.toast(t('toast.sharing', { name: old.name }));
@@ -223,7 +224,7 @@ class Page {
       case 'room-updated':
         if (state.locked !== before.locked) this.notices.toast(t(state.locked ? 'toast.locked' : 'toast.unlocked'));
         return;
-      case 'muted':
+      case 'silenced':
         return this.notices.toast(t('toast.mutedByModerator'));
       case 'left':
         if (before.phase !== 'call') return;
@@ -248,6 +249,7 @@ class Page {
     const before = this.call.state.panel;
     if (before === panel) return;
     this.call.dispatch({ type: 'panel', panel });
+    this.notices.clear();
     if (panel) return;
     const { toolbar } = this.view;
     (before === 'chat' ? toolbar.chat : before === 'people' ? toolbar.people : toolbar.menu.button).focus();

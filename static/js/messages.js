@@ -67,7 +67,7 @@
  *   | {type: 'track-unpublished', participant: string, track: string}
  *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
  *   | {type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}
- *   | {type: 'muted', by: string, source: Source}
+ *   | {type: 'silenced', by: string}
  *   | {type: 'relay-restarted'}
  *   | {type: 'error', code: string, message: string}
  *   | Joined} ServerMessage

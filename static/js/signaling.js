@@ -177,7 +177,7 @@ export class Signaling {
       if (socket === this.#socket) this.#receive(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
-      if (socket === this.#socket) this.#lost(event.code);
+      if (socket === this.#socket) this.#lost(event.code, event.reason);
     };
   }
 
@@ -274,12 +274,12 @@ export class Signaling {
     socket?.close();
   }
 
-  /** @param {number} code  the close code, 0 when we gave up ourselves */
-  #lost(code) {
+  /** @param {number} code  the close code, 0 when we gave up ourselves @param {string} [why] */
+  #lost(code, why = '') {
     this.#socket = null;
     this.#stopTimers();
     const final = FINAL_CLOSES.get(code);
-    if (final) return this.#end(final);
+    if (final) return this.#end(code === 1000 && why === 'room-closed' ? why : final);
     if (code === 4413) {
       for (const pending of this.#pending.values()) pending.reject(new SignalingError('too-large', 'Too large.'));
       this.#pending.clear();

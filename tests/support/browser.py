@@ -1,4 +1,4 @@
-"""Chromium driven by Playwright, the server it talks to, and a wire that can be cut between them."""
+"""Chromium driven by Playwright, the server it talks to, and a wire that can be cut."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ class Hub:
             stderr=subprocess.DEVNULL,
         )
         for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), 1),
+            ):
                 return
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with {self.process.returncode}")
@@ -199,27 +202,39 @@ class Participant:
         self.page.wait_for_selector(".call .stage")
         return self
 
-    def state(self) -> dict[str, Any]:
-        """The reducer's state."""
-        result: dict[str, Any] = self.page.evaluate(
-            "async () => structuredClone((await import('/static/js/main.js')).page.call.state)"
+    def ask(self, function: str, argument: object = None) -> Any:
+        """The result of a JavaScript function of the page's `call`, its `page`, and `argument`."""
+        return self.page.evaluate(
+            f"""async (argument) => {{
+              const {{ page }} = await import('/static/js/main.js');
+              return await ({function})(page.call, page, argument);
+            }}""",
+            argument,
         )
-        return result
 
-    def received(self) -> dict[str, dict[str, float]]:
-        """By name of the other: frames decoded, audio energy, packets, height, as heard and seen now."""
-        result: dict[str, dict[str, float]] = self.page.evaluate(RECEIVED)
-        return result
-
-    def wait(self, expression: str, argument: object = None) -> None:
-        """Waits until the JavaScript function of `call`, `page` and the argument is true."""
-        self.page.evaluate(EXPOSE)
+    def wait(self, function: str, argument: object = None) -> None:
+        """Waits until such a function, which has to be synchronous, returns what is true."""
+        self.ask("(call, page) => { globalThis.tandem = page; }")
         self.page.wait_for_function(
-            f"(argument) => ({expression})(globalThis.tandemPage.call, globalThis.tandemPage, argument)",
+            f"(argument) => ({function})(tandem.call, tandem, argument)",
             arg=argument,
             timeout=PATIENCE,
             polling=100,
         )
+
+    def state(self) -> dict[str, Any]:
+        """The reducer's state."""
+        result: dict[str, Any] = self.ask("(call) => structuredClone(call.state)")
+        return result
+
+    def act(self, action: str) -> None:
+        self.ask("(call, page, action) => page.act(action)", action)
+
+    def received(self) -> dict[str, dict[str, float]]:
+        """By name of the other: frames decoded, audio energy, packets, picture height, and frames
+        of a shared screen, on the path that is seen and heard now."""
+        result: dict[str, dict[str, float]] = self.ask(RECEIVED)
+        return result
 
     def wait_for_media(self, names: set[str], *, video: bool = True) -> None:
         """Waits until pictures and sound of each of `names` have grown twice over."""
@@ -242,14 +257,11 @@ class Participant:
         self.page.close()
 
 
-EXPOSE = "async () => { globalThis.tandemPage = (await import('/static/js/main.js')).page; }"
-
-RECEIVED = """async () => {
-  const { page } = await import('/static/js/main.js');
+RECEIVED = """async (call) => {
   const result = {};
-  for (const { id, name } of page.call.state.participants) {
+  for (const { id, name } of call.state.participants) {
     const one = { frames: 0, energy: 0, packets: 0, height: 0, screen: 0 };
-    for (const [source, { receiver }] of Object.entries(page.call.tracksOf(id))) {
+    for (const [source, { receiver }] of Object.entries(call.tracksOf(id))) {
       for (const entry of (await receiver.getStats()).values()) {
         if (entry.type !== 'inbound-rtp') continue;
         one.packets += entry.packetsReceived;

@@ -11,7 +11,7 @@ function dialog(id, title, ...children) {
     if (event.target === element) element.close(); // outside of what it holds
   } });
   element.append(el('div', { class: 'dialog-body' },
-    el('header', { class: 'dialog-header' }, el('h2', { id: `${id}-title` }, title), iconButton('close', t('control.close'), () => element.close())),
+    el('header', { class: 'dialog-header' }, el('h2', { id: `${id}-title`, tabindex: -1, autofocus: true }, title), iconButton('close', t('control.close'), () => element.close())),
     ...children));
   return element;
 }

@@ -96,8 +96,8 @@ export function setText(element, text) {
  * A button that shows an icon and has a name, which is its tooltip too.
  * @param {IconName} name @param {string} label @param {(event: Event) => void} onclick @param {Record<string, any>} [attributes]
  */
-export function iconButton(name, label, onclick, attributes = {}) {
-  return el('button', { type: 'button', class: 'icon-button', 'aria-label': label, 'data-tip': label, onclick, ...attributes }, icon(name));
+export function iconButton(name, label, onclick, { class: more = '', ...attributes } = {}) {
+  return el('button', { type: 'button', class: `icon-button ${more}`, 'aria-label': label, 'data-tip': label, onclick, ...attributes }, icon(name));
 }
 
 /** @param {HTMLElement} button @param {string} label @param {string} [tip] */

@@ -28,6 +28,11 @@ export class Notices {
     setTimeout(() => toast.remove(), TOAST_FOR);
   }
 
+  /** What they told can be read elsewhere now. */
+  clear() {
+    this.toasts.replaceChildren();
+  }
+
   /** @param {string} text */
   say(text) {
     setText(this.whisper, text);

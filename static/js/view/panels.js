@@ -32,7 +32,7 @@ export class ChatPanel {
     this.log = el('div', { class: 'chat-log', role: 'log', 'aria-live': 'polite', 'aria-label': t('chat.title'), tabindex: 0 });
     this.input = el('textarea', { id: 'chat-input', rows: 1, maxlength: 4096, placeholder: t('chat.placeholder'), 'aria-label': t('chat.placeholder'),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event), oninput: () => this.#grow() });
-    this.sendButton = iconButton('send', t('chat.send'), () => this.#send(), { class: 'icon-button send' });
+    this.sendButton = iconButton('send', t('chat.send'), () => this.#send(), { class: 'send' });
     this.error = el('p', { class: 'form-error', role: 'alert' });
     this.form = el('form', { class: 'chat-form', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); this.#send(); } }, this.input, this.sendButton);
     this.notAllowed = el('p', { class: 'panel-empty' }, t('chat.notAllowed'));

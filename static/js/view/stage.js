@@ -98,7 +98,7 @@ export class Stage {
     const count = others.length + (hidden ? 1 : 0);
     let rects;
     let floating = false;
-    if (big) rects = spotlight(count, area);
+    if (big) rects = spotlight(count, area, big.source === 'screen');
     else if (this.tiles.length === 2) {
       rects = conversation(area);
       others.sort((one, two) => Number(one.self) - Number(two.self));

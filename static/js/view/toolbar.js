@@ -23,7 +23,7 @@ export class Toolbar {
     this.camera = control('camera', 'camera');
     this.share = control('screen', 'share', 'wide-only');
     this.leave = control('leave', 'leave', 'leave');
-    this.people = control('people', 'people');
+    this.people = control('people', 'people', 'counted');
     this.count = el('span', { class: 'count', 'aria-hidden': 'true' });
     this.people.append(this.count);
     this.chat = control('chat', 'chat');

@@ -1,0 +1,93 @@
+"""The call goes on while the way to the server does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.conftest import Enter
+from tests.support.browser import Hub, Participant, Wire, running_hub
+
+UFRAG = "call.connections()[0].localDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
+
+
+@pytest.fixture
+def wire(hub: Hub) -> Iterator[Wire]:
+    wire = Wire(hub.port)
+    yield wire
+    wire.close()
+
+
+def _frames(one: Participant, name: str) -> float:
+    return one.received()[name]["frames"]
+
+
+def test_a_cut_of_five_seconds_loses_nothing(enter: Enter, wire: Wire) -> None:
+    ada, ben = enter("Ada", port=wire.port), enter("Ben")
+    ada.wait_for_media({"Ben"})
+    before = ada.state()
+    say = "(call, page, text) => { call.sendChat(text); }"
+
+    wire.cut()
+    cut_at = time.monotonic()
+    ada.page.locator(".banner", has_text="Your call goes on").wait_for()
+    frames = _frames(ada, "Ben")
+    ada.ask(say, "from within the cut")
+    ben.ask(say, "while you were away")
+    cleo = enter("Cleo")
+    while time.monotonic() - cut_at < 5:
+        ada.page.wait_for_timeout(200)
+    assert _frames(ada, "Ben") > frames + 10  # media never took the wire
+
+    wire.mend()
+    ada.page.locator(".banner.good").wait_for()
+    ada.wait("(call) => call.state.chat.length === 2")
+    ben.wait("(call) => call.state.chat.length === 2")
+    after = ada.state()
+    assert after["self"] == before["self"]
+    assert after["generation"] == 1  # resumed, not joined again
+    assert [line["content"] for line in after["chat"]] == [
+        "while you were away",
+        "from within the cut",
+    ]
+    assert [one["name"] for one in after["participants"]] == ["Ben", "Cleo"]
+    ada.wait_for_media({"Ben", "Cleo"})
+    cleo.wait_for_media({"Ada", "Ben"})
+
+
+def test_a_restarted_server_gets_everyone_back(browser: Browser) -> None:
+    with running_hub("--relay-workers", "0") as hub:
+        ada, ben = (
+            Participant(browser.new_context(), hub.url(room="again", name=name, join=1)).joined()
+            for name in ("Ada", "Ben")
+        )
+        ada.wait_for_media({"Ben"})
+        hub.stop()
+        ada.page.locator(".banner", has_text="The server is restarting").wait_for()
+        frames = _frames(ada, "Ben")
+        ada.page.wait_for_timeout(1_000)
+        assert _frames(ada, "Ben") > frames
+        ada.ask("(call) => { call.sendChat('first after'); }")
+        hub.start()
+        for one, other in ((ada, "Ben"), (ben, "Ada")):
+            one.wait(
+                "(call) => call.state.generation === 2 && call.state.participants.length === 1"
+            )
+            one.wait_for_media({other})
+            one.wait("(call) => call.state.chat.length === 1")
+        for one in (ada, ben):
+            assert one.watched.complaints == []
+            one.page.context.close()
+
+
+def test_a_pair_whose_connection_is_lost_finds_another(enter: Enter) -> None:
+    ada, ben = enter("Ada"), enter("Ben")
+    ada.wait_for_media({"Ben"})
+    before = ada.ask(f"(call) => {UFRAG}")
+    ada.ask("(call) => call.connections()[0].restartIce()")
+    ada.wait(f"(call, page, before) => {UFRAG} !== before", before)
+    ada.wait_for_media({"Ben"})
+    ben.wait_for_media({"Ada"})

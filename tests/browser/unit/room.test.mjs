@@ -1,0 +1,123 @@
+// The reducer and the routes: what the room says, and which connections follow from it.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { INITIAL, cameraOn, microphoneOn, reduce } from '../../../static/js/room.js';
+import { routes } from '../../../static/js/routes.js';
+
+const someone = (id, more = {}) => ({ id, name: id, metadata: {}, tracks: [], ...more });
+const joined = (more = {}) => ({
+  type: 'joined', participant: 'me', session: 's', room: { name: 'demo', topology: 'mesh', locked: false },
+  participants: [someone('a'), someone('b')], ice_servers: [], relay: true, heartbeat: 25, resume_within: 30, seq: 1,
+  grants: { publish: true, subscribe: true, chat: true, moderate: false }, ...more,
+});
+const after = (...events) => events.reduce(reduce, INITIAL);
+const flow = (participant, path, to = 'flowing') => ({ type: 'flow', participant, path, flow: to });
+const shown = (state) => Object.fromEntries(routes(state).show);
+
+test('those who were there first are elders; who comes later is not', () => {
+  const state = after(joined(), { type: 'participant-joined', participant: someone('c') });
+  assert.deepEqual(state.participants.map(({ id, elder }) => [id, elder]), [['a', true], ['b', true], ['c', false]]);
+});
+
+test('a repeated arrival and an unknown departure change nothing', () => {
+  const state = after(joined());
+  assert.equal(reduce(state, { type: 'participant-joined', participant: someone('a') }), state);
+  assert.deepEqual(reduce(state, { type: 'participant-left', participant: 'x', reason: 'left' }).participants, state.participants);
+});
+
+test('unread counts what others write while the chat is closed', () => {
+  const line = (from) => ({ type: 'chat', from, user: from, content: 'hi', timestamp: 1 });
+  let state = after(joined(), line('a'), line('me'), line('b'));
+  assert.equal(state.unread, 2);
+  state = reduce(state, { type: 'panel', panel: 'chat' });
+  assert.equal(state.unread, 0);
+  assert.equal(reduce(state, line('a')).unread, 0);
+  assert.deepEqual(state.chat.map(({ own }) => own), [false, true, false]);
+});
+
+test('the chat is bounded', () => {
+  let state = after(joined());
+  for (let index = 0; index < 600; index += 1) state = reduce(state, { type: 'chat', from: 'a', user: 'a', content: `${index}`, timestamp: index });
+  assert.equal(state.chat.length, 500);
+  assert.equal(state.chat.at(-1).content, '599');
+});
+
+test('joining anew forgets the last session but keeps the conversation', () => {
+  const state = after(joined(), { type: 'chat', from: 'a', user: 'a', content: 'hi', timestamp: 1 }, flow('a', 'p2p'), joined({ participant: 'me2' }));
+  assert.equal(state.self, 'me2');
+  assert.equal(state.chat.length, 1);
+  assert.equal(state.participants[0].p2p, 'none');
+  assert.equal(state.generation, 2);
+});
+
+test('a track that is muted in the relay, or said to be off, is off', () => {
+  const track = (source, muted) => ({ id: source, kind: 'audio', source, muted });
+  assert.equal(microphoneOn({ ...someone('a'), tracks: [track('microphone', true)], metadata: { microphone: true } }), false);
+  assert.equal(microphoneOn({ ...someone('a'), metadata: { microphone: false } }), false);
+  assert.equal(microphoneOn(someone('a')), true);
+  assert.equal(cameraOn({ ...someone('a'), metadata: { camera: false } }), false);
+  assert.equal(cameraOn({ ...someone('a'), tracks: [track('camera', true)] }), false);
+});
+
+test('a mesh connects to everyone directly and does not publish', () => {
+  const { connect, publish, refuse } = routes(after(joined()));
+  assert.deepEqual([...connect], ['a', 'b']);
+  assert.equal(publish, false);
+  assert.equal(refuse.size, 0);
+});
+
+test('one pair through the relay leaves the others direct', () => {
+  const state = after(joined(), { type: 'route', participant: 'a', via: 'relay', reason: 'p2p-failed' });
+  const { connect, publish } = routes(state);
+  assert.deepEqual([...connect], ['b']);
+  assert.equal(publish, true);
+  assert.deepEqual(shown(state), { a: 'relay', b: 'p2p' });
+});
+
+test('a guest that always takes the relay never gets a direct connection', () => {
+  const state = after(joined(), { type: 'participant-joined', participant: someone('whip', { via: 'relay' }) });
+  assert.equal(routes(state).connect.has('whip'), false);
+});
+
+test('a growing room shows the direct pictures until the relayed ones flow', () => {
+  let state = after(joined(), flow('a', 'p2p'), flow('b', 'p2p'), { type: 'topology', topology: 'relay', reason: 'size' });
+  assert.deepEqual(shown(state), { a: 'p2p', b: 'p2p' });
+  assert.deepEqual([...routes(state).keep], ['a', 'b']);
+  assert.equal(routes(state).connect.size, 0);
+  state = reduce(state, flow('a', 'relay'));
+  assert.deepEqual(shown(state), { a: 'relay', b: 'p2p' });
+  assert.deepEqual([...routes(state).keep], ['b']);
+});
+
+test('a shrinking room shows the relayed pictures, and publishes, until the direct ones flow', () => {
+  let state = after(joined({ room: { name: 'demo', topology: 'relay', locked: false } }), flow('a', 'relay'), flow('b', 'relay'),
+    { type: 'topology', topology: 'mesh', reason: 'size' });
+  assert.deepEqual([...routes(state).connect], ['a', 'b']);
+  assert.deepEqual(shown(state), { a: 'relay', b: 'relay' });
+  assert.equal(routes(state).publish, true);
+  state = [flow('a', 'p2p'), flow('b', 'p2p')].reduce(reduce, state);
+  assert.deepEqual(shown(state), { a: 'p2p', b: 'p2p' });
+  assert.equal(routes(state).publish, false);
+});
+
+test('a forced relay refuses the direct way to each, once the room is a mesh', () => {
+  const forced = reduce(after({ type: 'joining', room: 'demo', name: 'Ada', relayForced: true }), joined());
+  assert.deepEqual([...routes(forced).refuse], ['a', 'b']);
+  assert.equal(routes(forced).connect.size, 0);
+  const moved = reduce(forced, { type: 'route', participant: 'a', via: 'relay', reason: 'p2p-failed' });
+  assert.deepEqual([...routes(moved).refuse], ['b']);
+});
+
+test('where there is no relay, everything stays direct', () => {
+  const state = reduce(after({ type: 'joining', room: 'demo', name: 'Ada', relayForced: true }), joined({ relay: false }));
+  assert.deepEqual([...routes(state).connect], ['a', 'b']);
+  assert.equal(routes(state).publish, false);
+});
+
+test('a relay that restarted has no tracks and no flow', () => {
+  const track = { id: 't', kind: 'video', source: 'camera', muted: false };
+  const state = after(joined(), { type: 'track-published', participant: 'a', track }, { type: 'track-published', participant: 'me', track }, flow('a', 'relay'), { type: 'relay-restarted' });
+  assert.deepEqual(state.ownTracks, []);
+  assert.deepEqual([state.participants[0].tracks, state.participants[0].relay], [[], 'none']);
+});
