@@ -1,15 +1,15 @@
 """The hub: owns rooms and sessions; a client's message in, messages to clients and relay out.
 
 Synchronous and without sockets: connections call in, and what is to be sent goes to their
-outlets at once. What concerns the relay is in `relaying`. This file is longer than most, for
-it holds one short method for each message of the protocol.
+outlets at once. What participants say in a room is in `exchange`, what concerns the relay in
+`relaying`. Longer than most files: connections, sessions and rooms end each other here.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -19,9 +19,11 @@ from relay import control
 from . import messages
 from .bus.base import Bus
 from .config import Config
+from .details import RoomDetails, describe
 from .errors import NORMAL_CLOSE, ProtocolError
+from .exchange import HANDLERS, get_fields
 from .logs import Log
-from .messages import RELAY, ClientMessage, Grant, LeaveReason, ServerMessage
+from .messages import ClientMessage, Grant, LeaveReason, ServerMessage
 from .metrics import Metrics
 from .ratelimit import TokenBucket
 from .relaying import NoRelay, Relaying, Relays, StatsReceiver
@@ -69,27 +71,6 @@ class Link:
         self.patience: TokenBucket | None = None  # made with the first message over the rate
 
 
-class ParticipantDetails(msgspec.Struct):
-    """A participant as operators see it. `routes`: whom it receives through the relay."""
-
-    id: str
-    name: str
-    connected: bool
-    guest: bool
-    moderator: bool
-    tracks: list[control.Track]
-    routes: list[str]
-
-
-class RoomDetails(msgspec.Struct):
-    """A room as operators see it."""
-
-    name: str
-    topology: messages.Topology
-    locked: bool
-    participants: list[ParticipantDetails]
-
-
 # What is wrong where the connection, and not the hub, saw it.
 REJECTIONS: Final = {
     "bad-request": "Frames are text.",
@@ -98,9 +79,6 @@ REJECTIONS: Final = {
     "overloaded": "The client does not read fast enough.",
     "draining": "The server is going away.",
 }
-
-Handler = Callable[["Hub", Link, Any], bytes | None]
-"""Carries a message out and returns the body of its reply; None: it comes later, or came."""
 
 
 class Hub:
@@ -126,11 +104,11 @@ class Hub:
     ) -> None:
         self._relays: Relays = relays or NoRelay()
         self._config = config
-        self._limits = config.limits
-        self._metrics = metrics
+        self.limits = config.limits
+        self.metrics = metrics
         self._bus = bus
-        self._clock = clock
-        self._wall = wall
+        self.clock = clock
+        self.wall = wall
         self._token = token
         self._ice_servers = ice_servers
         self._authorize = authorize
@@ -141,14 +119,14 @@ class Hub:
         self._timers: list[tuple[float, int, Session | Room]] = []
         self._timer_count = 0
         self._draining = False
-        self._arrived = 0.0  # when the message that is carried out came
-        self._relaying = Relaying(self._relays, self)
+        self.arrived = 0.0  # when the message that is carried out came
+        self.relaying = Relaying(self._relays, self)
 
     # -- Connections --------------------------------------------------------------------
 
     def connect(self, outlet: Outlet, *, address: str) -> Link:
         """A new WebSocket."""
-        limit = TokenBucket(self._limits.message_burst, self._clock())
+        limit = TokenBucket(self.limits.message_burst, self.clock())
         link = Link(outlet, address, limit)
         if self._draining:
             self._close_link(link, "draining", "The server is going away.")
@@ -160,24 +138,22 @@ class Hub:
         """One text frame. Never raises."""
         if link.closed:
             return
-        now = self._arrived = self._clock()
+        now = self.arrived = self.clock()
         try:
             message = messages.parse_client_message_untrusted(data)
         except ProtocolError as error:
-            self._metrics.messages["invalid"] += 1
+            self.metrics.messages["invalid"] += 1
             self._refuse(link, error, messages.find_id_untrusted(data))
             return
         id = message.id
-        kind, handler = HANDLERS[type(message)]
-        self._metrics.messages[kind] += 1
+        kind = messages.TYPES[type(message)]
+        self.metrics.messages[kind] += 1
         try:
-            retry_after = link.limit.take(
-                now, self._limits.message_rate, self._limits.message_burst
-            )
+            retry_after = link.limit.take(now, self.limits.message_rate, self.limits.message_burst)
             if retry_after:
                 self._limit(link, id, retry_after, now)
                 return
-            self._carry_out(link, message, handler)
+            self._carry_out(link, message)
         except ProtocolError as error:
             self._refuse(link, error, id, remember=True)
         except Exception:
@@ -206,52 +182,69 @@ class Hub:
 
     # -- Replies ------------------------------------------------------------------------
 
-    def _carry_out(self, link: Link, message: ClientMessage, handler: Handler) -> None:
+    def _carry_out(self, link: Link, message: ClientMessage) -> None:
         """Carry out a message once, and reply to it."""
-        session = link.session
-        id = message.id
-        if type(message) is messages.Heartbeat:
-            link.bad = 0
+        session, id = link.session, message.id
+        if isinstance(message, messages.Heartbeat):
             self._heartbeat(link, message)
-            return
-        if id is not None and session is not None:
-            first = session.recall(id)
-            if first is not None:
-                if first is not PENDING:
-                    self.send(session, first)
-                return
-        if session is None and type(message) not in (messages.Join, messages.Resume):
-            raise ProtocolError("not-joined", "Join a room first.")
-        reply = handler(self, link, message)
+        elif session is None:
+            self._let_in(link, message)
+        else:
+            first = None if id is None else session.recall(id)
+            if first is None:
+                self._carry_out_in_room(session, message)
+            elif first is not PENDING:
+                self.send(session, first)
         link.bad = 0
-        if reply is not None and session is not None:
-            self.reply(session, id, reply)
+
+    def _carry_out_in_room(self, session: Session, message: ClientMessage) -> None:
+        handler = HANDLERS.get(type(message))
+        if handler is not None:
+            reply = handler(self, session, message)
+            if reply is not None:
+                self.reply(session, message.id, reply)
+        elif isinstance(message, messages.Leave):
+            self._leave(session, message)
+        else:
+            raise ProtocolError("already-joined", "This connection has joined a room.")
+
+    def _heartbeat(self, link: Link, message: messages.Heartbeat) -> None:
+        if link.session is not None:
+            if message.seq is not None:
+                link.session.acknowledge(message.seq)
+            link.session.age(self.arrived)
+        reply = messages.HeartbeatReply(
+            timestamp=message.timestamp, server_time=int(self.wall() * 1000)
+        )
+        reply.id = UNSET if message.id is None else message.id
+        self.metrics.sent += 1
+        link.outlet.send(messages.encode(reply))
 
     def reply(self, session: Session, id: str | None, body: bytes) -> None:
         if id is not None:
             session.remember(id, body)
         self.send(session, body)
 
-    def _acknowledge(self, session: Session, id: str | None) -> None:
+    def acknowledge(self, session: Session, id: str | None) -> None:
         """Reply `ok` to what was passed on; nobody waits for that, so it may wait for company."""
         body = messages.build_ok(id)
         if id is not None:
             session.remember(id, body)
         frame = session.number(body)
         if session.link is not None:
-            self._metrics.sent += 1
+            self.metrics.sent += 1
             session.link.outlet.send_soon(frame)
 
     def fail(self, session: Session, id: str | None, error: ProtocolError) -> None:
         """Reply with an error to a message that was under way."""
-        self._metrics.errors[error.code] += 1
+        self.metrics.errors[error.code] += 1
         self.reply(session, id, messages.build_error(error, id))
 
     def send(self, session: Session, body: bytes) -> None:
         """Number a message for a session, and send it if somebody is there to get it."""
         frame = session.number(body)
         if session.link is not None:
-            self._metrics.sent += 1
+            self.metrics.sent += 1
             session.link.outlet.send(frame)
 
     def _refuse(
@@ -261,7 +254,7 @@ class Hub:
 
         `remember` it as the reply to `id`, unless the message was not looked at.
         """
-        self._metrics.errors[error.code] += 1
+        self.metrics.errors[error.code] += 1
         close = error.kind.at_once
         if error.code == "bad-request":
             link.bad += 1
@@ -271,7 +264,7 @@ class Hub:
         body = messages.build_error(error, id)
         session = link.session
         if session is None:
-            self._metrics.sent += 1
+            self.metrics.sent += 1
             link.outlet.send(messages.build_frame(body))
         elif error.code != "overloaded":
             if id is not None and remember:
@@ -281,12 +274,12 @@ class Hub:
             self._end_link(link, error)
 
     def _limit(self, link: Link, id: str | None, retry_after: float, now: float) -> None:
-        burst = self._limits.message_burst
+        burst = self.limits.message_burst
         if link.patience is None:
             link.patience = TokenBucket(burst, now)
         error = ProtocolError("rate-limited", "Too many messages.", retry_after=retry_after)
         self._refuse(link, error, id)
-        if link.patience.take(now, self._limits.message_rate * FORGIVEN, burst):
+        if link.patience.take(now, self.limits.message_rate * FORGIVEN, burst):
             self._end_link(link, error)
 
     def _close_link(self, link: Link, code: str, text: str) -> None:
@@ -298,7 +291,7 @@ class Hub:
             assert error.kind.close is not None
             log.info(
                 "connection closed by the hub",
-                extra={"code": error.code, "address": link.address, **_fields(link.session)},
+                extra={"code": error.code, "address": link.address, **get_fields(link.session)},
             )
             self._drop_link(link, error.kind.close, error.code)
             self._detach(link)
@@ -314,22 +307,28 @@ class Hub:
             return
         session.link = None
         session.change(Input.LOSE)
-        session.expires = self._clock() + self._limits.resume_within
-        self._metrics.detached += 1
+        session.expires = self.clock() + self.limits.resume_within
+        self.metrics.detached += 1
         self._schedule(session.expires, session)
-        log.debug("participant lost its connection", extra=_fields(session))
+        log.debug("participant lost its connection", extra=get_fields(session))
 
     # -- Joining, resuming, leaving -----------------------------------------------------
 
+    def _let_in(self, link: Link, message: ClientMessage) -> None:
+        if isinstance(message, messages.Join):
+            self._join(link, message)
+        elif isinstance(message, messages.Resume):
+            self._resume(link, message)
+        else:
+            raise ProtocolError("not-joined", "Join a room first.")
+
     def _join(self, link: Link, message: messages.Join) -> None:
-        if link.session is not None:
-            raise ProtocolError("already-joined", "This connection has joined a room.")
-        self._check_name(message.name)
-        metadata = messages.parse_metadata_untrusted(message.metadata, self._limits.max_metadata)
+        self.check_name(message.name)
+        metadata = messages.parse_metadata_untrusted(message.metadata, self.limits.max_metadata)
         access = self._authorize and self._authorize(message.token, message.room)
         room = self._enter(message.room)
-        now = self._arrived
-        session = Session("s_" + self._token(), self._limits, now)
+        now = self.arrived
+        session = Session("s_" + self._token(), self.limits, now)
         participant = Participant(
             "p_" + self._token(),
             message.name,
@@ -338,7 +337,7 @@ class Hub:
             session=session,
         )
         if access is not None:
-            participant.name = access.name[: self._limits.max_name] or message.name
+            participant.name = access.name[: self.limits.max_name] or message.name
             participant.grant, participant.sources = access.grant, access.sources
         elif next(room.peers, None) is None:
             participant.grant = Grant(moderate=True)
@@ -347,11 +346,15 @@ class Hub:
         session.room, session.participant = room, participant
         session.link, link.session = link, session
         session.change(Input.JOIN)
-        self._metrics.participants += 1
+        self.metrics.participants += 1
         effects = room.add(participant, now)
         self.reply(session, message.id, self._build_joined(session, message.id))
-        log.info("participant joined", extra=_fields(session) | {"address": link.address})
+        log.info("participant joined", extra=get_fields(session) | {"address": link.address})
         self.apply(room, effects)
+
+    def check_name(self, name: str) -> None:
+        if len(name) > self.limits.max_name:
+            raise ProtocolError("bad-request", f"`name` is over {self.limits.max_name} characters.")
 
     def _enter(self, name: str) -> Room:
         """Return the room, a new one where there is none. Raise ProtocolError."""
@@ -359,14 +362,14 @@ class Hub:
         if room is not None:
             room.check_entry()
             return room
-        if len(self._rooms) >= self._limits.max_rooms:
+        if len(self._rooms) >= self.limits.max_rooms:
             raise ProtocolError("room-full", "The server has no room for another room.")
-        return Room(name, self._limits, relay=self._relays.available)
+        return Room(name, self.limits, relay=self._relays.available)
 
     def _open(self, room: Room) -> None:
         if room.name not in self._rooms:
             self._rooms[room.name] = room
-            self._metrics.rooms = len(self._rooms)
+            self.metrics.rooms = len(self._rooms)
             log.info("room opened", extra={"room": room.name})
 
     def _build_joined(self, session: Session, id: str | None) -> bytes:
@@ -380,15 +383,13 @@ class Hub:
             ice_servers=self._ice_servers(participant.id),
             grants=participant.grant,
             relay=room.relay,
-            heartbeat=_plain(self._limits.heartbeat),
-            resume_within=_plain(self._limits.resume_within),
+            heartbeat=_plain(self.limits.heartbeat),
+            resume_within=_plain(self.limits.resume_within),
         )
         joined.id = UNSET if id is None else id
         return messages.encode_body(joined)
 
     def _resume(self, link: Link, message: messages.Resume) -> None:
-        if link.session is not None:
-            raise ProtocolError("already-joined", "This connection has joined a room.")
         session = self._sessions.get(message.session)
         if session is None:
             raise ProtocolError("session-expired", "The session is over. Join again.")
@@ -401,11 +402,11 @@ class Hub:
         if session.link is not None:
             self._replace(session.link, session)
         else:
-            self._metrics.detached -= 1
+            self.metrics.detached -= 1
         session.change(Input.RESUME)
         session.link, link.session = link, session
-        self._metrics.resumed += 1
-        log.debug("participant resumed", extra=_fields(session))
+        self.metrics.resumed += 1
+        log.debug("participant resumed", extra=get_fields(session))
         self._take_up(link, session, message)
 
     def _take_up(self, link: Link, session: Session, message: messages.Resume) -> None:
@@ -413,10 +414,10 @@ class Hub:
         session.acknowledge(message.seq)
         resumed = messages.Resumed(participant=session.participant.id)
         resumed.id = UNSET if message.id is None else message.id
-        self._metrics.sent += 1
+        self.metrics.sent += 1
         link.outlet.send(messages.encode(resumed))
         for frame in session.replay_after(message.seq):
-            self._metrics.sent += 1
+            self.metrics.sent += 1
             link.outlet.send(frame)
 
     def _replace(self, link: Link, session: Session) -> None:
@@ -426,14 +427,13 @@ class Hub:
         elsewhere, and there it is no news.
         """
         error = ProtocolError("replaced", "The session was resumed on another connection.")
-        self._metrics.errors[error.code] += 1
-        self._metrics.sent += 1
+        self.metrics.errors[error.code] += 1
+        self.metrics.sent += 1
         link.session = None
         link.outlet.send(messages.build_frame(messages.build_error(error, None), session.seq + 1))
         self._end_link(link, error)
 
-    def _leave(self, link: Link, message: messages.Leave) -> None:
-        session = _joined(link)
+    def _leave(self, session: Session, message: messages.Leave) -> None:
         self.reply(session, message.id, messages.build_ok(message.id))
         self._end_session(session, "left")
 
@@ -441,11 +441,11 @@ class Hub:
         """Take a participant out of its room for good."""
         self._close_session(session, reason)
         self._remove(session.room, session.participant, reason)
-        log.info("participant left", extra=_fields(session) | {"reason": reason})
+        log.info("participant left", extra=get_fields(session) | {"reason": reason})
 
     def _close_session(self, session: Session, reason: LeaveReason) -> None:
         if session.state is State.DETACHED:
-            self._metrics.detached -= 1
+            self.metrics.detached -= 1
         session.change(Input.END)
         del self._sessions[session.secret]
         link, session.link = session.link, None
@@ -457,176 +457,45 @@ class Hub:
         session.participant.session = None
 
     def _remove(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
-        self._metrics.participants -= 1
-        self.apply(room, room.remove(participant, reason, self._clock()))
+        self.metrics.participants -= 1
+        self.apply(room, room.remove(participant, reason, self.clock()))
         if self._authorize is None:
             self.apply(room, room.promote())
         if not room.participants and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
-            self._metrics.rooms = len(self._rooms)
+            self.metrics.rooms = len(self._rooms)
             log.info("room closed", extra={"room": room.name})
 
-    # -- Between participants -----------------------------------------------------------
+    # -- Sending out --------------------------------------------------------------------
 
-    def _offer(self, link: Link, message: messages.Offer) -> bytes | None:
-        if message.to == RELAY:
-            return self._relaying.receive_offer(_joined(link), message, self._arrived)
-        messages.check_sdp_untrusted(message.sdp)
-        self._forward(link, message, "offer", "sdp", message.sdp)
-        return None
-
-    def _answer(self, link: Link, message: messages.Answer) -> bytes | None:
-        if message.to == RELAY:
-            return self._relaying.receive_answer(_joined(link), message, self._arrived)
-        messages.check_sdp_untrusted(message.sdp)
-        self._forward(link, message, "answer", "sdp", message.sdp)
-        return None
-
-    def _candidate(self, link: Link, message: messages.Candidate) -> bytes | None:
-        messages.check_candidate_untrusted(message.candidate)
-        if message.to == RELAY:
-            # It is ICE-lite, and learns addresses from the checks themselves.
-            return messages.build_ok(message.id)
-        self._forward(link, message, "candidate", "candidate", message.candidate)
-        return None
-
-    def _forward(
-        self,
-        link: Link,
-        message: messages.Offer | messages.Answer | messages.Candidate,
-        kind: str,
-        key: str,
-        content: msgspec.Raw,
-    ) -> None:
-        session = _joined(link)
-        peer = session.room.find_peer(session.participant, message.to)
-        assert peer.session is not None
-        body = messages.build_forward(kind, session.participant.id, key, content)
-        self.send(peer.session, body)
-        self._metrics.relayed += 1
-        self._metrics.relay_latency.observe(self._clock() - self._arrived)
-        self._acknowledge(session, message.id)
-
-    def _p2p_failed(self, link: Link, message: messages.P2pFailed) -> bytes:
-        session = _joined(link)
-        room, participant = session.room, session.participant
-        peer = room.find(message.participant)
-        if not peer.guest:
-            peer = room.find_peer(participant, message.participant)
-            log.info(
-                "pair goes through the relay",
-                extra=_fields(session) | {"peer": peer.id, "available": room.relay},
-            )
-            self.apply(room, room.fail_pair(participant, peer))
-        return messages.build_ok(message.id)
-
-    def _chat(self, link: Link, message: messages.Chat) -> bytes:
-        session = _joined(link)
-        room, sender = session.room, session.participant
-        if not sender.grant.chat:
-            raise ProtocolError("forbidden", "You may not chat here.")
-        if len(message.content) > self._limits.max_chat:
-            raise ProtocolError(
-                "bad-request", f"`content` is over {self._limits.max_chat} characters."
-            )
-        chat = messages.ChatFrom(
-            from_=sender.id,
-            user=sender.name,
-            content=message.content,
-            timestamp=int(self._wall() * 1000),
-        )
-        if message.to is None:
-            self._deliver(room.peers, chat)
-            self._metrics.relayed += max(0, len(room.participants) - 1)
-        else:
-            peer = room.find(message.to)
-            chat.to = peer.id
-            self._deliver({sender.id: sender, peer.id: peer}.values(), chat)
-            self._metrics.relayed += 1
-        self._metrics.relay_latency.observe(self._clock() - self._arrived)
-        return messages.build_ok(message.id)
-
-    def _update(self, link: Link, message: messages.Update) -> bytes:
-        session = _joined(link)
-        if message.name is not None:
-            self._check_name(message.name)
-        metadata = messages.parse_metadata_untrusted(message.metadata, self._limits.max_metadata)
-        self.apply(session.room, session.room.update(session.participant, message.name, metadata))
-        return messages.build_ok(message.id)
-
-    def _heartbeat(self, link: Link, message: messages.Heartbeat) -> None:
-        if link.session is not None:
-            if message.seq is not None:
-                link.session.acknowledge(message.seq)
-            link.session.age(self._arrived)
-        reply = messages.HeartbeatReply(
-            timestamp=message.timestamp, server_time=int(self._wall() * 1000)
-        )
-        reply.id = UNSET if message.id is None else message.id
-        self._metrics.sent += 1
-        link.outlet.send(messages.encode(reply))
-
-    def _check_name(self, name: str) -> None:
-        if len(name) > self._limits.max_name:
-            raise ProtocolError(
-                "bad-request", f"`name` is over {self._limits.max_name} characters."
-            )
-
-    # -- Moderation ---------------------------------------------------------------------
-
-    def _kick(self, link: Link, message: messages.Kick) -> bytes | None:
-        session = _moderator(link)
-        target = session.room.find(message.participant)
-        body = messages.build_ok(message.id)
-        if target is session.participant:
-            self.reply(session, message.id, body)
-        self._expel(target)
-        return None if target is session.participant else body
-
-    def _mute(self, link: Link, message: messages.Mute) -> bytes:
-        session = _joined(link)
-        room = session.room
-        self.apply(room, room.mute(session.participant, message.track, message.muted))
-        return messages.build_ok(message.id)
-
-    def _lock(self, link: Link, message: messages.Lock) -> bytes:
-        session = _moderator(link)
-        self.apply(session.room, session.room.lock(message.locked))
-        return messages.build_ok(message.id)
-
-    def _close_room(self, link: Link, message: messages.CloseRoom) -> None:
-        session = _moderator(link)
-        self.reply(session, message.id, messages.build_ok(message.id))
-        self._end_room(session.room)
-
-    def _expel(self, participant: Participant) -> None:
+    def expel(self, participant: Participant) -> None:
         session = participant.session
         if session is None:
             self.leave_guest(participant.id, "kicked")
             return
         error = ProtocolError("kicked", "A moderator has removed you.")
         self.send(session, messages.build_error(error, None))
-        self._metrics.errors[error.code] += 1
+        self.metrics.errors[error.code] += 1
         if session.link is not None:
             assert error.kind.close is not None
             self._drop_link(session.link, error.kind.close, error.code)
         self._end_session(session, "kicked")
 
-    def _end_room(self, room: Room) -> None:
+    def end_room(self, room: Room) -> None:
         """Tell everyone of everyone, so that no client has to know what the end of a room is."""
         everyone = list(room.visible)
         for participant in everyone:
             left = messages.ParticipantLeft(participant=participant.id, reason="room-closed")
-            self._deliver(room.peers, left)
+            self.deliver(room.peers, left)
         for participant in list(room.participants.values()):
             room.participants.pop(participant.id)
-            self._metrics.participants -= 1
+            self.metrics.participants -= 1
             self._guests.pop(participant.id, None)
             if participant.session is not None:
                 self._close_session(participant.session, "room-closed")
         self._relays.send(control.CloseRoom(room.name))
         self._rooms.pop(room.name, None)
-        self._metrics.rooms = len(self._rooms)
+        self.metrics.rooms = len(self._rooms)
         log.info("room closed", extra={"room": room.name})
 
     # -- Effects ------------------------------------------------------------------------
@@ -636,13 +505,13 @@ class Hub:
         for command in effects.commands:
             self._relays.send(command)
         for to, message in effects.deliveries:
-            self._bus.publish(room.name, self._deliver(to, message))
+            self._bus.publish(room.name, self.deliver(to, message))
         deadline = room.get_timer()
         if deadline is not None and (room.scheduled is None or deadline < room.scheduled):
             room.scheduled = deadline
             self._schedule(deadline, room)
 
-    def _deliver(self, to: Iterable[Participant], message: ServerMessage) -> bytes:
+    def deliver(self, to: Iterable[Participant], message: ServerMessage) -> bytes:
         """Send to each, encoding once; return the body."""
         body = messages.encode_body(message)
         for participant in to:
@@ -654,17 +523,11 @@ class Hub:
 
     def receive_relay(self, event: control.Event) -> None:
         """What a relay worker, or the one who watches the workers, tells."""
-        self._relaying.receive_event(event, self._clock())
-
-    def _select(self, link: Link, message: messages.Subscribe | messages.Unsubscribe) -> bytes:
-        return self._relaying.receive_selection(_joined(link), message)
-
-    def _restart_ice(self, link: Link, message: messages.RestartIce) -> bytes:
-        return self._relaying.receive_restart(_joined(link), message)
+        self.relaying.receive_event(event, self.clock())
 
     def ask_stats(self, room: str, receiver: StatsReceiver) -> None:
         """Have `receiver` called, once, with what the relay measures in `room`, or with None."""
-        self._relaying.ask_stats(room, receiver, self._clock())
+        self.relaying.ask_stats(room, receiver, self.clock())
 
     def find_room(self, name: str) -> Room | None:
         return self._rooms.get(name)
@@ -696,7 +559,7 @@ class Hub:
             entered.find(watches)
         guest = Participant(
             "p_" + self._token(),
-            name[: self._limits.max_name],
+            name[: self.limits.max_name],
             grant,
             metadata=metadata,
             hidden=hidden,
@@ -704,8 +567,8 @@ class Hub:
         )
         self._open(entered)
         self._guests[guest.id] = entered
-        self._metrics.participants += 1
-        self.apply(entered, entered.add(guest, self._clock()))
+        self.metrics.participants += 1
+        self.apply(entered, entered.add(guest, self.clock()))
         log.info("guest joined", extra={"room": room, "participant": guest.id, "hidden": hidden})
         return guest.id
 
@@ -722,17 +585,17 @@ class Hub:
 
     def rooms(self) -> list[RoomDetails]:
         """All rooms now, by name."""
-        return [_describe(self._rooms[name]) for name in sorted(self._rooms)]
+        return [describe(self._rooms[name]) for name in sorted(self._rooms)]
 
     def room(self, name: str) -> RoomDetails | None:
         room = self._rooms.get(name)
-        return None if room is None else _describe(room)
+        return None if room is None else describe(room)
 
     def close_room(self, name: str) -> bool:
         """Send everyone out of a room; whether there was one."""
         room = self._rooms.get(name)
         if room is not None:
-            self._end_room(room)
+            self.end_room(room)
         return room is not None
 
     def kick(self, room: str, participant: str) -> bool:
@@ -740,14 +603,14 @@ class Hub:
         found = self._rooms.get(room)
         target = found and found.participants.get(participant)
         if target:
-            self._expel(target)
+            self.expel(target)
         return bool(target)
 
     # -- Time ---------------------------------------------------------------------------
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is to be called next, on the clock; None: not at all."""
-        answer = self._relaying.get_timer()
+        answer = self.relaying.get_timer()
         if not self._timers:
             return answer
         first = self._timers[0][0]
@@ -765,7 +628,7 @@ class Hub:
                 subject.scheduled = None
                 if self._rooms.get(subject.name) is subject:
                     self.apply(subject, subject.handle_timer(now))
-        self._relaying.handle_timer(now)
+        self.relaying.handle_timer(now)
 
     def _schedule(self, when: float, subject: Session | Room) -> None:
         # The count makes entries comparable that are due at the same time.
@@ -773,66 +636,6 @@ class Hub:
         heapq.heappush(self._timers, (when, self._timer_count, subject))
 
 
-def _joined(link: Link) -> Session:
-    assert link.session is not None
-    return link.session
-
-
-def _moderator(link: Link) -> Session:
-    session = _joined(link)
-    if not session.participant.grant.moderate:
-        raise ProtocolError("forbidden", "Only a moderator may do that.")
-    return session
-
-
-def _fields(session: Session | None) -> dict[str, object]:
-    """What a log line says of a session; never its secret."""
-    if session is None:
-        return {}
-    return {"room": session.room.name, "participant": session.participant.id}
-
-
 def _plain(seconds: float) -> float:
     """25 rather than 25.0, for clients that read whole numbers only."""
     return int(seconds) if seconds == int(seconds) else seconds
-
-
-def _describe(room: Room) -> RoomDetails:
-    return RoomDetails(
-        name=room.name,
-        topology=room.topology,
-        locked=room.locked,
-        participants=[
-            ParticipantDetails(
-                id=p.id,
-                name=p.name,
-                connected=p.guest or (p.session is not None and p.session.link is not None),
-                guest=p.guest,
-                moderator=p.grant.moderate,
-                tracks=list((p.tracks or {}).values()),
-                routes=sorted(p.routes or ()),
-            )
-            for p in room.visible
-        ],
-    )
-
-
-HANDLERS: Final[Mapping[type[ClientMessage], tuple[str, Handler]]] = {
-    messages.Join: ("join", Hub._join),
-    messages.Resume: ("resume", Hub._resume),
-    messages.Leave: ("leave", Hub._leave),
-    messages.Update: ("update", Hub._update),
-    messages.Heartbeat: ("heartbeat", Hub._heartbeat),
-    messages.Offer: ("offer", Hub._offer),
-    messages.Answer: ("answer", Hub._answer),
-    messages.Candidate: ("candidate", Hub._candidate),
-    messages.P2pFailed: ("p2p-failed", Hub._p2p_failed),
-    messages.Chat: ("chat", Hub._chat),
-    messages.Kick: ("kick", Hub._kick),
-    messages.Mute: ("mute", Hub._mute),
-    messages.Lock: ("lock", Hub._lock),
-    messages.CloseRoom: ("close-room", Hub._close_room),
-    messages.Subscribe: ("subscribe", Hub._select),
-    messages.Unsubscribe: ("unsubscribe", Hub._select),
-    messages.RestartIce: ("restart-ice", Hub._restart_ice),
-}

@@ -8,7 +8,8 @@ every receiver and each one's `seq` is put in front.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType, field
@@ -343,6 +344,11 @@ AnyServerMessage = (
     | RelayRestarted
     | ChatFrom
 )
+
+TYPES: Final[Mapping[type[ClientMessage], str]] = {
+    kind: str(kind.__struct_config__.tag) for kind in get_args(AnyClientMessage)
+}
+"""The `type` of each client message."""
 
 _encoder = msgspec.json.Encoder()
 _client_decoder: msgspec.json.Decoder[AnyClientMessage] = msgspec.json.Decoder(AnyClientMessage)

@@ -385,7 +385,7 @@ def test_a_mistake_of_ours_costs_one_message(
     def fail() -> float:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(world.hub, "_wall", fail)
+    monkeypatch.setattr(world.hub, "wall", fail)
     reply = ada.ask("chat", content="x")
     assert reply["code"] == "internal"
     assert "secret" not in json.dumps(reply)
