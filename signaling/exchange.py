@@ -151,6 +151,13 @@ def mute(hub: Hub, session: Session, message: messages.Mute) -> bytes:
     return messages.build_ok(message.id)
 
 
+def silence(hub: Hub, session: Session, message: messages.Silence) -> bytes:
+    _check_moderator(session)
+    target = session.room.find_peer(session.participant, message.participant)
+    hub.deliver([target], messages.Silenced(by=session.participant.id))
+    return messages.build_ok(message.id)
+
+
 def lock(hub: Hub, session: Session, message: messages.Lock) -> bytes:
     _check_moderator(session)
     hub.apply(session.room, session.room.lock(message.locked))
@@ -177,6 +184,7 @@ HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Hub, Session, Any], bytes
     messages.Chat: chat,
     messages.Kick: kick,
     messages.Mute: mute,
+    messages.Silence: silence,
     messages.Lock: lock,
     messages.CloseRoom: close_room,
     messages.Subscribe: select,

@@ -125,6 +125,12 @@ class Mute(ClientMessage, tag="mute", kw_only=True):
     muted: bool
 
 
+class Silence(ClientMessage, tag="silence", kw_only=True):
+    """An addition: what `mute` is for media that no relay could stop."""
+
+    participant: str
+
+
 class Lock(ClientMessage, tag="lock", kw_only=True):
     locked: bool
 
@@ -158,6 +164,7 @@ AnyClientMessage = (
     | Chat
     | Kick
     | Mute
+    | Silence
     | Lock
     | CloseRoom
     | Subscribe
@@ -257,6 +264,12 @@ class GrantsUpdated(ServerMessage, tag="grants-updated", kw_only=True):
     grants: Grant
 
 
+class Silenced(ServerMessage, tag="silenced", kw_only=True):
+    """An addition: a moderator has this client turn its microphone off."""
+
+    by: str
+
+
 class OfferFrom(Reply, tag="offer", kw_only=True):
     """`tracks` is there only from the relay."""
 
@@ -332,6 +345,7 @@ AnyServerMessage = (
     | ParticipantLeft
     | RoomUpdated
     | GrantsUpdated
+    | Silenced
     | OfferFrom
     | AnswerFrom
     | CandidateFrom

@@ -705,6 +705,15 @@ def test_kicking_oneself_is_answered_before(world: World) -> None:
     assert bob.types() == ["participant-left", "grants-updated"]
 
 
+def test_a_moderator_silences_where_no_relay_could(world: World) -> None:
+    ada, bob = world.join_all("Ada", "Bob")
+    assert ada.ask("silence", participant=bob.id)["type"] == "ok"
+    assert [(m["type"], m["by"]) for m in bob.read()] == [("silenced", ada.id)]
+    assert bob.refusal("silence", participant=ada.id) == "forbidden"
+    assert ada.refusal("silence", participant=ada.id) == "unknown-participant"
+    assert ada.refusal("silence", participant="p_none") == "unknown-participant"
+
+
 def test_a_locked_room_takes_nobody_in_but_those_who_resume(world: World) -> None:
     ada, bob = world.join_all("Ada", "Bob")
     assert ada.ask("lock", locked=True)["type"] == "ok"
