@@ -199,4 +199,4 @@ class Anything(RuleBasedStateMachine):
 
 
 TestAnything = Anything.TestCase
-TestAnything.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestAnything.settings = settings(max_examples=80, stateful_step_count=40)
