@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +29,7 @@ from relay.rtp.codecs import Picture, inspect_descriptor
 from relay.rtp.packet import (
     PacketError,
     build_rtx,
+    find_extension,
     header_size,
     normalise_header,
     parse_packet_untrusted,
@@ -38,6 +38,7 @@ from relay.rtp.packet import (
 )
 from relay.rtp.rtcp import RtcpError, parse_compound_untrusted
 from relay.rtp.seq import Segment
+from relay.sdp.capabilities import DEPENDENCY_DESCRIPTOR
 from relay.stats import DropReason, Stats
 from relay.tracks import DownTrack, Layer, UpTrack
 from relay.transport import srtp
@@ -126,7 +127,7 @@ class Forwarder:
             stats.drops[DropReason.NO_KEYS] += 1
             return
         if 64 <= view[start + 1] & 0x7F <= 95:
-            self._receive_rtcp(leg, row, start, now)
+            self._receive_rtcp(leg, row, size, now)
             return
         stats.rtp_in += 1
         if leg.is_flooded(now, False):
@@ -139,6 +140,7 @@ class Forwarder:
             return
         inbox = self._inbox
         length = inbox.length_pointers[row]
+        length[0] = size
         status = self._crypto.unprotect(context, inbox.pointers[row], length)
         if status:
             stats.drops[srtp.get_drop_reason(status)] += 1
@@ -151,7 +153,7 @@ class Forwarder:
             stats.drops[DropReason.MALFORMED] += 1
             return
         if layer is None:
-            layer = leg.learn(view, packet)
+            layer = leg.learn(view, packet, now)
             if layer is None:
                 stats.drops[DropReason.UNKNOWN_SSRC] += 1
                 return
@@ -260,14 +262,16 @@ class Forwarder:
             if not layer.key_frames.wanted:
                 track.request_key_frame(now)
 
-    def _receive_rtcp(self, leg: Leg, row: int, start: int, now: float) -> None:
+    def _receive_rtcp(self, leg: Leg, row: int, size: int, now: float) -> None:
         stats = self.stats
+        start = row * ROW + HEADROOM
         stats.rtcp_in += 1
         if leg.is_flooded(now, True):
             stats.drops[DropReason.FLOOD] += 1
             return
         inbox = self._inbox
         length = inbox.length_pointers[row]
+        length[0] = size
         status = self._crypto.unprotect_rtcp(leg.rx_context, inbox.pointers[row], length)
         if status:
             stats.drops[srtp.get_drop_reason(status)] += 1
@@ -325,7 +329,7 @@ class Forwarder:
 
     def _fan_out(self, fan: FanOut, items: Sequence[Item]) -> None:
         outbox = self._outbox
-        first, end = fan.write(outbox, self._source, items, self._numbers)
+        first, end = fan.write(outbox, self._source, self._view, items, self._numbers)
         arena = outbox.arena
         # A map keeps the loop over the rows out of the interpreter.
         statuses = list(
@@ -408,9 +412,13 @@ class Forwarder:
 
     def _inspect_cached(self, layer: Layer, cached: Cached, picture: Picture) -> None:
         inspector = layer.track.inspectors.get(cached.data[1] & 0x7F)
-        if inspector is not None:
-            data: Any = cached.data
-            inspector(data, header_size(data, 0), len(data), picture)
+        if inspector is None:
+            return
+        data = cached.data
+        inspector(data, header_size(data, 0), len(data), picture)
+        descriptor_at = find_extension(data, DEPENDENCY_DESCRIPTOR.id)
+        if descriptor_at >= 0 and picture.picture_at < 0:
+            inspect_descriptor(data, descriptor_at, picture)
 
     # -- Timers -----------------------------------------------------------------------------
 

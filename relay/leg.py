@@ -31,6 +31,9 @@ MAX_COMPOUND: Final = 1100
 MAX_SSRCS: Final = 256
 """SSRCs that a peer may use without having announced them: SRTP keeps state for each."""
 
+REPLACE_AFTER: Final = 0.25
+"""Seconds of silence after which another SSRC may take a stream's place."""
+
 MAX_PACKETS: Final = 10_000
 """Packets that one transport may send here in a second: some 80 Mbit/s. More is a flood."""
 
@@ -209,8 +212,11 @@ class Leg:
             self._unknown.add(ssrc)
         return True
 
-    def learn(self, view: memoryview, packet: Packet) -> Layer | None:
+    def learn(self, view: memoryview, packet: Packet, now: float) -> Layer | None:
         """Find out what an authentic packet of an unknown SSRC belongs to, and remember it.
+
+        It takes no stream's place while that one is still heard: two SSRCs in turn would be
+        a new stream with every packet.
 
         RFC 8843, 9.2: by its mid; without one, by its payload type if only one m-line has it.
         """
@@ -237,9 +243,11 @@ class Leg:
             index = track.media.rids.index(name)
         elif len(track.media.rids) > 1:
             return None
-        if payload_type not in track.rtx:
-            return self._bind(track, index, packet.ssrc, name)
         layer = track.layers.get(index)
+        if payload_type not in track.rtx:
+            if layer is not None and now - layer.heard_at < REPLACE_AFTER:
+                return None
+            return self._bind(track, index, packet.ssrc, name)
         if layer is not None:
             self._bind_rtx(layer, packet.ssrc)
         return layer

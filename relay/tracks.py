@@ -67,6 +67,7 @@ class Layer:
         "_window_at",
         "cache",
         "clock",
+        "heard_at",
         "index",
         "key_frames",
         "nacks",
@@ -103,12 +104,15 @@ class Layer:
         self.newest_timestamp = 0
         self.newest_at = 0.0
         self.picture = Picture()
+        self.heard_at = float("-inf")
+        """When a packet came last, whether wanted or not."""
         self._bytes = 0
         self._window_at = -1.0
         self._rate = 0.0
 
     def count(self, size: int, now: float) -> None:
         """A packet of `size` bytes came."""
+        self.heard_at = now
         self._bytes += size
         elapsed = now - self._window_at
         if elapsed >= RATE_WINDOW:
@@ -315,10 +319,13 @@ class DownTrack:
         """While paused nothing goes out; afterwards video starts at a key frame."""
         if paused == self.paused:
             return
+        source = self.source
+        if source is not None and not paused and not source.is_wanted():
+            source.begin()
         self.paused = paused
         self.stop()
-        if not paused and self.source is not None:
-            self.source.request_key_frame(now)
+        if not paused and source is not None:
+            source.request_key_frame(now)
 
     def can_start(self) -> bool:
         """Whether it could send a packet to start with."""

@@ -8,16 +8,14 @@ MAX_AGE = 2.0  # seconds: later than that, no player waits for it
 
 
 class Cached:
-    """One normalised packet, on the publisher's timeline, and the picture fields' offsets in it."""
+    """One normalised packet, on the publisher's timeline."""
 
-    __slots__ = ("at", "data", "keyidx_at", "number", "picture_at", "picture_mask", "tl0_at")
+    __slots__ = ("at", "data", "number")
 
     def __init__(self, number: int, data: bytes, at: float) -> None:
         self.number = number  # extended
         self.data = data
         self.at = at  # monotonic seconds
-        self.picture_at = self.tl0_at = self.keyidx_at = -1  # from the start of `data`
-        self.picture_mask = 0
 
 
 class PacketCache:

@@ -453,6 +453,16 @@ def header_size(buf: ReadBuffer, start: int) -> int:
     return HEADER_SIZE
 
 
+def find_extension(packet: ReadBuffer, identifier: int) -> int:
+    """Where in a whole, normalised packet the value of at least three bytes of that extension
+    lies; -1 if it has none."""
+    slot = parse_packet_untrusted(packet, 0, len(packet))
+    for found, at, length in iter_extensions(packet, slot):
+        if found == identifier and length >= 3:
+            return at
+    return -1
+
+
 def build_rtx(packet: ReadBuffer, ssrc: int, payload_type: int, sequence: int) -> bytearray:
     """Wrap a normalised packet, already on the subscriber's timeline, as a retransmission."""
     size = header_size(packet, 0)

@@ -18,6 +18,7 @@ from relay.rtp.packet import (
     Packet,
     PacketError,
     build_rtx,
+    find_extension,
     header_size,
     is_rtcp,
     iter_extensions,
@@ -267,6 +268,13 @@ def test_a_retransmission_wrapped_here_is_what_aiortc_unwraps() -> None:
     assert theirs.marker == 1
     unwrapped = oracle.unwrap_rtx(theirs, payload_type=96, ssrc=0xCAFE)
     assert (unwrapped.sequence_number, unwrapped.payload) == (4711, b"media")
+
+
+def test_a_descriptor_is_found_again_in_a_normalised_packet() -> None:
+    data, packet = normalised(build(elements=[(3, b"\x01"), (2, b"\xc1\x00\x07")]))
+    assert find_extension(data, 12) == packet.descriptor_at - packet.start
+    assert find_extension(data, 13) == -1
+    assert find_extension(normalised(build(), BARE)[0], 12) == -1
 
 
 def test_rtcp_is_told_from_rtp_by_its_second_byte() -> None:
