@@ -255,9 +255,10 @@ class Publisher:
                 continue
             if stream.rtx_ssrc is not None:
                 at = 12
+                head = bytearray(packet[:at])
                 if packet[0] & 0x10:
                     at += 4 + 4 * struct.unpack_from("!H", packet, 14)[0]
-                head = bytearray(packet[:at])
+                    head += self._extension(stream)
                 head[1] = head[1] & 0x80 | PUBLISHER_RTX
                 struct.pack_into("!H", head, 2, stream.rtx_sequence)
                 struct.pack_into("!I", head, 8, stream.rtx_ssrc)
