@@ -15,6 +15,8 @@ from signaling.tls import make_certificate
 from signaling.turn import make_credentials, parse_url
 from tests.support.coturn import SECRET, Coturn, running_coturn
 
+pytestmark = pytest.mark.needs("turnserver")
+
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

@@ -1,0 +1,106 @@
+"""The shipped nginx configuration before two real hubs."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from tests.support.authority import Authority
+from tests.support.nginx import running_nginx
+from tests.support.processes import Client, ServerProcess, run_server
+
+pytestmark = pytest.mark.needs("nginx")
+
+BEHIND = ("--trusted-proxy", "127.0.0.1")
+
+
+@dataclass
+class Deployment:
+    url: str
+    hubs: list[ServerProcess]
+    session: ClientSession
+
+    @contextlib.asynccontextmanager
+    async def connect(self, room: str, name: str, **options: str) -> AsyncIterator[Client]:
+        async with self.session.ws_connect(
+            f"{self.url}/ws?room={room}", origin=self.url, headers=options
+        ) as socket:
+            client = Client(socket)
+            await client.join(room, name)
+            yield client
+
+    async def list_rooms(self) -> list[set[str]]:
+        """The rooms on each hub, asked directly."""
+        found = []
+        for hub in self.hubs:
+            async with self.session.get(f"{hub.url}/api/rooms") as response:
+                found.append({room["name"] for room in (await response.json())["rooms"]})
+        return found
+
+
+@pytest.fixture
+async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("call", ["localhost"])
+    trust = ssl.create_default_context(cafile=str(authority.path))
+    async with contextlib.AsyncExitStack() as stack:
+        hubs = [
+            await stack.enter_async_context(run_server("--host", "127.0.0.1", *BEHIND))
+            for _ in range(2)
+        ]
+        port = await stack.enter_async_context(
+            running_nginx(tmp_path, hubs=[hub.port for hub in hubs], cert=cert, key=key)
+        )
+        session = await stack.enter_async_context(
+            ClientSession(
+                connector=TCPConnector(ssl=trust, local_addr=("127.0.0.7", 0), force_close=True)
+            )
+        )
+        yield Deployment(f"https://localhost:{port}", hubs, session)
+
+
+async def test_two_in_a_room_meet_behind_the_proxy(deployment: Deployment) -> None:
+    async with (
+        deployment.connect("demo", "Ada") as ada,
+        deployment.connect("demo", "Bob") as bob,
+    ):
+        joined = await ada.receive_type("participant-joined")
+        assert joined["participant"]["id"] == bob.participant
+
+
+async def test_each_room_is_on_one_hub_and_rooms_are_on_both(deployment: Deployment) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        names = {f"room-{number}" for number in range(12)}
+        for name in sorted(names) * 2:
+            await stack.enter_async_context(deployment.connect(name, "Ada"))
+        first, second = await deployment.list_rooms()
+    assert first | second == names
+    assert not first & second
+    assert first
+    assert second
+
+
+async def test_the_page_is_served_and_asks_browsers_to_stay_with_https(
+    deployment: Deployment,
+) -> None:
+    async with deployment.session.get(f"{deployment.url}/?room=demo") as response:
+        assert response.status == 200
+        assert "max-age" in response.headers["Strict-Transport-Security"]
+        assert response.headers["Content-Security-Policy"].count("localhost:") == 2
+
+
+async def test_a_hub_sees_the_clients_own_address_and_no_invented_one(
+    deployment: Deployment,
+) -> None:
+    claims = {"X-Forwarded-For": "203.0.113.66"}
+    async with deployment.connect("demo", "Ada", **claims):
+        pass
+    log = "\n".join(line for hub in deployment.hubs for line in hub.log)
+    assert "127.0.0.7" in log
+    assert "203.0.113.66" not in log
