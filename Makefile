@@ -35,7 +35,7 @@ types: $(VENV)/.dev ## Types of the Python code
 
 page-types: $(VENV)/.typescript ## Types of the page
 	@if [ ! -x $(VENV)/node/node_modules/.bin/tsc ]; then echo "page-types: left out, npm is missing"; \
-	else echo "tsc -p static"; $(VENV)/node/node_modules/.bin/tsc --noEmit -p static; fi
+	else echo "tsc -p static/jsconfig.json"; $(VENV)/node/node_modules/.bin/tsc --noEmit -p static/jsconfig.json; fi
 
 bench: $(VENV)/.dev ## Measure the hub beside minimal hubs in Go and Node
 	$(BIN)/python -m tests.bench.bench_hub
