@@ -39,15 +39,15 @@ class Destination:
     """Where a subscriber's packets go. Its memory stays in place, so that a new address
     reaches every table that points at it."""
 
-    __slots__ = ("_memory", "address", "pointer")
+    __slots__ = ("address", "memory", "pointer")
 
     def __init__(self) -> None:
-        self._memory = _ffi.new("char[]", NAME)
-        self.pointer = int(_ffi.cast("uintptr_t", self._memory))
+        self.memory = _ffi.new("char[]", NAME)
+        self.pointer = int(_ffi.cast("uintptr_t", self.memory))
         self.address: Address | None = None
 
     def set(self, address: Address) -> None:
-        _ffi.memmove(self._memory, address, len(address))
+        _ffi.memmove(self.memory, address, len(address))
         self.address = address
 
 

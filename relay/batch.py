@@ -36,6 +36,9 @@ MAX_SEGMENTS: Final = 64
 MAX_SEGMENTED: Final = 65000
 """Bytes in one such send; the kernel's limit is 65535 less the headers."""
 
+FEW: Final = 16
+"""Rows up to which a loop over them costs less than a numpy operation."""
+
 UDP_SEGMENT: Final = 103
 CMSG: Final = np.dtype(
     [("len", "u8"), ("level", "i4"), ("type", "i4"), ("size", "u2"), ("pad", "V6")]
@@ -110,10 +113,11 @@ def sockaddr(address: Address) -> tuple[Any, ...]:
 
 
 class Inbox(Protocol):
-    """What was read last: row `i` of `arena` holds, after `HEADROOM` free bytes, `sizes[i]`
-    bytes from `address(i)`; `arena.lengths[i]` is `sizes[i]` until somebody writes to it."""
+    """What was read last: row `rows[i]` of `arena` holds, after `HEADROOM` free bytes,
+    `sizes[i]` bytes from `address(i)`."""
 
     arena: Arena
+    rows: list[int]
     sizes: list[int]
 
     def receive(self) -> int:
@@ -121,60 +125,95 @@ class Inbox(Protocol):
         `MAX_DATAGRAM` bytes may have been longer: it is not whole."""
         ...
 
-    def address(self, row: int) -> Address: ...
+    def address(self, index: int) -> Address: ...
+
+    def keep(self, index: int) -> bool:
+        """Leave `rows[index]` untouched by what is read next; False: too many are kept."""
+        ...
+
+    def free(self, row: int) -> None:
+        """A row that was kept may be used again."""
+        ...
 
 
-class MmsgInbox:
+class _Rows:
+    """The part that both inboxes share: which row the next datagram goes to."""
+
+    def __init__(self, rows: int, spare: int) -> None:
+        self.arena = Arena(rows + spare, HEADROOM)
+        self.rows = list(range(rows))
+        self.sizes: list[int] = []
+        self._spare = list(range(rows, rows + spare))
+
+    def keep(self, index: int) -> bool:
+        if not self._spare:
+            return False
+        self.rows[index] = self._spare.pop()
+        return True
+
+    def free(self, row: int) -> None:
+        self._spare.append(row)
+
+
+class MmsgInbox(_Rows):
     """`Inbox` by recvmmsg. `sock` is non-blocking."""
 
-    def __init__(self, sock: socket.socket, rows: int = 64) -> None:
-        self.arena = Arena(rows, HEADROOM)
-        self.sizes: list[int] = []
+    def __init__(self, sock: socket.socket, rows: int = 64, spare: int = 192) -> None:
+        super().__init__(rows, spare)
         self._libc: Any = _ffi.dlopen(None)
         self._fd = sock.fileno()
         self._namelen = _namelen(sock)
         self._names = np.zeros((rows, NAME), np.uint8)
         self._name_view = self._names.reshape(-1).data
         self._headers = np.zeros(rows, MMSGHDR)
-        self._headers["name"] = self._names.ctypes.data + np.arange(rows, dtype=np.uint64) * NAME
+        self._headers["name"] = _addresses(self._names)
         # The kernel writes the length of each name; in one family it is always the same.
         self._headers["namelen"] = self._namelen
-        self._headers["iov"] = _addresses(self.arena.iovec)
+        # Not the arena's own: whoever decrypts in place writes lengths there.
+        self._iovec = self.arena.iovec[:rows].copy()
+        self._iovec["len"] = MAX_DATAGRAM
+        self._iovec_pointer = _ffi.cast("struct iovec *", self._iovec.ctypes.data)
+        self._headers["iov"] = _addresses(self._iovec)
         self._headers["iovlen"] = 1
         self._pointer = _ffi.cast("struct mmsghdr *", self._headers.ctypes.data)
         self._received = self._headers["len"]
-        self.arena.iovec["len"] = MAX_DATAGRAM
 
     def receive(self) -> int:
-        # Whoever decrypted in place wrote the lengths, which are the kernel's limits too.
-        self.arena.lengths[: len(self.sizes)] = MAX_DATAGRAM
         count: int = self._libc.recvmmsg(
-            self._fd, self._pointer, self.arena.rows, socket.MSG_DONTWAIT, _ffi.NULL
+            self._fd, self._pointer, len(self.rows), socket.MSG_DONTWAIT, _ffi.NULL
         )
         if count <= 0:
             self.sizes = []
             return 0
-        self.arena.lengths[:count] = self._received[:count]
-        self.sizes = self._received[:count].tolist()
+        if count > FEW:
+            self.sizes = self._received[:count].tolist()
+        else:
+            headers = self._pointer
+            self.sizes = [headers[index].msg_len for index in range(count)]
         return count
 
-    def address(self, row: int) -> Address:
-        start = row * NAME
+    def address(self, index: int) -> Address:
+        start = index * NAME
         return Address(bytes(self._name_view[start : start + self._namelen]))
 
+    def keep(self, index: int) -> bool:
+        if not super().keep(index):
+            return False
+        self._iovec_pointer[index].iov_base = self.arena.pointers[self.rows[index]]
+        return True
 
-class PortableInbox:
+
+class PortableInbox(_Rows):
     """`Inbox` by recvfrom_into."""
 
-    def __init__(self, sock: socket.socket, rows: int = 64) -> None:
-        self.arena = Arena(rows, HEADROOM)
-        self.sizes: list[int] = []
+    def __init__(self, sock: socket.socket, rows: int = 64, spare: int = 192) -> None:
+        super().__init__(rows, spare)
         self._sock = sock
         self._names: list[Address] = []
 
     def receive(self) -> int:
         self.sizes, self._names = [], []
-        for row in range(self.arena.rows):
+        for row in self.rows:
             try:
                 size, name = self._sock.recvfrom_into(
                     self.arena.view[row * ROW + HEADROOM : (row + 1) * ROW]
@@ -183,11 +222,10 @@ class PortableInbox:
                 break
             self.sizes.append(size)
             self._names.append(_pack_sockaddr(name, self._sock.family))
-        self.arena.lengths[: len(self.sizes)] = self.sizes
         return len(self.sizes)
 
-    def address(self, row: int) -> Address:
-        return self._names[row]
+    def address(self, index: int) -> Address:
+        return self._names[index]
 
 
 class _Blocks:
@@ -206,15 +244,19 @@ class _Blocks:
 
     def commit(self, first: int, destinations: Destinations, runs: Sequence[int]) -> None:
         self._blocks.append((first, destinations, runs))
-        self._next = first + len(destinations.items) * sum(runs)
+        packets, count = sum(runs), len(destinations.items)
+        self._next = first + count * packets
+        size = 0
+        for row in range(first, first + packets):
+            size += self.arena.length_pointers[row][0]
+        # As of the first destination: the others may have another tag.
+        self._stats.bytes_out += size * count
 
     def send(self) -> None:
         raise NotImplementedError
 
     def _count(self, dropped: int) -> None:
-        stats = self._stats
-        stats.packets_out += self._next - dropped
-        stats.bytes_out += int(self.arena.lengths[: self._next].sum())
+        self._stats.packets_out += self._next - dropped
         self._next = 0
         self._blocks.clear()
 
@@ -253,9 +295,17 @@ class MmsgOutbox(_Blocks):
         segmented = False
         for first, destinations, runs in self._blocks:
             packets = sum(runs)
-            names = destinations.pointers
             if packets > 1:
                 segmented = self._segment
+            if len(destinations.items) <= FEW:
+                row = first
+                for destination in destinations.items:
+                    for _ in range(packets):
+                        self._single_pointer[row].msg_hdr.msg_name = destination.memory
+                        row += 1
+                continue
+            names = destinations.pointers
+            if packets > 1:
                 names = names.repeat(packets)
             self._single_names[first : first + len(names)] = names
         if segmented:
@@ -364,8 +414,8 @@ def _split(runs: Sequence[int], size: int) -> list[int]:
 
 
 def _addresses(array: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    """The address of each element."""
-    return array.ctypes.data + np.arange(len(array), dtype=np.uint64) * np.uint64(array.itemsize)
+    """The address of each element, or of each row."""
+    return array.ctypes.data + np.arange(len(array), dtype=np.uint64) * np.uint64(array.strides[0])
 
 
 def _namelen(sock: socket.socket) -> int:

@@ -3,6 +3,7 @@ differ are written for all of them by one numpy operation each. `render` is the 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +18,12 @@ from relay.tracks import DownTrack, UpTrack
 
 MAX_LENGTH: Final = ROW - 32
 """Bytes of a packet that can be forwarded: SRTP's tag and an RTX number still fit its row."""
+
+FEW: Final = 16
+"""Subscribers up to which a loop over rows costs less than numpy's operations on columns."""
+
+_FIELDS: Final = struct.Struct("!BHII")  # marker and payload type, sequence, timestamp, SSRC
+_HALF: Final = struct.Struct("!H")
 
 DESCRIPTOR_MASK: Final = 0xFFFF
 """`Picture.picture_mask` of a number that lies in a header extension, not in the payload."""
@@ -73,6 +80,9 @@ class FanOut:
         """Packets from this number on go to everyone; older ones not, or otherwise numbered."""
         self.destinations = Destinations([down.leg.destination for down in downs])
         self._contexts: dict[int, list[Pointer]] = {1: [down.leg.context for down in downs]}
+        self._few = [
+            (down, segment, down.leg.index) for down, segment in zip(downs, segments, strict=True)
+        ]
         self._indices = np.array([down.leg.index for down in downs])
         self._sequences = np.array([s.delta & 0xFFFF for s in segments], np.uint16)
         self._timestamps = np.array([s.timestamp_delta for s in segments], np.uint32)
@@ -99,16 +109,20 @@ class FanOut:
         self,
         outbox: Outbox,
         source: npt.NDArray[np.uint8],
+        view: memoryview,
         items: Sequence[Item],
         numbers: TransportNumbers,
     ) -> tuple[int, int]:
         """Write the block of `items`, which it `takes`; returns its first row and the one after.
 
-        `source` is the memory that the packets lie in.
+        `source` and `view` are the memory that the packets lie in.
         """
         step = len(items)
         first = outbox.reserve(len(self.downs) * step)
         end = first + len(self.downs) * step
+        if len(self.downs) <= FEW:
+            self._write_few(outbox.arena, first, view, items, numbers)
+            return first, end
         transport = numbers.values[self._indices] if self._extensions else None
         for offset, item in enumerate(items):
             rows = slice(first + offset, end, step)
@@ -153,6 +167,56 @@ class FanOut:
         if self._renumbers:
             self._write_pictures(arena, rows, item.picture, cut)
         return size
+
+    def _write_few(
+        self,
+        arena: Arena,
+        first: int,
+        view: memoryview,
+        items: Sequence[Item],
+        numbers: TransportNumbers,
+    ) -> None:
+        """Row after row: for a handful of subscribers, numpy's cost per operation is more."""
+        out, lengths = arena.view, arena.length_pointers
+        row = first
+        for down, segment, index in self._few:
+            for item in items:
+                packet = item.packet
+                start = packet.start
+                at = row * ROW
+                if self._extensions:
+                    size = packet.end - start
+                    out[at : at + size] = view[start : packet.end]
+                    if packet.transport_sequence_at >= 0:
+                        place = at + packet.transport_sequence_at
+                        _HALF.pack_into(out, place, numbers.take(index))
+                    cut = start
+                else:
+                    cut = packet.payload_start - HEADER_SIZE
+                    size = packet.end - cut
+                    out[at] = 0x80
+                    out[at + HEADER_SIZE : at + size] = view[packet.payload_start : packet.end]
+                _FIELDS.pack_into(
+                    out,
+                    at + 1,
+                    packet.marker << 7 | down.payload_types[packet.payload_type],
+                    item.number + segment.delta & 0xFFFF,
+                    packet.timestamp + segment.timestamp_delta & 0xFFFFFFFF,
+                    down.ssrc,
+                )
+                if self._renumbers and (
+                    self._extensions or item.picture.picture_mask != DESCRIPTOR_MASK
+                ):
+                    write_picture(
+                        out,
+                        item.picture,
+                        at - cut,
+                        segment.picture_delta,
+                        segment.tl0_delta,
+                        segment.keyidx_delta,
+                    )
+                lengths[row][0] = size
+                row += 1
 
     def _write_pictures(self, arena: Arena, rows: slice, picture: Picture, cut: int) -> None:
         """`rtp.codecs.write_picture` for all rows; `cut` is what the row's first byte was."""

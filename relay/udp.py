@@ -20,6 +20,7 @@ from relay.batch import (
     sockaddr,
 )
 from relay.forwarder import Forwarder
+from relay.hold import FrameHold
 from relay.leg import Leg
 from relay.stats import DropReason, Stats
 from relay.transport.ice import Address
@@ -118,6 +119,10 @@ class Udp:
         else:
             self.inbox, self.outbox = MmsgInbox(sock), MmsgOutbox(sock, stats)
         self._timer: asyncio.TimerHandle | None = None
+        self._hold = FrameHold()
+        self._hold_timer: asyncio.TimerHandle | None = None
+        # Rows of the inbox that were held and are forwarded with the next flush.
+        self._released: list[int] = []
         forwarder.bind(self.inbox.arena, self.outbox, self.send, self._wake)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -143,9 +148,10 @@ class Udp:
 
     def close(self) -> None:
         """Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._hold_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._hold_timer = None
         if self._loop is not None:
             self._loop.remove_reader(self.socket.fileno())
             self._loop = None
@@ -197,19 +203,20 @@ class Udp:
             if not count:
                 return
             self._receive_batch(count, self._clock())
-            if count < self.inbox.arena.rows:
+            if count < len(self.inbox.rows):
                 return
 
     def _receive_batch(self, count: int, now: float) -> None:
         inbox, stats, addresses = self.inbox, self._stats, self._addresses
-        view, sizes, forwarder = inbox.arena.view, inbox.sizes, self._forwarder
+        view, sizes = inbox.arena.view, inbox.sizes
         stats.packets_in += count
         stats.bytes_in += sum(sizes)
-        for row in range(count):
-            size = sizes[row]
-            address = inbox.address(row)
+        for index in range(count):
+            size = sizes[index]
+            address = inbox.address(index)
             endpoint = addresses.get(address)
-            first = view[row * ROW + HEADROOM] if size else 255
+            start = inbox.rows[index] * ROW + HEADROOM
+            first = view[start] if size else 255
             # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP or RTCP.
             if 128 <= first <= 191:
                 if endpoint is None:
@@ -217,11 +224,55 @@ class Udp:
                 elif size >= MAX_DATAGRAM:
                     stats.drops[DropReason.TRUNCATED] += 1
                 else:
-                    forwarder.receive(endpoint.leg, row, size, now)
+                    self._receive_media(endpoint.leg, index, size, start, now)
             else:
-                start = row * ROW + HEADROOM
                 self._receive_control(bytes(view[start : start + size]), address, endpoint, now)
-        forwarder.flush(now)
+        self._flush(now)
+
+    def _receive_media(self, leg: Leg, index: int, size: int, start: int, now: float) -> None:
+        """Forward it, or hold it until the rest of its frame has come."""
+        inbox = self.inbox
+        view, row = inbox.arena.view, inbox.rows[index]
+        ssrc = int.from_bytes(view[start + 8 : start + 12], "big") if size >= 12 else 0
+        layer = leg.streams.get(ssrc)
+        if layer is not None:
+            marker = view[start + 1] >= 128
+            if self._hold.wants(layer, ssrc, marker, now) and inbox.keep(index):
+                self._hold.hold(leg, layer, row, size, now)
+                self._arm_hold(now)
+                return
+            if layer.ssrc == ssrc:
+                self._release(leg, self._hold.take(layer))
+        self._forwarder.receive(leg, row, size, now)
+
+    def _release(self, leg: Leg, held: list[tuple[int, int, float]]) -> None:
+        for row, size, arrived in held:
+            self._forwarder.receive(leg, row, size, arrived)
+            self._released.append(row)
+
+    def _flush(self, now: float) -> None:
+        self._forwarder.flush(now)
+        # Only now: until it is forwarded, a packet lies where it was read to.
+        for row in self._released:
+            self.inbox.free(row)
+        self._released.clear()
+        if self._hold_timer is not None and self._hold.get_timer() is None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
+
+    def _arm_hold(self, now: float) -> None:
+        due = self._hold.get_timer()
+        if self._hold_timer is None and self._loop is not None and due is not None:
+            self._hold_timer = self._loop.call_later(max(due - now, 0.0), self._handle_hold)
+
+    def _handle_hold(self) -> None:
+        """Forward what has waited long enough."""
+        self._hold_timer = None
+        now = self._clock()
+        for held in self._hold.take_due(now):
+            self._release(held.leg, held.rows)
+        self._flush(now)
+        self._arm_hold(now)
 
     def _receive_control(
         self, data: bytes, address: Address, endpoint: Endpoint | None, now: float
