@@ -26,12 +26,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_slots: int = 256
     """m-lines that one subscriber's offer may grow to; further tracks wait for a free one."""
 
-    publish_rate: int = 4_000_000
-    """Bytes per second that one publisher may send before its packets are dropped."""
-
-    publish_burst: int = 4_000_000
-    """Bytes that a publisher may send at once: a screen's key frame must fit."""
-
     consent_timeout: float = 30.0
     """Seconds without a STUN check after which a transport counts as gone (RFC 7675)."""
 
