@@ -8,6 +8,7 @@ rewriting, so that the two check each other.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from dataclasses import dataclass, field
 
 from aiortc.codecs.vpx import VpxPayloadDescriptor
@@ -27,6 +28,7 @@ from .virtual_relay import (
 )
 
 HISTORY = 600  # packets that can be sent again
+KEPT = 200  # of each kind of RTCP that came
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Stream:
     frames: int = 0
     key_wanted: bool = True
     running: bool = True
+    history: int = HISTORY
     packets: int = 0
     octets: int = 0
     rtx_sequence: int = 0
@@ -78,9 +81,9 @@ class Publisher:
         self.name = name
         self.streams: dict[int, Stream] = {}
         self.offset = offset
-        self.rembs: list[int] = []
-        self.feedback: list[bytes] = []
-        self.reports: list[rtcp.ReportBlock] = []
+        self.rembs: deque[int] = deque(maxlen=KEPT)
+        self.feedback: deque[bytes] = deque(maxlen=KEPT)
+        self.reports: deque[rtcp.ReportBlock] = deque(maxlen=KEPT)
         self.extensions = True
         self._rng = simulation.rng(f"publisher/{name}")
         self._tx = Cipher(wire.tx)
@@ -148,8 +151,8 @@ class Publisher:
             payload = self._build_payload(stream, index, count, key)
             self._send_media(stream, payload, marker=index == count - 1)
             stream.payloads[stream.frames, index] = payload
-        if len(stream.payloads) > 2 * HISTORY:
-            for old in list(stream.payloads)[:HISTORY]:
+        if len(stream.payloads) > 2 * stream.history:
+            for old in list(stream.payloads)[: stream.history]:
                 del stream.payloads[old]
         stream.frames += 1
         stream.picture_id = stream.picture_id + 1 & 0x7FFF
@@ -178,7 +181,7 @@ class Publisher:
         payload_type = PUBLISHER_VP8 if stream.kind == "video" else PUBLISHER_OPUS
         packet = self._header(stream, payload_type, int(marker)) + payload
         stream.sent[stream.sequence] = packet
-        if len(stream.sent) > HISTORY:
+        if len(stream.sent) > stream.history:
             del stream.sent[next(iter(stream.sent))]
         stream.sequence = stream.sequence + 1 & 0xFFFF
         stream.packets += 1
