@@ -8,7 +8,7 @@ from __future__ import annotations
 
 SEQUENCE_MOD = 1 << 16
 TIMESTAMP_MOD = 1 << 32
-MAX_SEGMENTS = 64  # per subscriber: a splice each; older ones than can be asked for fall off
+MAX_SEGMENTS = 16  # per subscriber, a splice each: more than happen while packets are cached
 
 
 def sequence_delta(a: int, b: int) -> int:
