@@ -103,7 +103,6 @@ class Hub:
         authorize: Callable[[str | None, str], Access] | None = None,
     ) -> None:
         self._relays: Relays = relays or NoRelay()
-        self._config = config
         self.limits = config.limits
         self.metrics = metrics
         self._bus = bus

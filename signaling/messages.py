@@ -2,7 +2,7 @@
 
 Session descriptions, candidates and metadata stay `msgspec.Raw`: the bytes that came in go out.
 A message's *body* is its JSON object without the leading brace, so that one encoding serves
-every receiver and each one's `seq` is put in front.
+every receiver and each one's `seq` is put in front. Long, for the whole protocol is in one place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A room: who is in it, what they publish, how their media travel.
 
 Rules only: each method returns `Effects`, that is who is to be told what and what the relay is
-to do. Whoever calls them sends it.
+to do. Whoever calls them sends it. Long, for topology, routes and tracks depend on each other.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Anything(RuleBasedStateMachine):
     def negotiate(self, who: int, to: int, id: str | None, kind: str) -> None:
         self.callers[who].send(kind, to=self.callers[to].id, sdp="v=0", candidate=None, id=id)
 
-    @rule(who=WHO, to=WHO, id=IDS, what=st.integers(0, 9))
+    @rule(who=WHO, to=WHO, id=IDS, what=st.integers(0, 10))
     def say(self, who: int, to: int, id: str | None, what: int) -> None:
         target = self.callers[to].id
         kind, fields = [
@@ -109,6 +109,7 @@ class Anything(RuleBasedStateMachine):
             ("subscribe", {"tracks": ["t_1"]}),
             ("restart-ice", {}),
             ("heartbeat", {"timestamp": 1}),
+            ("silence", {"participant": target}),
         ][what]
         self.callers[who].send(kind, id=id, **fields)
 
