@@ -32,6 +32,8 @@ Role = Literal["client", "server"]
 # come only from a flood, or once the peer sends application data that nobody reads.
 MAX_QUEUE: Final = 64
 
+MAX_ATTEMPTS: Final = 8  # handshakes begun anew before it counts as failed
+
 # RFC 6347 4.1: type, version 254.x, epoch, 48-bit number, length.
 RECORD_HEADER: Final = 13
 # From the cheapest to compute: GCM needs one pass, and 128 bits two thirds of the rounds.
@@ -71,13 +73,11 @@ class Dtls:
         on_closed: Callable[[], None],
     ) -> None:
         self._wire = _Wire(send)
-        # RTCDtlsTransport wants of its transport what _Wire has, and nothing else.
-        self._rtc = RTCDtlsTransport(cast(RTCIceTransport, self._wire), [certificate._rtc])
-        self._rtc._srtp_profiles = _order_profiles(SRTP_PROFILES)
+        self._certificate = certificate
+        self._rtc = self._make_rtc()
         self._on_connected = on_connected
         self._on_closed = on_closed
         self._task: asyncio.Task[None] | None = None
-        self._pump: asyncio.Future[None] | None = None
         self._closed = False
 
     @property
@@ -87,11 +87,10 @@ class Dtls:
 
     def start(self, role: Role, fingerprints: Sequence[Fingerprint]) -> None:
         """Shake hands with the peer whose certificate has one of `fingerprints`."""
-        self._rtc._set_role(role)
         parameters = RTCDtlsParameters(
             fingerprints=[RTCDtlsFingerprint(f.algorithm, f.value) for f in fingerprints]
         )
-        self._task = asyncio.get_running_loop().create_task(self._run(parameters))
+        self._task = asyncio.get_running_loop().create_task(self._run(role, parameters))
 
     def receive(self, data: bytes) -> DropReason | None:
         """Take a datagram, before or after `start`; returns why it was dropped, if it was."""
@@ -105,22 +104,21 @@ class Dtls:
             return
         self._closed = True
         _drive(self._rtc.stop())
-        if self._task is not None:
-            self._task.cancel()
+        self._wire.close()
 
     async def wait_closed(self) -> None:
-        """Wait until every task of this handshake has ended."""
-        tasks = [task for task in (self._task, self._pump) if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Wait until every task of this handshake has ended; after `close`, or `on_closed`."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, parameters: RTCDtlsParameters) -> None:
+    async def _run(self, role: Role, parameters: RTCDtlsParameters) -> None:
         try:
-            await self._rtc.start(parameters)
-            if self._rtc.state == "connected":
-                self._pump = self._rtc._task
+            await self._shake_hands(role, parameters)
+            pump = self._rtc._task
+            if pump is not None and not self._closed:
                 self._on_connected(Srtp(self._rtc._rx_srtp), Srtp(self._rtc._tx_srtp))
-                if self._pump is not None:
-                    await self._pump
+            if pump is not None:
+                await asyncio.gather(pump, return_exceptions=True)
         except Exception as error:
             # Whatever a peer sends, it ends its own handshake and nothing more.
             logger.debug("DTLS ended by %s", type(error).__name__)
@@ -128,35 +126,69 @@ class Dtls:
             self._closed = True
             self._on_closed()
 
+    async def _shake_hands(self, role: Role, parameters: RTCDtlsParameters) -> None:
+        """Begin anew if it fails before the peer could prove who it is.
+
+        Until then anyone who can send from the peer's address can spoil a handshake with one
+        record, and the peer, which knows nothing of it, repeats its own.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            self._rtc._set_role(role)
+            await self._rtc.start(parameters)
+            if self._rtc.encrypted or self._closed:
+                return
+            self._rtc = self._make_rtc()
+
+    def _make_rtc(self) -> RTCDtlsTransport:
+        # RTCDtlsTransport wants of its transport what _Wire has, and nothing else.
+        rtc = RTCDtlsTransport(cast(RTCIceTransport, self._wire), [self._certificate._rtc])
+        rtc._srtp_profiles = _order_profiles(SRTP_PROFILES)
+        return rtc
+
 
 class _Wire:
-    """What RTCDtlsTransport uses of an RTCIceTransport: `_recv`, `_send`, `role`."""
+    """What RTCDtlsTransport uses of an RTCIceTransport: `_recv`, `_send`, `role`.
+
+    Once it is closed, `_recv` raises ConnectionError, which ends a handshake in any state.
+    Cancelling its task does not: asyncio.wait_for swallows that when a datagram has just come.
+    """
 
     role = "controlled"
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
-        self._queue: asyncio.Queue[bytes] = asyncio.Queue(MAX_QUEUE)
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue(MAX_QUEUE + 1)
         self._send_datagram = send
+        self._closed = False
 
     def put(self, data: bytes) -> bool:
-        try:
-            self._queue.put_nowait(data)
-        except asyncio.QueueFull:
+        if self._queue.qsize() >= MAX_QUEUE:
             return False
+        self._queue.put_nowait(data)
         return True
 
+    def close(self) -> None:
+        self._closed = True
+        self._queue.put_nowait(b"")  # wakes whoever waits; there is always room for this one
+
     async def _recv(self) -> bytes:
-        return await self._queue.get()
+        data = b"" if self._closed else await self._queue.get()
+        if self._closed:
+            raise ConnectionError
+        return data
 
     async def _send(self, data: bytes) -> None:
         self._send_datagram(data)
 
 
 def looks_like_dtls(data: bytes) -> bool:
-    """Whether the first record's header is one that a DTLS peer can have sent."""
+    """Whether the first record's header is one that a DTLS peer has reason to send.
+
+    Change of cipher, alert, handshake; application data would be of data channels, which the
+    relay does not have.
+    """
     return (
         len(data) > RECORD_HEADER
-        and 20 <= data[0] <= 25
+        and 20 <= data[0] <= 22
         and data[1] == 0xFE
         and RECORD_HEADER + int.from_bytes(data[11:13], "big") <= len(data)
     )
