@@ -597,7 +597,9 @@ def _rtx_format(payload_type: int, original: int, clock_rate: int) -> Format:
 
 
 def _find_transport(description: Description) -> TransportDescription | None:
-    return next((m.transport for m in description.media if m.transport is not None), None)
+    """Return the transport that an offer's answer will rest on."""
+    accepted = (m for m in description.media if _is_usable(m) and _match_codecs(m))
+    return next((m.transport for m in accepted if m.transport is not None), None)
 
 
 def _restarts(remote: TransportDescription, previous: TransportDescription) -> bool:

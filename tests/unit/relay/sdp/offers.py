@@ -63,8 +63,8 @@ def make_answer(offer: str, *, accept: Callable[[str], bool] = bool) -> str:
         "a=end-of-candidates": None,
     }
     lines = []
-    for line in offer.split("\r\n"):
-        line = turned.get(line, line)
+    for offered in offer.split("\r\n"):
+        line = turned.get(offered, offered)
         if line is None or line.startswith(("a=candidate", "a=ssrc", "a=msid")):
             continue
         if accept(line):
