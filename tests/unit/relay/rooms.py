@@ -113,7 +113,7 @@ class World:
     def track(self, name: str, kind: str = "video") -> str:
         """The id of somebody's published track."""
         return next(
-            event.track.id
+            str(event.track.id)
             for event in reversed(self.find(control.TrackPublished))
             if event.participant == name and event.track.kind == kind
         )
