@@ -17,7 +17,7 @@ import logging
 import random as random_source
 import re
 import ssl as ssl_module
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -347,7 +347,7 @@ class Client:
     def closed(self) -> bool:
         return self._run_task is None or self._run_task.done()
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Everything that happens from now on, in order. Ends when the client has left; raises
         the reason if it ended otherwise, FellBehind if this reader was too slow."""
         reader = _Reader()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -222,7 +222,7 @@ class Bot:
 
     # -- Receiving ----------------------------------------------------------------------
 
-    async def tracks(self) -> AsyncIterator[RemoteTrack]:
+    async def tracks(self) -> AsyncGenerator[RemoteTrack, None]:
         """Each track that anybody publishes, now or later. Ends with the bot."""
         queue: asyncio.Queue[RemoteTrack | None] = asyncio.Queue()
         for track in self._tracks.values():
@@ -279,7 +279,7 @@ class Bot:
                 await asyncio.gather(*(peer.open_data() for peer in peers.values()))
         return {id for id, peer in peers.items() if peer.send_data(data)}
 
-    async def data(self) -> AsyncIterator[tuple[str, bytes | str]]:
+    async def data(self) -> AsyncGenerator[tuple[str, bytes | str], None]:
         """What others send over data channels: their participant id and the message."""
         queue: asyncio.Queue[tuple[str, bytes | str] | None] = asyncio.Queue(1024)
         self._data_readers.add(queue)

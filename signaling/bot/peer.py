@@ -93,6 +93,16 @@ def remote_description(text: str, kind: str) -> RTCSessionDescription:
     return RTCSessionDescription(sdp=spread_candidates(text), type=kind)
 
 
+async def set_local_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
+    """Cancelled, it still opens all sockets that it began to, so that `pc.close` finds them."""
+    work = asyncio.ensure_future(pc.setLocalDescription(description))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
+
+
 def session_of(description: str) -> tuple[str, ...]:
     """What changes when the other side began anew: ICE user names and certificate."""
     marks = ("a=ice-ufrag:", "a=fingerprint:")
@@ -283,7 +293,7 @@ class Peer:
         self._attach()
         self._add_lines(pc)
         checkpoint = Checkpoint(pc)
-        await pc.setLocalDescription(await pc.createOffer())
+        await set_local_description(pc, await pc.createOffer())
         self._checkpoint = checkpoint
         self._signal(messages.Offer(to=self.participant.id, sdp=self._local_sdp(pc)))
 
@@ -307,7 +317,7 @@ class Peer:
                 self._lines[label] = add_line(pc, label, kind, self._direction)
         self._attach()
         await self._apply(description, "offer")
-        await pc.setLocalDescription(await pc.createAnswer())
+        await set_local_description(pc, await pc.createAnswer())
         self._signal(messages.Answer(to=self.participant.id, sdp=self._local_sdp(pc)))
         await self._offer_if_needed()
 

@@ -23,6 +23,7 @@ from signaling.bot.peer import (
     make_connection,
     remote_description,
     session_of,
+    set_local_description,
     tap_new_tracks,
 )
 from signaling.bot.sources import Source
@@ -103,7 +104,7 @@ class Publisher:
             return
         pc = self._pc or self._open()
         self._arrange_lines(pc, sources)
-        await pc.setLocalDescription(await pc.createOffer())
+        await set_local_description(pc, await pc.createOffer())
         tracks = [
             PublishTrack(mid=line.transceiver.mid or "", source=line.label)
             for line in self._by_source.values()
@@ -239,7 +240,7 @@ class Subscriber:
         pc = pc or self._open()
         await pc.setRemoteDescription(remote_description(offer.sdp, "offer"))
         learn_ssrcs(pc)
-        await pc.setLocalDescription(await pc.createAnswer())
+        await set_local_description(pc, await pc.createAnswer())
         self._take_slots(offer.slots)
         await self._room.client.request(
             messages.Answer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -97,7 +97,7 @@ class RemoteTrack:
     def __aiter__(self) -> AsyncIterator[av.VideoFrame | av.AudioFrame]:
         return self.frames()
 
-    async def frames(self) -> AsyncIterator[av.VideoFrame | av.AudioFrame]:
+    async def frames(self) -> AsyncGenerator[av.VideoFrame | av.AudioFrame, None]:
         """Decoded frames with `pts` on `media_time`'s clock: `av.VideoFrame`, or
         `av.AudioFrame` of 16-bit samples."""
         backlog: Backlog[Frame] = Backlog(FRAMES_WAITING[self.kind], on_drop=self._count_late)
@@ -112,7 +112,7 @@ class RemoteTrack:
         finally:
             self._close_frames(backlog)
 
-    async def pictures(self, *, format: str = "rgb24") -> AsyncIterator[NDArray[np.uint8]]:
+    async def pictures(self, *, format: str = "rgb24") -> AsyncGenerator[NDArray[np.uint8], None]:
         """Video as arrays: shape (height, width, 3) for `rgb24` and `bgr24`, (height, width)
         for `gray`."""
         async for frame in self.frames():
@@ -121,7 +121,7 @@ class RemoteTrack:
 
     async def pcm(
         self, *, rate: int = AUDIO_CLOCK, layout: str = "mono"
-    ) -> AsyncIterator[NDArray[np.int16]]:
+    ) -> AsyncGenerator[NDArray[np.int16], None]:
         """Sound as 16-bit samples at `rate` Hz, of shape (samples, channels), 20 ms or so each;
         `layout` is `mono` or `stereo`."""
         resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
@@ -134,7 +134,7 @@ class RemoteTrack:
                 for part in parts:
                     yield part.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels)
 
-    async def packets(self) -> AsyncIterator[EncodedPacket]:
+    async def packets(self) -> AsyncGenerator[EncodedPacket, None]:
         """The frames as they were sent, not decoded; video begins with a key frame."""
         backlog: Backlog[EncodedPacket] = Backlog(
             ENCODED_WAITING[self.kind] * 4, on_drop=self._count_late

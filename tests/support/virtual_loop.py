@@ -100,6 +100,8 @@ class _Outlet:
     def send(self, data: bytes) -> None:
         self._socket.deliver(data)
 
+    send_soon = send
+
     def close(self, code: int, reason: str) -> None:
         self._socket.break_off(code, reason)
 

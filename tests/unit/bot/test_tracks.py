@@ -158,7 +158,7 @@ async def test_nothing_is_decoded_that_nobody_reads() -> None:
     tap.bring(video(0))
     assert not track._decoders
     reader = track.frames()
-    reading = asyncio.create_task(anext(reader))
+    reading = asyncio.ensure_future(anext(reader))
     await asyncio.sleep(0)
     assert len(track._decoders) == 1
     tap.bring(video(0))
@@ -172,7 +172,7 @@ async def test_a_decoder_that_cannot_keep_up_skips_to_a_key_frame() -> None:
     track, tap = make()
     tap.bring(video(0))
     reader = track.frames()
-    reading = asyncio.create_task(anext(reader))
+    reading = asyncio.ensure_future(anext(reader))
     await asyncio.sleep(0)
     tap.bring(video(0))
     for n in range(1, ENCODED_WAITING["video"] + 3):
@@ -224,7 +224,7 @@ async def test_every_reader_ends_with_the_track() -> None:
 async def test_broken_frames_are_passed_over() -> None:
     track, tap = make()
     reader = track.frames()
-    reading = asyncio.create_task(anext(reader))
+    reading = asyncio.ensure_future(anext(reader))
     await asyncio.sleep(0)
     tap.bring(EncodedFrame("VP8", b"\x00garbage", 0, 90_000, True, 1000.0))
     tap.bring(EncodedFrame("AV9", b"??", 1, 90_000, True, 1000.0))
