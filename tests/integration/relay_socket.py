@@ -50,7 +50,8 @@ class Leg:
         self.address = address
 
     def receive(self, data: bytes) -> None:
-        if self.srtp is None:
+        if self.srtp is None or len(data) < 12:
+            self.failures += 1
             return
         buffer = ffi.new("char[]", data)
         length = ffi.new("int *", len(data))
@@ -73,6 +74,9 @@ class RelaySocket(asyncio.DatagramProtocol):
         self.states: list[TransportState] = []
         self.transports: list[Transport[Leg]] = []
         self.unanswered = 0
+        self.received = 0
+        self.recorded: list[tuple[bytes, tuple[str, int]]] | None = None
+        self._asked = 0
         self._socket: asyncio.DatagramTransport | None = None
 
     @classmethod
@@ -128,6 +132,8 @@ class RelaySocket(asyncio.DatagramProtocol):
 
     def send(self, data: bytes, address: Address) -> None:
         assert self._socket is not None
+        if data[0] <= 3:
+            assert len(data) <= self._asked
         self._socket.sendto(data, unpack_address(address))
 
     # asyncio.DatagramProtocol
@@ -140,6 +146,10 @@ class RelaySocket(asyncio.DatagramProtocol):
 
     def receive(self, data: bytes, addr: tuple[str, int]) -> None:
         address = pack_address(*addr[:2])
+        self.received += 1
+        self._asked = len(data)
+        if self.recorded is not None:
+            self.recorded.append((data, addr))
         now = asyncio.get_running_loop().time()
         endpoint = self.addresses.get(address)
         if data and data[0] <= 3:
