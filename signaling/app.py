@@ -64,6 +64,7 @@ class Server:
         self.relays = Relays()
         self.hub = self._make_hub()
         self.relays.bind(self.hub.receive_relay)
+        self.metrics.add_sampler(self._sample_guard)
         self.metrics.add_collector(self.relays.collect)
         loop = asyncio.get_running_loop()
         self.connections = Connections(self.hub, config.limits, self.metrics, loop)
@@ -94,6 +95,11 @@ class Server:
             ice_servers=self.credentials.ice_servers,
             authorize=self._authorize_join,
         )
+
+    def _sample_guard(self) -> None:
+        guard, metrics = self.hub.guard, self.metrics
+        metrics.limited, metrics.bans = dict(guard.refused), guard.bans
+        metrics.banned = guard.banned(time.monotonic())
 
     @property
     def _authorize_join(self) -> Callable[[str | None, str], Access] | None:

@@ -2,8 +2,8 @@
 
 An address is an IPv4 address or an IPv6 /64: that is what one subscriber line gets
 (RFC 6177), so a single attacker has 2^64 addresses but one /64. Loopback is never
-limited: it is the operator's own machine, or a proxy whose clients are told apart by
-`--trusted-proxy`.
+limited: it is the operator's own machine, or a proxy on it, and a proxy's clients are told
+apart by `--trusted-proxy`. A proxy elsewhere that is not named there counts as one client.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import ipaddress
 from collections import Counter
 from typing import Literal
 
+from .config import Limits
+from .logs import Log
 from .ratelimit import TokenBucket
+
+_log = Log(__name__)
 
 Refusal = Literal["banned", "connection-rate", "connections", "join-rate"]
 
@@ -63,7 +67,7 @@ class Guard:
         max_connections: int = 200,
         ban: float = 300.0,
     ) -> None:
-        self.refused: Counter[Refusal] = Counter()
+        self.refused: Counter[str] = Counter()
         self.bans = 0
         self._connection = (connection_rate, float(connection_burst))
         self._join = (join_rate, float(join_burst))
@@ -72,6 +76,18 @@ class Guard:
         self._addresses: dict[str, _Address] = {}
         self._next_prune = 0.0
 
+    @classmethod
+    def of(cls, limits: Limits) -> Guard:
+        """The guard that the settings describe."""
+        return cls(
+            connection_rate=limits.connection_rate,
+            connection_burst=limits.connection_burst,
+            join_rate=limits.join_rate,
+            join_burst=limits.join_burst,
+            max_connections=limits.address_connections,
+            ban=limits.ban,
+        )
+
     def __len__(self) -> int:
         return len(self._addresses)
 
@@ -79,8 +95,20 @@ class Guard:
         """How many addresses are banned at the moment."""
         return sum(entry.banned_until > now for entry in self._addresses.values())
 
+    def check_ban(self, address: str, now: float) -> float:
+        """Seconds for which `address` stays banned, 0 for one that is not. Counts a refusal."""
+        key = key_of(address)
+        entry = self._addresses.get(key) if key is not None else None
+        if entry is None or entry.banned_until <= now:
+            return 0.0
+        self._refuse("banned", 0.0)
+        return entry.banned_until - now
+
     def connect(self, address: str, now: float) -> tuple[Refusal, float] | None:
-        """Count a connection in, or return why not and the seconds after which to try again."""
+        """Let a connection in, or return why not and the seconds after which to try again.
+
+        One that is let in is counted by `opened`, and out by `closed`.
+        """
         entry = self._entry(address, now)
         if entry is None:
             return None
@@ -91,11 +119,16 @@ class Guard:
         wait = entry.connecting.take(now, *self._connection)
         if wait:
             return self._refuse("connection-rate", wait)
-        entry.connections += 1
         return None
 
-    def disconnect(self, address: str) -> None:
-        """Count a connection out; once for each that `connect` let in."""
+    def opened(self, address: str, now: float) -> None:
+        """Count a connection in."""
+        entry = self._entry(address, now)
+        if entry is not None:
+            entry.connections += 1
+
+    def closed(self, address: str) -> None:
+        """Count a connection out; once for each that `opened` counted in."""
         key = key_of(address)
         entry = self._addresses.get(key) if key is not None else None
         if entry is not None and entry.connections:
@@ -107,8 +140,11 @@ class Guard:
         wait = entry.joining.take(now, *self._join) if entry is not None else 0.0
         return self._refuse("join-rate", wait) if wait else None
 
-    def violate(self, address: str, now: float) -> bool:
-        """Count a violation; return whether it is the one that brought a ban."""
+    def violate(self, address: str, now: float, code: str) -> bool:
+        """Count a violation; return whether it is the one that brought a ban.
+
+        Those of the address that are connected stay: it may be a whole office's.
+        """
         entry = self._entry(address, now)
         if entry is None or entry.banned_until > now:
             return False
@@ -118,6 +154,9 @@ class Guard:
         entry.violations.clear()
         entry.banned_until = now + self._ban
         self.bans += 1
+        _log.warning(
+            "address banned", extra={"address": address, "code": code, "seconds": self._ban}
+        )
         return True
 
     def _refuse(self, reason: Refusal, retry_after: float) -> tuple[Refusal, float]:

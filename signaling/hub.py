@@ -22,6 +22,7 @@ from .config import Config
 from .details import RoomDetails, describe
 from .errors import NORMAL_CLOSE, ProtocolError
 from .exchange import HANDLERS, get_fields
+from .guard import Guard
 from .logs import Log
 from .messages import ClientMessage, Grant, LeaveReason, ServerMessage
 from .metrics import Metrics
@@ -39,6 +40,8 @@ MAX_BAD_REQUESTS: Final = 5
 # Of those over the rate, a client gets as many refused as it may send in a burst; this share of
 # the rate is forgiven each second. Then it is closed.
 FORGIVEN: Final = 0.1
+# What is closed for these, was no mistake of the network or of the person.
+VIOLATIONS: Final = frozenset({"bad-request", "unauthorized", "too-large", "rate-limited"})
 
 log = Log(__name__)
 
@@ -101,7 +104,9 @@ class Hub:
         relays: Relays | None = None,
         ice_servers: Callable[[str], list[IceServer]] = lambda _: [],
         authorize: Callable[[str | None, str], Access] | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard or Guard.of(config.limits)
         self._relays: Relays = relays or NoRelay()
         self.limits = config.limits
         self.metrics = metrics
@@ -127,6 +132,7 @@ class Hub:
         """A new WebSocket."""
         limit = TokenBucket(self.limits.message_burst, self.clock())
         link = Link(outlet, address, limit)
+        self.guard.opened(address, self.clock())
         if self._draining:
             self._close_link(link, "draining", "The server is going away.")
         else:
@@ -171,6 +177,7 @@ class Hub:
         """The socket is gone; the session lives on for `resume_within`."""
         link.closed = True
         self._links.discard(link)
+        self.guard.closed(link.address)
         self._detach(link)
 
     def drain(self) -> None:
@@ -288,6 +295,8 @@ class Hub:
     def _end_link(self, link: Link, error: ProtocolError) -> None:
         if not link.closed:
             assert error.kind.close is not None
+            if error.code in VIOLATIONS:
+                self.guard.violate(link.address, self.clock(), error.code)
             log.info(
                 "connection closed by the hub",
                 extra={"code": error.code, "address": link.address, **get_fields(link.session)},
@@ -322,6 +331,10 @@ class Hub:
             raise ProtocolError("not-joined", "Join a room first.")
 
     def _join(self, link: Link, message: messages.Join) -> None:
+        refused = self.guard.join(link.address, self.arrived)
+        if refused is not None:
+            text = "Too many joins from your network."
+            raise ProtocolError("rate-limited", text, retry_after=refused[1])
         self.check_name(message.name)
         metadata = messages.parse_metadata_untrusted(message.metadata, self.limits.max_metadata)
         access = self._authorize and self._authorize(message.token, message.room)

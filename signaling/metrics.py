@@ -94,6 +94,11 @@ class Metrics:
         """WebSocket closes, by code."""
         self.refused: defaultdict[str, int] = defaultdict(int)
         """Connections that were not accepted, by reason."""
+        self.limited: Mapping[str, int] = {}
+        """Connections, joins and requests refused for what their address did, by reason."""
+        self.bans = 0
+        self.banned = 0
+        """Addresses banned at the moment."""
         self.dropped: defaultdict[str, int] = defaultdict(int)
         """What was thrown away, by reason."""
         self.relay_latency = Histogram(LATENCY_BOUNDS)
@@ -145,6 +150,10 @@ class Exposition:
             "closes", "WebSocket closes.", "code", {str(k): v for k, v in m.closes.items()}
         )
         yield _labelled("connections_refused", "Connections refused.", "reason", m.refused)
+        yield _labelled(
+            "limited", "Connections, joins and requests refused by address.", "reason", m.limited
+        )
+        yield _counter("bans", "Addresses that were banned.", m.bans)
         yield _labelled("dropped", "What was thrown away.", "reason", m.dropped)
         yield HistogramMetricFamily(
             "signaling_relay_latency_seconds",
@@ -162,6 +171,7 @@ def _gauges(m: Metrics) -> Iterable[Metric]:
         ("rooms", "Rooms now.", m.rooms),
         ("participants", "Participants now.", m.participants),
         ("participants_detached", "Participants that may still resume.", m.detached),
+        ("banned", "Addresses banned now.", m.banned),
         ("outbox_messages", "Messages that wait for slow clients.", m.outbox_messages),
         ("outbox_bytes", "Bytes that wait for slow clients.", m.outbox_bytes),
         ("outbox_deepest_bytes", "Bytes in the fullest outbox.", m.outbox_deepest),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import mimetypes
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -123,15 +125,16 @@ class Routes:
     # -- The protocol -------------------------------------------------------------------
 
     async def websocket(self, request: web.Request) -> web.StreamResponse:
+        address = self.find_address(request)
         try:
             accept = accept_upgrade(request.headers)
             check_origin(request.headers.get("Origin"), request.host, self._config.allow_origin)
             self._check_room_for_one_more()
+            self._check_address(address)
         except Refusal as refusal:
             self._metrics.refused[refusal.code] += 1
             headers = {"Sec-WebSocket-Version": "13"} if refusal.status == 426 else {}
             return make_error(refusal.status, refusal.code, refusal.message, headers)
-        address = self.find_address(request)
         if not self._direct:
             return await plain.serve(request, self._connections, address)
         direct.take_over(request, accept, self._connections, address)
@@ -142,6 +145,13 @@ class Routes:
             raise Refusal(503, "draining", "This server is going away.")
         if len(self._connections) >= self._config.limits.max_connections:
             raise Refusal(503, "overloaded", "This server has all the connections it may have.")
+
+    def _check_address(self, address: str) -> None:
+        refused = self._hub.guard.connect(address, time.monotonic())
+        if refused is not None:
+            self._metrics.refused["rate-limited"] += 1
+            text = "Too many connections from your network."
+            raise ProtocolError("rate-limited", text, retry_after=refused[1])
 
     # -- The page -----------------------------------------------------------------------
 
@@ -271,16 +281,36 @@ class Routes:
         if self._config.tls != "self-signed" and self._is_secure(request):
             response.headers.setdefault("Strict-Transport-Security", _HSTS)
 
+    def _check_request(self, request: web.Request, address: str) -> None:
+        """Raise ProtocolError for an address that is banned, or joins too often by WHIP or WHEP."""
+        now = time.monotonic()
+        banned = self._hub.guard.check_ban(address, now)
+        if banned:
+            text = "Your network is shut out for a while."
+            raise ProtocolError("rate-limited", text, retry_after=banned)
+        if request.method == "POST" and request.path.startswith(("/whip/", "/whep/")):
+            refused = self._hub.guard.join(address, now)
+            if refused is not None:
+                text = "Too many joins from your network."
+                raise ProtocolError("rate-limited", text, retry_after=refused[1])
+
     # -- Refusals -----------------------------------------------------------------------
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        address = self.find_address(request)
         try:
-            return await handler(request)
+            self._check_request(request, address)
+            response = await handler(request)
+            if response.status == 401:  # WHIP and WHEP refuse by themselves
+                self._hub.guard.violate(address, time.monotonic(), "unauthorized")
+            return response
         except ProtocolError as error:
-            # RFC 9110, 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
-            ask = {"WWW-Authenticate": "Bearer"} if error.kind.status == 401 else {}
-            return make_error(error.kind.status, error.code, error.message, ask)
+            if error.code == "unauthorized":
+                self._hub.guard.violate(address, time.monotonic(), error.code)
+            return make_error(
+                error.kind.status, error.code, error.message, _make_error_headers(error)
+            )
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
             text = f"{request.path} is for {allowed}."
@@ -296,6 +326,16 @@ class Routes:
         except Exception:
             _log.exception("a request failed", extra={"path": request.path})
             return make_error(500, "internal", "Something went wrong here.")
+
+
+def _make_error_headers(error: ProtocolError) -> dict[str, str]:
+    headers = {}
+    if error.kind.status == 401:
+        # RFC 9110, 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return headers
 
 
 def _no_room(name: str) -> web.Response:
