@@ -118,6 +118,11 @@ export class Call {
     return [...this.#direct.values()].map(({ pc }) => pc);
   }
 
+  /** The connections to the relay, if there are any. */
+  relayConnections() {
+    return { publisher: this.#publisher, subscriber: this.#subscriber };
+  }
+
   /** Round trip to the hub in ms. @returns {number | null} */
   get serverRoundTrip() {
     return this.#signaling?.roundTrip ?? null;

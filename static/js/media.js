@@ -5,6 +5,7 @@
 /** @typedef {'camera' | 'microphone'} Device */
 
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+const LEVEL_SAMPLES = 4096; // 85 ms at 48 kHz: what lies between two looks at the meter
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 /** @type {Record<string, Problem>} */
 const PROBLEMS = {
@@ -47,7 +48,7 @@ export class Media {
   /** @type {AudioContext | null} */ #context = null;
   /** @type {AnalyserNode | null} */ #analyser = null;
   /** @type {MediaStreamAudioSourceNode | null} */ #analysed = null;
-  #samples = new Float32Array(1024);
+  #samples = new Float32Array(LEVEL_SAMPLES);
 
   /** @param {{onChange: () => void}} events */
   constructor({ onChange }) {
@@ -237,7 +238,7 @@ export class Media {
   /** @param {MediaStreamTrack} track */
   #analyse(track) {
     this.#context ??= new AudioContext();
-    this.#analyser ??= new AnalyserNode(this.#context, { fftSize: 1024 });
+    this.#analyser ??= new AnalyserNode(this.#context, { fftSize: LEVEL_SAMPLES });
     this.#analysed?.disconnect();
     this.#analysed = this.#context.createMediaStreamSource(new MediaStream([track]));
     this.#analysed.connect(this.#analyser);

@@ -82,6 +82,8 @@ export class Signaling {
   /** @type {Map<string, Pending>} */ #pending = new Map();
   #seq = 0;
   #attempt = 0;
+  /** The server said that it would go; until another takes over, that is the reason. */
+  #drained = false;
   #lastId = 0;
   #heardAt = 0;
   #heartbeat = 25_000;
@@ -284,7 +286,8 @@ export class Signaling {
       for (const pending of this.#pending.values()) pending.reject(new SignalingError('too-large', 'Too large.'));
       this.#pending.clear();
     }
-    const reason = code === 1001 ? 'draining' : code === 4503 ? 'overloaded' : 'lost';
+    if (code === 1001) this.#drained = true;
+    const reason = this.#drained ? 'draining' : code === 4503 ? 'overloaded' : 'lost';
     this.#setState(this.#session || this.#joining === null ? 'reconnecting' : 'connecting', reason);
     const wait = backoff(code === 4429 ? this.#attempt + 4 : this.#attempt, this.environment.random);
     this.#attempt += 1;
@@ -327,6 +330,7 @@ export class Signaling {
   /** @param {SignalingState} state @param {string} reason */
   #setState(state, reason) {
     this.state = state;
+    if (state === 'open') this.#drained = false;
     this.events.onState?.(state, reason);
   }
 }

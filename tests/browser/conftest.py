@@ -15,6 +15,11 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.support.browser import Hub, Participant, launch, running_hub
 
+LIGHT = """{
+  const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = (constraints) => real(constraints.video
+    ? { ...constraints, video: { width: 320, height: 180, frameRate: 10 } } : constraints);
+}"""
 Enter = Callable[..., Participant]
 _rooms = itertools.count(1)
 
@@ -53,13 +58,17 @@ def enter(browser: Browser, hub: Hub, room: str) -> Iterator[Enter]:
         *,
         port: int | None = None,
         context: dict[str, Any] | None = None,
+        light: bool = False,
         **query: str | int,
     ) -> Participant:
+        """`light`: with a small camera, so that many fit on one machine."""
         asked: dict[str, str | int] = {"room": room}
         if name:
             asked |= {"name": name, "join": 1}
-        url = hub.url(port, **{**asked, **query})
-        participant = Participant(browser.new_context(**(context or {})), url)
+        place = browser.new_context(**(context or {}))
+        if light:
+            place.add_init_script(LIGHT)
+        participant = Participant(place, hub.url(port, **{**asked, **query}))
         opened.append(participant)
         return participant.joined() if name else participant
 

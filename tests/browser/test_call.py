@@ -30,7 +30,7 @@ def test_two_see_and_hear_each_other(enter: Enter) -> None:
 
 def test_four_see_and_hear_each_other(enter: Enter) -> None:
     names = ["Ada", "Ben", "Cleo", "Dan"]
-    everyone = [enter(name) for name in names]
+    everyone = [enter(name, light=True) for name in names]
     for name, one in zip(names, everyone, strict=True):
         one.wait_for_media(set(names) - {name})
     lines = everyone[0].ask(LINES)

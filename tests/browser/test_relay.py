@@ -1,0 +1,185 @@
+"""Media through the relay: forced, for one pair, for a room that grows, after failures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Enter
+from tests.support.browser import Hub, Participant, running_hub
+
+WATCH = (Path(__file__).parent / "gaps.js").read_text()
+PUBLISHER = "call.relayConnections().publisher.pc.localDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
+SUBSCRIBER = (
+    "call.relayConnections().subscriber.pc.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
+)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+@pytest.fixture
+def own_hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+def wait_for_relay(one: Participant) -> None:
+    one.wait("(call) => call.state.relayAvailable")
+
+
+def shown(one: Participant) -> dict[str, str]:
+    """By name, the path that someone is shown from."""
+    result: dict[str, str] = one.ask(
+        """(call) => Object.fromEntries(call.state.participants.map(({ name, p2p, relay }) =>
+          [name, relay === 'flowing' ? 'relay' : p2p === 'flowing' ? 'p2p' : '']))"""
+    )
+    return result
+
+
+def see_and_hear(everyone: dict[str, Participant]) -> None:
+    for name, one in everyone.items():
+        one.wait_for_media(everyone.keys() - {name})
+
+
+def test_three_through_a_forced_relay(enter: Enter) -> None:
+    everyone = {name: enter(name, light=True, relay=1) for name in ("Ada", "Ben", "Cleo")}
+    see_and_hear(everyone)
+    for one in everyone.values():
+        assert one.ask("(call) => call.connections().length") == 0
+    ada, ben = everyone["Ada"], everyone["Ben"]
+    tile = ben.page.get_by_role("article", name=re.compile("^Ada, .*Relay"))
+    tile.wait_for()
+
+    ada.press("Turn microphone off")
+    ben.page.locator(".tile.muted", has_text="Ada").wait_for()
+    ada.press("Turn microphone on")
+    ben.wait_for_media({"Ada"})
+    ada.press("Turn camera off")
+    ben.page.locator(".tile:not(.picture)", has_text="Ada").wait_for()
+    ada.press("Turn camera on")
+    ben.page.locator(".tile.picture", has_text="Ada").wait_for()
+    ben.wait_for_media({"Ada"})
+
+
+def test_a_screen_through_the_relay_twice(enter: Enter) -> None:
+    ada, ben = enter("Ada", relay=1), enter("Ben", relay=1)
+    ben.wait_for_media({"Ada"})
+    for _ in range(2):
+        ada.press("Share screen")
+        ben.page.get_by_role("article", name=re.compile("^Ada’s screen")).wait_for()
+        ben.wait(
+            "(call) => call.tracksOf(call.state.participants[0].id).screen?.track.muted === false"
+        )
+        ben.page.wait_for_function(
+            "() => document.querySelector('[data-source=screen] video.shown')?.videoWidth > 0"
+        )
+        ada.press("Stop sharing")
+        ben.page.locator("[data-source=screen]").wait_for(state="detached")
+    ben.wait_for_media({"Ada"})
+
+
+def test_a_moderator_mutes_through_the_relay(enter: Enter) -> None:
+    ada, ben = enter("Ada", relay=1), enter("Ben", relay=1)
+    ada.wait_for_media({"Ben"})
+    ada.press(re.compile("^People"))
+    ada.press("Mute Ben")
+    ben.page.locator(".toast", has_text="A moderator turned your microphone off").wait_for()
+    ada.page.locator(".tile.muted", has_text="Ben").wait_for()
+    ben.press("Turn microphone on")
+    ada.wait_for_media({"Ben"})
+
+
+def test_one_pair_that_fails_moves_alone(enter: Enter) -> None:
+    everyone = {name: enter(name, light=True) for name in ("Ada", "Ben", "Cleo")}
+    wait_for_relay(everyone["Ada"])
+    see_and_hear(everyone)
+    ada, ben, cleo = everyone.values()
+    # Ada's end of the pair with Ben dies without a word, as with a network that went away.
+    ada.ask("(call) => call.connections()[0].close()")
+    for one, other in ((ada, "Ben"), (ben, "Ada")):
+        one.wait(
+            """(call, page, name) => call.state.participants.some(
+              (one) => one.name === name && one.relay === 'flowing')""",
+            other,
+        )
+    see_and_hear(everyone)
+    assert shown(ada) == {"Ben": "relay", "Cleo": "p2p"}
+    assert shown(ben) == {"Ada": "relay", "Cleo": "p2p"}
+    assert shown(cleo) == {"Ada": "p2p", "Ben": "p2p"}
+
+
+def test_a_room_grows_into_the_relay_and_back_without_a_gap(enter: Enter) -> None:
+    everyone = {name: enter(name, light=True) for name in ("Ada", "Ben", "Cleo", "Dan")}
+    ada = everyone["Ada"]
+    wait_for_relay(ada)
+    see_and_hear(everyone)
+    ada.page.evaluate(WATCH)
+    ada.page.wait_for_timeout(4_000)
+    usual = ada.page.evaluate("() => globalThis.takeGaps()")
+
+    everyone["Eve"] = enter("Eve", light=True)
+    for one in everyone.values():
+        one.wait("(call) => call.state.topology === 'relay'")
+        one.wait("(call) => call.state.participants.every(({ relay }) => relay === 'flowing')")
+        one.wait("(call) => call.connections().length === 0")
+    see_and_hear(everyone)
+    growing = ada.page.evaluate("() => globalThis.takeGaps()")
+
+    for name in ("Eve", "Dan"):
+        everyone.pop(name).press("Leave call")
+    for one in everyone.values():
+        one.wait("(call) => call.state.topology === 'mesh'")
+        one.wait("(call) => call.state.participants.every(({ p2p }) => p2p === 'flowing')")
+        one.wait("(call) => call.relayConnections().publisher === null")
+    see_and_hear(everyone)
+    shrinking = ada.page.evaluate("() => globalThis.takeGaps()")
+
+    # What people see stops for at most a second, beside what this machine is slow anyway.
+    allowed = 1_000 + max(usual.values())
+    assert max(growing[name] for name in ("Ben", "Cleo", "Dan")) <= allowed, (usual, growing)
+    assert max(shrinking[name] for name in ("Ben", "Cleo")) <= allowed, (usual, shrinking)
+
+
+def test_restarts_of_ice_on_both_connections(enter: Enter) -> None:
+    ada, ben = enter("Ada", relay=1), enter("Ben", relay=1)
+    ada.wait_for_media({"Ben"})
+    for ufrag, restart in (
+        (PUBLISHER, "call.relayConnections().publisher.restart()"),
+        (SUBSCRIBER, "call.relayConnections().subscriber.requestRestart()"),
+    ):
+        before = ada.ask(f"(call) => {ufrag}")
+        ada.ask(f"(call) => {{ {restart}; }}")
+        ada.wait(f"(call, page, before) => {ufrag} !== before", before)
+        ada.wait_for_media({"Ben"})
+        ben.wait_for_media({"Ada"})
+
+
+def test_a_worker_that_dies_is_replaced(own_hub: Hub, enter: Enter) -> None:
+    everyone = {
+        name: enter(name, port=own_hub.port, light=True, relay=1) for name in ("Ada", "Ben", "Cleo")
+    }
+    see_and_hear(everyone)
+    children = subprocess.run(
+        ["pgrep", "-P", str(own_hub.process.pid)], capture_output=True, text=True, check=True
+    )
+    for child in children.stdout.split():
+        subprocess.run(["kill", "-9", child], check=True)
+    for one in everyone.values():
+        one.wait("(call) => call.state.participants.every(({ relay }) => relay !== 'flowing')")
+    for one in everyone.values():
+        one.wait("(call) => call.state.participants.every(({ relay }) => relay === 'flowing')")
+    see_and_hear(everyone)
+
+
+def test_six_through_the_relay(enter: Enter) -> None:
+    see_and_hear(
+        {name: enter(name, light=True) for name in ("Ada", "Ben", "Cleo", "Dan", "Eve", "Fay")}
+    )
