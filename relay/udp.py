@@ -168,8 +168,10 @@ class Udp:
         """What comes from `address` goes to `endpoint`: after a check that was verified."""
         self._addresses[address] = endpoint
 
-    def unlatch(self, address: Address) -> None:
-        self._addresses.pop(address, None)
+    def unlatch(self, address: Address, endpoint: Endpoint) -> None:
+        """`endpoint` has left `address`; another that has come to it since keeps it."""
+        if self._addresses.get(address) is endpoint:
+            del self._addresses[address]
 
     def count_addresses(self) -> tuple[int, int]:
         """How many usernames and addresses are known."""

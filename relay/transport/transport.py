@@ -50,7 +50,7 @@ class Network(Protocol):
     def add(self, username: str, endpoint: Any) -> None: ...
     def remove(self, username: str) -> None: ...
     def latch(self, address: Address, endpoint: Any) -> None: ...
-    def unlatch(self, address: Address) -> None: ...
+    def unlatch(self, address: Address, endpoint: Any) -> None: ...
     def send(self, data: bytes, address: Address) -> None: ...
 
 
@@ -203,7 +203,7 @@ class Transport(Generic[LegT]):
                 case ice.Verified(address):
                     self._network.latch(address, self)
                 case ice.Forgotten(address):
-                    self._network.unlatch(address)
+                    self._network.unlatch(address, self)
                 case ice.Selected(address):
                     self.leg.set_address(address)
                     if now is not None:
@@ -246,7 +246,7 @@ class Transport(Generic[LegT]):
         for ufrag in self._ice.ufrags:
             self._network.remove(ufrag)
         for address in self._ice.addresses:
-            self._network.unlatch(address)
+            self._network.unlatch(address, self)
         self._set_state(state)
 
     def _set_state(self, state: TransportState) -> None:

@@ -127,8 +127,9 @@ class RelaySocket(asyncio.DatagramProtocol):
     def latch(self, address: Address, endpoint: Transport[Leg]) -> None:
         self.addresses[address] = endpoint
 
-    def unlatch(self, address: Address) -> None:
-        self.addresses.pop(address, None)
+    def unlatch(self, address: Address, endpoint: Transport[Leg]) -> None:
+        if self.addresses.get(address) is endpoint:
+            del self.addresses[address]
 
     def send(self, data: bytes, address: Address) -> None:
         assert self._socket is not None

@@ -33,8 +33,9 @@ class FakeNetwork:
     def latch(self, address: Address, endpoint: Any) -> None:
         self.addresses[address] = endpoint
 
-    def unlatch(self, address: Address) -> None:
-        self.addresses.pop(address, None)
+    def unlatch(self, address: Address, endpoint: Any) -> None:
+        if self.addresses.get(address) is endpoint:
+            del self.addresses[address]
 
     def send(self, data: bytes, address: Address) -> None:
         raise AssertionError(f"nobody has an address, {address!r} neither: {len(data)} bytes")

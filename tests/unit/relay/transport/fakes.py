@@ -65,8 +65,8 @@ class FakeNetwork:
     def latch(self, address: Address, endpoint: Any) -> None:
         self.addresses[address] = endpoint
 
-    def unlatch(self, address: Address) -> None:
-        del self.addresses[address]
+    def unlatch(self, address: Address, endpoint: Any) -> None:
+        assert self.addresses.pop(address) is endpoint
 
     def send(self, data: bytes, address: Address) -> None:
         self.sent.append((data, address))
