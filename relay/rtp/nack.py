@@ -4,18 +4,20 @@ from __future__ import annotations
 
 REORDER = 0.010  # seconds a packet may be late before it is asked for
 MIN_RETRY = 0.020  # seconds: a shorter round trip than this is asked for no sooner
-MAX_RETRY = 0.250  # seconds between two requests for one packet at most
+MAX_RETRY = 0.400  # seconds between two requests for one packet at most
+MAX_RTT = 0.5  # seconds: a packet that takes longer to be sent again is of no use
 MAX_TRIES = 10
 MAX_AGE = 1.0  # seconds: by then a player has gone on without it
 MAX_MISSING = 500  # packets asked for at a time
-DEFAULT_RTT = 0.080  # seconds, until one is known
+DEFAULT_RTT = 0.080  # seconds, until an answer tells
 
 
 class _Missing:
-    __slots__ = ("due", "since", "tries")
+    __slots__ = ("asked_at", "due", "since", "tries")
 
     def __init__(self, now: float, due: float) -> None:
         self.since = now
+        self.asked_at = 0.0  # the first time
         self.due = due
         self.tries = 0
 
@@ -33,7 +35,7 @@ class NackGenerator:
         self._at = 0.0  # when the newest packet came
         self._timer: float | None = None  # never later than the earliest `due`
         self.newest = -1
-        self.rtt = DEFAULT_RTT
+        self.rtt = DEFAULT_RTT  # seconds from a request to its answer, smoothed
         self.recovered = 0  # packets that came after they were missed
         self.given_up = 0  # packets that were not asked for any longer
 
@@ -45,8 +47,14 @@ class NackGenerator:
             self._at = now
             return True
         if number <= newest:
-            if self._missing and self._missing.pop(number, None) is not None:
+            missing = self._missing.pop(number, None) if self._missing else None
+            if missing is not None:
                 self.recovered += 1
+                if missing.tries:
+                    # Which request it answers is not known, and an earlier one may have been
+                    # lost: what is longer than expected counts for little.
+                    answered = min(now - missing.asked_at, MAX_RTT)
+                    self.rtt += (answered - self.rtt) / (4 if answered < self.rtt else 16)
             return True
         silence = now - self._at
         self.newest = number
@@ -59,8 +67,8 @@ class NackGenerator:
             self._timer = None
             return False
         due = now + REORDER
-        for missing in range(newest + 1, number):
-            self._missing[missing] = _Missing(now, due)
+        for absent in range(newest + 1, number):
+            self._missing[absent] = _Missing(now, due)
         if self._timer is None or due < self._timer:
             self._timer = due
         whole = len(self._missing) <= MAX_MISSING
@@ -92,10 +100,12 @@ class NackGenerator:
                     hopeless.append(number)
                     continue
                 due.append(number)
+                if not missing.tries:
+                    missing.asked_at = now
                 missing.tries += 1
                 # A little over the round trip, and more each time: a link that loses much
                 # is not helped by more requests.
-                wait = max(MIN_RETRY, self.rtt * 1.1) * (1 + 0.25 * (missing.tries - 1))
+                wait = max(MIN_RETRY, self.rtt * 1.1) * (1 + 0.1 * (missing.tries - 1))
                 missing.due = now + min(MAX_RETRY, wait)
             if timer is None or missing.due < timer:
                 timer = missing.due

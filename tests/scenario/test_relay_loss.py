@@ -38,7 +38,8 @@ def test_loss_between_publisher_and_relay_is_recovered(loss: float, rtx: bool) -
     check_glitchless(line.frames)
     check_payloads(line.frames, stream)
     assert line.frames[-1].number == stream.frames - 1
-    assert down.resent < 40  # little was lost on bob's side: it waits for ada's repair
+    # Bob misses these, too, and asks; most of his requests come before there is an answer.
+    assert down.resent < 0.5 * ada.wire.up.lost
 
 
 @pytest.mark.parametrize("loss", [0.05, 0.2])
@@ -85,9 +86,25 @@ def test_loss_everywhere_both_ways_is_recovered(loss: float) -> None:
         allowed = 0 if loss < 0.1 else 3
         assert picture.skipped <= allowed
         assert sound.skipped <= allowed
-        assert len(picture.frames) >= stream.frames - 40 * allowed - 1
+        # It begins with the first key frame that came whole.
+        assert len(picture.frames) >= stream.frames - 40 * allowed - 20
         assert picture.frames[-1].number == stream.frames - 1
         check_glitchless(picture.frames, gap=2.0, gapless=allowed == 0)
+
+
+def test_a_long_way_is_not_flooded_with_requests() -> None:
+    call = Call(seed=9)
+    far = Conditions(delay=0.12, loss=0.05)
+    ada = call.publisher("ada", up=far, down=Conditions(delay=0.12))
+    track, stream = call.camera(ada)
+    _, line = call.subscribe(call.subscriber("bob"), track)
+    call.run_for(8.0)
+    lost, nacked = ada.wire.up.lost, stream.nacked
+    call.run_for(20.0)
+    # A request that is repeated before its answer can be here is sent again for nothing.
+    assert stream.nacked - nacked < 1.35 * (ada.wire.up.lost - lost)
+    assert line.skipped == 0
+    check_glitchless(line.frames)
 
 
 def test_packets_out_of_order_are_forwarded_once_and_not_asked_for() -> None:
@@ -116,7 +133,7 @@ def test_packets_held_back_for_long_are_asked_for_and_not_forwarded_twice() -> N
     call.run_for(1.0)
     assert stream.nacked > 0
     assert call.relay.stats.drops[DropReason.DUPLICATE] > 0
-    assert len(line.sequences) - len(set(line.sequences)) == line.resent
+    assert len(line.sequences) - len(set(line.sequences)) <= line.resent
     check_contiguous(line)
     check_glitchless(line.frames)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from relay.rtp.nack import MAX_AGE, MAX_MISSING, MAX_TRIES, REORDER, NackGenerator
 
 
@@ -53,6 +55,18 @@ def test_a_request_is_repeated_with_the_round_trip_until_it_is_answered() -> Non
     assert nack.nacks_to_send(again) == [101]
     feed(nack, 101, now=again)
     assert nack.nacks_to_send(again + 1) == []
+
+
+def test_the_round_trip_is_learned_from_the_answers() -> None:
+    nack = NackGenerator()
+    now = 0.0
+    for number in range(100, 200, 2):
+        feed(nack, number, number + 2, now=now)
+        now += REORDER
+        assert nack.nacks_to_send(now) == [number + 1]
+        now += 0.03
+        feed(nack, number + 1, now=now)
+    assert nack.rtt == pytest.approx(0.03, abs=0.002)
 
 
 def test_what_does_not_come_is_given_up() -> None:
