@@ -19,6 +19,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
@@ -124,6 +125,7 @@ class Watcher:
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await self.track.recv()
+                self.observe(frame)
                 if isinstance(frame, av.VideoFrame):
                     pixels = frame.to_ndarray(format="rgb24")
                     self.colour = tuple(float(c) for c in np.median(pixels, axis=(0, 1)))
@@ -131,6 +133,9 @@ class Watcher:
                 elif isinstance(frame, av.AudioFrame):
                     self._samples.append(frame.to_ndarray().reshape(-1)[::2].astype(float))
                 self.frames += 1
+
+    def observe(self, frame: Any) -> None:
+        """For those who look closer."""
 
     def shows(self, colour: Colour) -> bool:
         """Whether the last frame is of about this colour."""
@@ -268,12 +273,15 @@ class Caller:
             for transceiver in pc.getTransceivers():
                 mid = transceiver.mid or ""
                 if mid not in self.watchers:
-                    self.watchers[mid] = Watcher(transceiver.receiver.track)
+                    self.watchers[mid] = self.open_watcher(transceiver.receiver)
             await pc.setLocalDescription(await pc.createAnswer())
             reply = await self.ask(type="answer", to="relay", sdp=pc.localDescription.sdp)
             assert reply["type"] == "ok", reply
             self.carried = {entry["mid"]: entry for entry in offer["tracks"]}
             self.offers += 1
+
+    def open_watcher(self, receiver: RTCRtpReceiver) -> Watcher:
+        return Watcher(receiver.track)
 
     async def drop_subscription(self) -> None:
         """Forget the subscribing connection: the next offer gets a new one."""
@@ -327,11 +335,11 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def call(
-    session: ClientSession, url: str, room: str, name: str = "Ada"
+    session: ClientSession, url: str, room: str, name: str = "Ada", kind: type[Caller] = Caller
 ) -> AsyncIterator[Caller]:
     """A participant of `room`; `url` is the server's `/ws`."""
     async with session.ws_connect(url) as socket:
-        caller = Caller(socket)
+        caller = kind(socket)
         try:
             await caller.join(room, name)
             yield caller
