@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from relay.arena import Destination, Pointer
+from relay.bwe.loss import LossRate
 from relay.rtp import rtcp
 from relay.rtp.cache import Cached
 from relay.rtp.packet import Packet, read_extensions
@@ -89,6 +90,7 @@ class Leg:
         """When `handle_timer` has something to do."""
         self.remb: int | None = None
         """Bit/s that the subscriber says it can take."""
+        self._rate = LossRate(plane.publish_bitrate)
         self._plane = plane
         self._cname = cname
         self._keys: tuple[Keys, Keys] | None = None
@@ -424,10 +426,11 @@ class Leg:
         if blocks:
             # aiortc obeys nothing else; for Chrome, which follows the transport-wide feedback,
             # it is a limit.
-            ssrcs = [layer.ssrc for layer in layers if layer.track.kind == "video"]
-            if ssrcs:
-                bitrate = self._plane.publish_bitrate
-                out.append(rtcp.build_remb(RELAY_SSRC, bitrate, ssrcs[:255]))
+            video = [layer for layer in layers if layer.track.kind == "video"]
+            if video:
+                bitrate = self._rate.on_loss(max(layer.received.fraction for layer in video))
+                ssrcs = [layer.ssrc for layer in video][:255]
+                out.append(rtcp.build_remb(RELAY_SSRC, bitrate, ssrcs))
         return out
 
     def _send(self, packets: list[bytes]) -> None:

@@ -6,8 +6,7 @@ backs off when its path loses packets.
 
 from __future__ import annotations
 
-MAX_BITRATE = 5_000_000  # bit/s, all tracks of a publisher: a camera and a screen at full quality
-MIN_BITRATE = 150_000
+MIN_BITRATE = 150_000  # bit/s: a picture that one can still recognise
 
 
 class LossRate:
@@ -15,7 +14,7 @@ class LossRate:
 
     __slots__ = ("_max", "bitrate")
 
-    def __init__(self, max_bitrate: int = MAX_BITRATE) -> None:
+    def __init__(self, max_bitrate: int) -> None:
         self._max = max_bitrate
         self.bitrate = max_bitrate  # bit/s
 

@@ -157,6 +157,19 @@ def test_a_publisher_is_told_that_it_may_send_at_full_quality() -> None:
     assert min(ada.rembs) >= 2_500_000
 
 
+def test_a_publisher_on_a_bad_path_is_told_to_send_less_until_it_is_good_again() -> None:
+    call = Call(seed=60)
+    ada = call.publisher("ada", up=Conditions(loss=0.3))
+    track, _ = call.camera(ada)
+    call.subscribe(call.subscriber("bob"), track)
+    call.run_for(10.0)
+    low = ada.rembs[-1]
+    assert low < 1_500_000
+    ada.wire.up.conditions.loss = 0.0
+    call.run_for(30.0)
+    assert ada.rembs[-1] > 2 * low
+
+
 def test_transport_wide_numbers_toward_a_subscriber_have_no_gap() -> None:
     call = Call(seed=59)
     ada = call.publisher("ada")
