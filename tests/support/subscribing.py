@@ -8,11 +8,13 @@ from collections import deque
 from dataclasses import dataclass
 
 from aiortc.codecs.vpx import VpxPayloadDescriptor
+from aiortc.rtp import unpack_header_extensions
 
 from relay.rtp import rtcp
 from relay.rtp.nack import NackGenerator
 from relay.rtp.packet import is_rtcp
 from relay.rtp.seq import Unwrapper
+from relay.sdp.capabilities import TRANSPORT_CC
 
 from .network import Simulation
 from .virtual_relay import Cipher, Wire
@@ -209,7 +211,11 @@ class Subscriber:
         line = self.lines.get(int.from_bytes(plain[8:12], "big"))
         assert line is not None, "a packet of an SSRC that was not offered"
         if plain[0] & 0x10:
-            self.transport.append(int.from_bytes(plain[17:19], "big"))
+            profile, words = struct.unpack_from("!HH", plain, 12)
+            elements = unpack_header_extensions(profile, plain[16 : 16 + 4 * words])
+            number = dict(elements).get(TRANSPORT_CC.id)
+            if number is not None:
+                self.transport.append(int.from_bytes(number, "big"))
         line.receive(plain)
 
     def _unique(self) -> list[Line]:
