@@ -189,7 +189,9 @@ class Forwarder:
         if track.muted:
             self.stats.drops[DropReason.MUTED] += 1
             return
-        if layer.cache.get(number, now) is not None:
+        if not layer.cache.is_new(number):
+            # Twice under one number with other bytes, if only in the header, must not be:
+            # RFC 7714, 9.1: "the (key, IV) pair [...] MUST NOT be reused".
             self.stats.drops[DropReason.DUPLICATE] += 1
             return
         self._take(leg, layer, item, now)
@@ -397,6 +399,9 @@ class Forwarder:
     def resend(self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer) -> None:
         """Send a packet again, as a retransmission where that was negotiated. Goes out with
         the next `flush`."""
+        if not self._may_resend(down, cached, layer):
+            self.stats.drops[DropReason.NACK_NO_RTX] += 1
+            return
         picture = Picture()
         if segment.picture_delta or segment.tl0_delta or segment.keyidx_delta:
             self._inspect_cached(layer, cached, picture)
@@ -409,6 +414,14 @@ class Forwarder:
         self.stats.resent += 1
         down.resent += 1
         self._send_one(down, out)
+
+    def _may_resend(self, down: DownTrack, cached: Cached, layer: Layer) -> bool:
+        """Without RTX it has to be the same packet to the last bit (RFC 7714, 9.1): it is unless
+        it has a transport-wide number, which is not kept, or was sent under another type."""
+        if down.has_rtx(cached.data[1] & 0x7F):
+            return True
+        numbered = layer.track.extension_map.places[0].transport_sequence_at >= 0
+        return cached.at >= down.types_at and not (down.extensions and numbered)
 
     def _inspect_cached(self, layer: Layer, cached: Cached, picture: Picture) -> None:
         inspector = layer.track.inspectors.get(cached.data[1] & 0x7F)

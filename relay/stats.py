@@ -33,6 +33,7 @@ class DropReason(StrEnum):
     NACK_NOT_CACHED = "nack-not-cached"
     NACK_RATE = "nack-rate"
     NACK_EARLY = "nack-early"
+    NACK_NO_RTX = "nack-no-rtx"
 
 
 @dataclass(slots=True)

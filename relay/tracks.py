@@ -173,6 +173,9 @@ class UpTrack:
             if relay_id in EXTENSION_BY_ID
         }
         outgoing = {extension.uri: extension.id for extension in SUBSCRIBER_EXTENSIONS[self.kind]}
+        if self.kind == "audio":
+            # Sound is sent again without RTX, as the same packet: see `Forwarder.resend`.
+            outgoing.pop(Extension.TRANSPORT_SEQUENCE, None)
         self.extension_map = ExtensionMap(incoming, outgoing)
         self.twcc = Extension.TRANSPORT_SEQUENCE in incoming
 
@@ -268,6 +271,8 @@ class DownTrack:
         self.paused = False
         self.extensions = True
         self.payload_types: Mapping[int, int] = {}
+        self.types_at = 0.0
+        """Since when they are what they are."""
         self.round_trip = RoundTrip()
         self.loss = 0.0
         """The share that the subscriber lost, 0 to 1, by its last report."""
@@ -294,11 +299,16 @@ class DownTrack:
 
         `payload_types` is `Slot.payload_types`: the number on the wire by the relay's, RTX
         included; called again with the same source it only takes these. `extensions` False
-        sends no header extensions: for a player that numbers them otherwise. Video starts at
+        sends no header extensions: for a player that numbers them otherwise. A video slot
+        without RTX has none either. Video starts at
         the next key frame, which is asked for.
         """
+        if payload_types != self.payload_types:
+            self.types_at = now
         self.payload_types = payload_types
-        self.extensions = extensions
+        # Without RTX a video packet is sent again as it was, so it holds no number that would
+        # be another then: see `Forwarder.resend`.
+        self.extensions = extensions and (self.kind == "audio" or self._has_any_rtx())
         if source is self.source:
             if source is not None:
                 source.dirty = True
@@ -410,15 +420,20 @@ class DownTrack:
             self._budget = ResendBudget(RESEND_RATE, RESEND_BURST, now)
         return self._budget.take(size, now)
 
+    def _has_any_rtx(self) -> bool:
+        return any(self.has_rtx(payload_type) for payload_type in self.payload_types)
+
+    def has_rtx(self, payload_type: int) -> bool:
+        """Whether RTX was negotiated for the relay's `payload_type`."""
+        codec = CODEC_BY_PAYLOAD_TYPE.get(payload_type)
+        return self.rtx_ssrc is not None and codec is not None and codec.rtx in self.payload_types
+
     def take_rtx(self, payload_type: int) -> tuple[int, int, int] | None:
         """SSRC, payload type and the next sequence number of a retransmission of the relay's
         `payload_type`; None where RTX was not negotiated."""
-        codec = CODEC_BY_PAYLOAD_TYPE.get(payload_type)
-        if self.rtx_ssrc is None or codec is None or codec.rtx is None:
+        if self.rtx_ssrc is None or not self.has_rtx(payload_type):
             return None
-        number = self.payload_types.get(codec.rtx)
-        if number is None:
-            return None
+        number = self.payload_types[CODEC_BY_PAYLOAD_TYPE[payload_type].rtx or 0]
         self._rtx_sequence = self._rtx_sequence + 1 & 0xFFFF
         return self.rtx_ssrc, number, self._rtx_sequence
 

@@ -71,6 +71,12 @@ class PacketCache:
             return None
         return cached
 
+    def is_new(self, number: int) -> bool:
+        """Whether a packet is not held, and not so old that it may have been."""
+        if number > self._top:
+            return True
+        return number >= self._oldest and self._ring[number % len(self._ring)] is None
+
     def clear(self) -> None:
         self._ring = [None] * len(self._ring)
         self._bytes = 0
