@@ -15,7 +15,7 @@ from aiortc.codecs.vpx import VpxPayloadDescriptor
 
 from relay.rtp import rtcp
 from relay.rtp.packet import is_rtcp
-from relay.sdp.capabilities import ABS_SEND_TIME, AUDIO_LEVEL, MID, TRANSPORT_CC
+from relay.sdp.capabilities import ABS_SEND_TIME, AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_CC
 
 from .network import Simulation
 from .virtual_relay import (
@@ -59,6 +59,7 @@ class Stream:
     frames: int = 0
     key_wanted: bool = True
     running: bool = True
+    rid: str | None = None
     history: int = HISTORY
     packets: int = 0
     octets: int = 0
@@ -102,6 +103,7 @@ class Publisher:
         timestamp: int | None = None,
         shape: Shape | None = None,
         picture_id: int = 0,
+        rid: str | None = None,
     ) -> Stream:
         """Start to send a stream; numbers not given are random."""
         rng = self._rng
@@ -115,6 +117,7 @@ class Publisher:
             shape or (Shape() if kind == "video" else Shape(0.02, 1, 60)),
             90000 if kind == "video" else 48000,
             picture_id=picture_id,
+            rid=rid,
         )
         stream.started = self.simulation.now
         stream.first_timestamp = stream.timestamp
@@ -125,6 +128,11 @@ class Publisher:
     def stop(self, stream: Stream) -> None:
         stream.running = False
         self.streams.pop(stream.ssrc, None)
+
+    def resume(self, stream: Stream) -> None:
+        """Go on with a stream whose `running` was set to False."""
+        stream.running = True
+        self.simulation.every(stream.shape.interval, lambda: self._send_frame(stream))
 
     def send_padding(self, stream: Stream, size: int = 200) -> None:
         """A probe on the media's own SSRC: padding alone, which takes a sequence number."""
@@ -202,7 +210,7 @@ class Publisher:
         )
         return head + (self._extension(stream) if self.extensions else b"")
 
-    def _extension(self, stream: Stream) -> bytes:
+    def _extension(self, stream: Stream, *, repair: bool = False) -> bytes:
         """Mid, audio level, transport-wide number and send time under the publisher's ids."""
         self._transport_sequence = self._transport_sequence + 1 & 0xFFFF
         send_time = int(self.simulation.now * (1 << 18)) & 0xFFFFFF
@@ -210,6 +218,9 @@ class Publisher:
         block = bytes((ids[MID] << 4,)) + (b"0" if stream.kind == "video" else b"1")
         if stream.kind == "audio":
             block += bytes((ids[AUDIO_LEVEL] << 4, 0x80 | 30))
+        if stream.rid is not None:
+            name = ids[REPAIRED_RID if repair else RID]
+            block += bytes((name << 4 | len(stream.rid) - 1,)) + stream.rid.encode()
         block += bytes((ids[ABS_SEND_TIME] << 4 | 2,)) + send_time.to_bytes(3, "big")
         block += struct.pack("!BH", ids[TRANSPORT_CC] << 4 | 1, self._transport_sequence)
         block += bytes(-len(block) % 4)
@@ -261,7 +272,7 @@ class Publisher:
                 head = bytearray(packet[:at])
                 if packet[0] & 0x10:
                     at += 4 + 4 * struct.unpack_from("!H", packet, 14)[0]
-                    head += self._extension(stream)
+                    head += self._extension(stream, repair=stream.rtx_ssrc is not None)
                 head[1] = head[1] & 0x80 | PUBLISHER_RTX
                 struct.pack_into("!H", head, 2, stream.rtx_sequence)
                 struct.pack_into("!I", head, 8, stream.rtx_ssrc)

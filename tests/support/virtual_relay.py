@@ -16,6 +16,7 @@ from relay.sdp.capabilities import (
     AUDIO_LEVEL,
     MID,
     OPUS,
+    REPAIRED_RID,
     RID,
     TRANSPORT_CC,
     VP8,
@@ -33,7 +34,14 @@ KEY_SIZE = 28  # key and salt
 
 # A publisher's own numbers, none of them the relay's.
 PUBLISHER_VP8, PUBLISHER_RTX, PUBLISHER_OPUS = 120, 121, 122
-PUBLISHER_EXTENSIONS = {MID: 8, RID: 9, AUDIO_LEVEL: 7, TRANSPORT_CC: 5, ABS_SEND_TIME: 4}
+PUBLISHER_EXTENSIONS = {
+    MID: 8,
+    RID: 9,
+    REPAIRED_RID: 10,
+    AUDIO_LEVEL: 7,
+    TRANSPORT_CC: 5,
+    ABS_SEND_TIME: 4,
+}
 # A subscriber's payload types by the relay's.
 SUBSCRIBER_VIDEO = {VP8.payload_type: VP8.payload_type, 97: 97}
 SUBSCRIBER_AUDIO = {OPUS.payload_type: OPUS.payload_type}
@@ -203,6 +211,12 @@ class VirtualRelay:
         ssrcs = () if ssrc is None else (ssrc,)
         pairs = {ssrc: rtx_ssrc} if ssrc is not None and rtx_ssrc is not None else {}
         media = PublishedMedia("0", "video", True, (codec,), _ids(), ssrcs, pairs)
+        return self._add(wire, id, media)
+
+    def add_simulcast(self, wire: Wire, id: str, rids: tuple[str, ...]) -> UpTrack:
+        """A camera in several layers, told apart by the rids in their packets alone."""
+        codec = PublishedCodec(PUBLISHER_VP8, PUBLISHER_RTX, VP8)
+        media = PublishedMedia("0", "video", True, (codec,), _ids(), rids=rids)
         return self._add(wire, id, media)
 
     def add_audio(self, wire: Wire, id: str, ssrc: int) -> UpTrack:
