@@ -174,6 +174,7 @@ class Peer:
         self._taps: dict[str, Tap] = {}
         self._channel: RTCDataChannel | None = None
         self._data_opened = asyncio.Event()
+        self._data_wanted = False
         self._inbox: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(256)
         self._timers: set[asyncio.TimerHandle] = set()
         self._deadline: asyncio.TimerHandle | None = None
@@ -202,8 +203,9 @@ class Peer:
 
     async def open_data(self) -> None:
         """Return when there is an open data channel; have one made if there is none."""
-        if self._channel is None:
-            self.receive("data", None)
+        if not self._data_wanted:
+            self._data_wanted = True
+            self.receive("refresh", None)
         await self._data_opened.wait()
 
     def send_data(self, data: bytes | str) -> bool:
@@ -239,17 +241,16 @@ class Peer:
             case "answer":
                 if self._pc is not None and self._pc.signalingState == "have-local-offer":
                     await self._apply(payload, "answer")
-                    self._attach()
+                    await self._offer_if_needed()
             case "candidate":
                 self._take_candidate(payload)
             case "open":
                 if self._pc is None:
                     await self._offer()
-            case "refresh" | "data":
-                if kind == "data" and self._channel is None and self._pc is not None:
-                    self._use_channel(self._pc.createDataChannel(DATA_LABEL))
+            case "refresh":
+                # In the middle of a negotiation, its end looks for what is new.
                 if self._pc is not None and self._pc.signalingState == "stable":
-                    await self._offer_if_needed(new_data=kind == "data")
+                    await self._offer_if_needed()
             case "rebuild":
                 await self._drop()
                 if not self._polite:
@@ -292,6 +293,8 @@ class Peer:
                 self._lines[label] = add_line(pc, label, kind, self._direction)
         self._attach()
         self._add_lines(pc)
+        if self._data_wanted and self._channel is None:
+            self._use_channel(pc.createDataChannel(DATA_LABEL))
         checkpoint = Checkpoint(pc)
         await set_local_description(pc, await pc.createOffer())
         self._checkpoint = checkpoint
@@ -327,10 +330,10 @@ class Peer:
         learn_ssrcs(self._pc)
         self._checkpoint = None
 
-    async def _offer_if_needed(self, *, new_data: bool = False) -> None:
+    async def _offer_if_needed(self) -> None:
         assert self._pc is not None
         self._attach()
-        if self._add_lines(self._pc) or new_data:
+        if self._add_lines(self._pc) or (self._data_wanted and self._channel is None):
             await self._offer()
 
     def _local_sdp(self, pc: RTCPeerConnection) -> Raw:

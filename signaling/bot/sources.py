@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import av
 import numpy as np
@@ -32,6 +32,7 @@ else:
 Kind = Literal["audio", "video"]
 Label = Literal["camera", "microphone", "screen", "screen-audio", "other"]
 Item = av.VideoFrame | av.AudioFrame | Packet
+Frame_ = TypeVar("Frame_", bound=av.VideoFrame | av.AudioFrame)
 
 VIDEO_CLOCK = 90_000
 AUDIO_CLOCK = 48_000
@@ -95,13 +96,15 @@ class SenderTrack(MediaStreamTrack):
         """Frames and packets that came faster than this sender took them."""
         return self._backlog.dropped
 
+    def takes(self, key: bool) -> bool:
+        """Whether an item would be of use here."""
+        return self.reading and (key or not self._needs_key)
+
     def put(self, item: Item, key: bool) -> None:
-        if not self.reading:
+        """Queue an item that this sender may keep."""
+        if not self.takes(key):
             return
-        if self._needs_key:
-            if not key:
-                return
-            self._needs_key = False
+        self._needs_key = False
         if isinstance(item, av.Packet) and len(self._backlog) >= PACKETS_WAITING:
             # Part of a group of pictures is of no use: wait for the next one.
             self._backlog.clear()
@@ -173,14 +176,19 @@ class Source:
     def push(self, item: Item) -> None:
         """Send a frame or packet to everyone connected; without a pts, as of now.
 
-        Timestamps are moved as a whole so that the first is now; they must not go back.
+        Timestamps are moved as a whole so that the first is now; they must not go back. The
+        item itself stays the caller's.
         """
         self.pushed += 1
         if isinstance(item, av.AudioFrame):
             self._push_audio(item)
             return
-        self._stamp(item, Fraction(1, VIDEO_CLOCK if self.kind == "video" else AUDIO_CLOCK))
-        self._send(item, key=not isinstance(item, av.Packet) or item.is_keyframe)
+        base = Fraction(1, VIDEO_CLOCK if self.kind == "video" else AUDIO_CLOCK)
+        stamp = round(self._stamp(item, base) / base)
+        if isinstance(item, av.VideoFrame) and item.format.name != "yuv420p":
+            # Once, and not again for each connection.
+            item = item.reformat(format="yuv420p")
+        self._send(item, stamp, base)
 
     def push_picture(self, picture: NDArray[np.uint8], *, format: str = "rgb24") -> None:
         """Send an array of shape (height, width, 3); both sizes even."""
@@ -210,12 +218,10 @@ class Source:
         parts = self._resampler.resample(frame)
         frame.pts = given  # The frame may have other readers.
         for part in parts:
-            part.pts = self._samples
-            part.time_base = Fraction(1, AUDIO_CLOCK)
+            self._send(part, self._samples, Fraction(1, AUDIO_CLOCK))
             self._samples += part.samples
-            self._send(part, key=True)
 
-    def _stamp(self, item: av.VideoFrame | Packet, base: Fraction) -> None:
+    def _stamp(self, item: av.VideoFrame | Packet, base: Fraction) -> Fraction:
         now = Fraction(round(media_time() * 1_000_000), 1_000_000)
         if item.pts is None or item.time_base is None:
             stamp = now
@@ -224,18 +230,44 @@ class Source:
             if self._offset is None:
                 self._offset = Fraction(0) if abs(now - given) < NEAR else now - given
             stamp = given + self._offset
-        stamp = max(stamp, self._last + base)
-        self._last = stamp
-        if isinstance(item, av.Packet):
-            item.time_base = base
-            item.pts = item.dts = round(stamp / base)
-        else:
-            item.pts = round(stamp / base)
-            item.time_base = base
+        self._last = max(stamp, self._last + base)
+        return self._last
 
-    def _send(self, item: Item, key: bool) -> None:
+    def _send(self, item: Item, stamp: int, base: Fraction) -> None:
+        key = not isinstance(item, av.Packet) or item.is_keyframe
         for sender in list(self.senders):
-            sender.put(item, key)
+            if sender.takes(key):
+                # Encoders write into the frames that they are given, each in its own thread.
+                own = copy_packet(item) if isinstance(item, av.Packet) else copy_frame(item)
+                own.pts, own.time_base = stamp, base
+                sender.put(own, key)
+
+
+def copy_packet(packet: Packet) -> Packet:
+    copy = av.Packet(bytes(packet))
+    copy.is_keyframe = packet.is_keyframe
+    return copy
+
+
+def copy_frame(frame: Frame_) -> Frame_:
+    """The same picture or sound in memory of its own, without a timestamp."""
+    copy: Any
+    if isinstance(frame, av.VideoFrame):
+        copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
+    else:
+        copy = av.AudioFrame(frame.format.name, frame.layout.name, frame.samples)
+        copy.sample_rate = frame.sample_rate
+    planes: Any = zip(frame.planes, copy.planes, strict=True)
+    for source, target in planes:
+        if isinstance(frame, av.AudioFrame):
+            target.update(bytes(source)[: target.buffer_size])
+            continue
+        lines = np.asarray(memoryview(source)).reshape(-1, source.line_size)
+        room = np.asarray(memoryview(target)).reshape(-1, target.line_size)
+        width = min(source.line_size, target.line_size)
+        room[: len(lines), :width] = lines[: len(room), :width]
+    result: Frame_ = copy
+    return result
 
 
 def audio_frame(pcm: NDArray[np.int16], rate: int) -> av.AudioFrame:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from signaling.bot.backlog import Backlog, Ended
 from signaling.bot.internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
-from signaling.bot.sources import AUDIO_CLOCK, Kind, Label, media_time
+from signaling.bot.sources import AUDIO_CLOCK, Kind, Label, copy_frame, media_time
 
 if TYPE_CHECKING:
     from signaling.client import Participant
@@ -35,6 +35,8 @@ DRIFT_SECONDS = 1.0
 """Timestamps that stray this far from the arrival times are put right."""
 KEY_FRAME_INTERVAL = 0.5
 """Seconds between two requests for a key frame."""
+
+Decoded = av.VideoFrame | av.AudioFrame
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class RemoteTrack:
         self._requested = float("-inf")
         self._wants_key = False
         self._needs_key = kind == "video"
-        self._frames: set[Backlog[Frame]] = set()
+        self._frames: set[Backlog[Decoded]] = set()
         self._packets: set[Backlog[EncodedPacket]] = set()
         self._observers: list[Callable[[EncodedPacket], None]] = []
         self._encoded: Backlog[tuple[EncodedFrame, float]] | None = None
@@ -100,13 +102,11 @@ class RemoteTrack:
     async def frames(self) -> AsyncGenerator[av.VideoFrame | av.AudioFrame, None]:
         """Decoded frames with `pts` on `media_time`'s clock: `av.VideoFrame`, or
         `av.AudioFrame` of 16-bit samples."""
-        backlog: Backlog[Frame] = Backlog(FRAMES_WAITING[self.kind], on_drop=self._count_late)
+        backlog: Backlog[Decoded] = Backlog(FRAMES_WAITING[self.kind], on_drop=self._count_late)
         self._open_frames(backlog)
         try:
             while True:
-                frame = await backlog.get()
-                assert isinstance(frame, av.VideoFrame | av.AudioFrame)
-                yield frame
+                yield await backlog.get()
         except Ended:
             return
         finally:
@@ -285,7 +285,7 @@ class RemoteTrack:
 
     # -- Decoding ---------------------------------------------------------------------
 
-    def _open_frames(self, backlog: Backlog[Frame]) -> None:
+    def _open_frames(self, backlog: Backlog[Decoded]) -> None:
         if self.ended:
             backlog.close()
             return
@@ -300,7 +300,7 @@ class RemoteTrack:
             self._decoders.add(self._decoding)
             self._decoding.add_done_callback(self._decoders.discard)
 
-    def _close_frames(self, backlog: Backlog[Frame]) -> None:
+    def _close_frames(self, backlog: Backlog[Decoded]) -> None:
         self._frames.discard(backlog)
         if not self._frames:
             self._stop_decoding()
@@ -338,11 +338,14 @@ class RemoteTrack:
                 self._deliver(out, moment)
 
     def _deliver(self, frame: Frame, moment: float) -> None:
+        assert isinstance(frame, av.VideoFrame | av.AudioFrame)
         clock = frame.sample_rate if isinstance(frame, av.AudioFrame) else 90_000
-        frame.pts = round(moment * clock)
-        frame.time_base = Fraction(1, clock)
-        for backlog in self._frames:
-            backlog.put(frame)
+        last = len(self._frames) - 1
+        for index, backlog in enumerate(self._frames):
+            # PyAV's frames are not made for two threads at once.
+            one = frame if index == last else copy_frame(frame)
+            one.pts, one.time_base = round(moment * clock), Fraction(1, clock)
+            backlog.put(one)
 
 
 class _Relayed(MediaStreamTrack):

@@ -35,6 +35,7 @@ from tests.support.bots import (
     make_film,
     port_of,
     publish_known,
+    resident_bytes,
     running_server,
     see,
     serve,
@@ -455,17 +456,25 @@ async def test_many_bots_in_one_process_do_not_grow(server: str) -> None:
             await asyncio.gather(*(bot.__aenter__() for bot in bots))
             for bot in bots[:4]:
                 await bot.publish(source)
-            await until(lambda: all(len(b._tracks) >= 3 for b in bots), within=2 * PATIENCE)
-            received = [track for bot in bots for track in bot._tracks.values()]
-            tasks = len(asyncio.all_tasks())
-            before = sum(track.received for track in received)
-            await until(
-                lambda: sum(t.received for t in received) > before + 40 * len(received) // 2,
-                within=2 * PATIENCE,
-            )
-            assert len(asyncio.all_tasks()) <= tasks + 40
-            assert all(not track._frames and track._encoded is None for track in received)
+            everyone = 2 * PATIENCE
+            await until(lambda: all(len(b._tracks) >= 3 for b in bots), within=everyone)
+            tracks = [track for bot in bots for track in bot._tracks.values()]
+            await grow(tracks, 10)
+            tasks, memory = len(asyncio.all_tasks()), resident_bytes()
+            await grow(tracks, 50)
+            assert len(asyncio.all_tasks()) <= tasks + 5
+            assert resident_bytes() - memory < 24_000_000
+            assert all(not track._frames and track._encoded is None for track in tracks)
     finally:
         pushing.cancel()
         await asyncio.gather(*(bot.close() for bot in bots))
         await asyncio.wait([pushing])
+
+
+async def grow(tracks: list[RemoteTrack], frames: int) -> None:
+    """Until every track has brought so many frames more."""
+    before = [track.received for track in tracks]
+    await until(
+        lambda: all(t.received >= n + frames for t, n in zip(tracks, before, strict=True)),
+        within=2 * PATIENCE,
+    )

@@ -129,6 +129,11 @@ def kill_worker(server: ServerProcess) -> None:
     os.kill(worker, signal.SIGKILL)
 
 
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 class Proxy:
     """A TCP proxy in the test's own loop; `cut` ends its connections, and new ones are let
     through again only after `mend`."""
