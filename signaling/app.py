@@ -94,12 +94,14 @@ class Server:
             token=lambda: secrets.token_urlsafe(16),
             ice_servers=self.credentials.ice_servers,
             authorize=self._authorize_join,
+            invite=self.credentials.mint_invitation,
         )
 
     def _sample_guard(self) -> None:
         guard, metrics = self.hub.guard, self.metrics
         metrics.limited, metrics.bans = dict(guard.refused), guard.bans
         metrics.banned = guard.banned(time.monotonic())
+        metrics.knocking = len(self.hub.entrance)
 
     @property
     def _authorize_join(self) -> Callable[[str | None, str], Access] | None:

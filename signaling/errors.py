@@ -31,6 +31,7 @@ KINDS: Final = {
         ErrorKind("forbidden", None, 403),
         ErrorKind("kicked", 4403, 403, at_once=True),
         ErrorKind("heartbeat-timeout", 4408, 408, at_once=True),
+        ErrorKind("join-timeout", 4410, 408, at_once=True),
         ErrorKind("replaced", 4409, 409, at_once=True),
         ErrorKind("too-large", 4413, 413, at_once=True),
         ErrorKind("rate-limited", 4429, 429),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from . import messages
 from .errors import ProtocolError
@@ -137,6 +137,8 @@ def kick(hub: Hub, session: Session, message: messages.Kick) -> bytes | None:
     _check_moderator(session)
     target = session.room.find(message.participant)
     body = messages.build_ok(message.id)
+    if message.ban:
+        session.room.ban(target)
     if target is not session.participant:
         hub.expel(target)
         return body
@@ -164,6 +166,36 @@ def lock(hub: Hub, session: Session, message: messages.Lock) -> bytes:
     return messages.build_ok(message.id)
 
 
+def set_lobby(hub: Hub, session: Session, message: messages.SetLobby) -> bytes:
+    _check_moderator(session)
+    hub.apply(session.room, session.room.set_lobby(message.enabled))
+    if not message.enabled:
+        hub.entrance.open(session.room.name)
+    return messages.build_ok(message.id)
+
+
+def admit(hub: Hub, session: Session, message: messages.Admit) -> bytes:
+    _check_moderator(session)
+    hub.entrance.admit(session.room, message.knock)
+    return messages.build_ok(message.id)
+
+
+def decline(hub: Hub, session: Session, message: messages.Decline) -> bytes:
+    _check_moderator(session)
+    hub.entrance.decline(session.room, message.knock)
+    return messages.build_ok(message.id)
+
+
+def invite(hub: Hub, session: Session, message: messages.Invite) -> bytes:
+    _check_moderator(session)
+    invitation = messages.Invitation()
+    invitation.id = UNSET if message.id is None else message.id
+    made = hub.invite(session.room.name)
+    if made is not None:
+        invitation.token, invitation.expires = made[0], int(made[1] * 1000)
+    return messages.encode_body(invitation)
+
+
 def close_room(hub: Hub, session: Session, message: messages.CloseRoom) -> None:
     _check_moderator(session)
     hub.reply(session, message.id, messages.build_ok(message.id))
@@ -186,6 +218,10 @@ HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Hub, Session, Any], bytes
     messages.Mute: mute,
     messages.Silence: silence,
     messages.Lock: lock,
+    messages.SetLobby: set_lobby,
+    messages.Admit: admit,
+    messages.Decline: decline,
+    messages.Invite: invite,
     messages.CloseRoom: close_room,
     messages.Subscribe: select,
     messages.Unsubscribe: select,

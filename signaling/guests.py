@@ -36,6 +36,7 @@ class Hub(Protocol):
         grant: Grant,
         hidden: bool = False,
         watches: str | None = None,
+        access: Access | None = None,
     ) -> str: ...
     def leave_guest(self, participant: str) -> None: ...
     def room(self, name: str) -> object | None: ...
@@ -66,6 +67,7 @@ class Guests:
         if not _ROOM.match(room):
             raise ProtocolError("bad-request", "A room's name is 1 to 64 of A-Z a-z 0-9 . _ -")
         name = _NAMES[action]
+        access: Access | None = None
         if self._authorize is not None:
             access = self._authorize(token, room)
             name = access.name or name
@@ -75,7 +77,12 @@ class Guests:
         publish = action == "publish"
         grant = Grant(publish=publish, subscribe=not publish, chat=False, moderate=False)
         guest = self._hub.join_guest(
-            room, name=name, grant=grant, hidden=not publish, watches=participant
+            room,
+            name=name,
+            grant=grant,
+            hidden=not publish,
+            watches=participant,
+            access=access,
         )
         self._rooms[guest] = room
         return guest

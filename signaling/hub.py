@@ -8,6 +8,7 @@ outlets at once. What participants say in a room is in `exchange`, what concerns
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,9 +21,11 @@ from . import messages
 from .bus.base import Bus
 from .config import Config
 from .details import RoomDetails, describe
+from .entrance import Entrance
 from .errors import NORMAL_CLOSE, ProtocolError
 from .exchange import HANDLERS, get_fields
 from .guard import Guard
+from .lobby import Applicant, Knock, make_ban_key
 from .logs import Log
 from .messages import ClientMessage, Grant, LeaveReason, ServerMessage
 from .metrics import Metrics
@@ -62,12 +65,24 @@ class Outlet(Protocol):
 class Link:
     """One connection as the hub sees it; opaque to the connection."""
 
-    __slots__ = ("address", "bad", "closed", "limit", "outlet", "patience", "session")
+    __slots__ = (
+        "address",
+        "bad",
+        "closed",
+        "join_by",
+        "knock",
+        "limit",
+        "outlet",
+        "patience",
+        "session",
+    )
 
     def __init__(self, outlet: Outlet, address: str, limit: TokenBucket) -> None:
         self.outlet = outlet
         self.address = address
         self.session: Session | None = None
+        self.knock: Knock | None = None  # while it waits to be let into a room
+        self.join_by = 0.0
         self.closed = False
         self.bad = 0  # refused as bad-request in a row
         self.limit = limit
@@ -89,7 +104,8 @@ class Hub:
 
     `token` makes unguessable strings of at least 128 bits. `authorize` gets a join's token and
     room and raises ProtocolError `unauthorized`; without it anyone may join, and the first in a
-    room moderates. `ice_servers` gets a participant's id.
+    room moderates. `ice_servers` gets a participant's id. `invite` gets a room and makes a
+    token for it, and says when it ends; None where none is needed.
     """
 
     def __init__(
@@ -105,6 +121,7 @@ class Hub:
         ice_servers: Callable[[str], list[IceServer]] = lambda _: [],
         authorize: Callable[[str | None, str], Access] | None = None,
         guard: Guard | None = None,
+        invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
     ) -> None:
         self.guard = guard or Guard.of(config.limits)
         self._relays: Relays = relays or NoRelay()
@@ -116,7 +133,10 @@ class Hub:
         self._token = token
         self._ice_servers = ice_servers
         self._authorize = authorize
+        self.invite = invite
+        self._handshake_timeout = config.limits.handshake_timeout
         self._links: set[Link] = set()
+        self._newcomers: deque[tuple[float, Link]] = deque()  # all may take equally long
         self._rooms: dict[str, Room] = {}
         self._sessions: dict[str, Session] = {}  # by secret
         self._guests: dict[str, Room] = {}  # by participant
@@ -125,6 +145,9 @@ class Hub:
         self._draining = False
         self.arrived = 0.0  # when the message that is carried out came
         self.relaying = Relaying(self._relays, self)
+        self.entrance = Entrance(
+            self, always=config.lobby, tokens=authorize is not None, token=token
+        )
 
     # -- Connections --------------------------------------------------------------------
 
@@ -137,7 +160,12 @@ class Hub:
             self._close_link(link, "draining", "The server is going away.")
         else:
             self._links.add(link)
+            self._await_join(link)
         return link
+
+    def _await_join(self, link: Link) -> None:
+        link.join_by = self.clock() + self._handshake_timeout
+        self._newcomers.append((link.join_by, link))
 
     def receive(self, link: Link, data: bytes) -> None:
         """One text frame. Never raises."""
@@ -310,6 +338,8 @@ class Hub:
         link.outlet.close(code, reason)
 
     def _detach(self, link: Link) -> None:
+        if link.knock is not None:
+            self.entrance.end(link.knock, "left")
         session, link.session = link.session, None
         if session is None or session.link is not link:
             return
@@ -323,6 +353,8 @@ class Hub:
     # -- Joining, resuming, leaving -----------------------------------------------------
 
     def _let_in(self, link: Link, message: ClientMessage) -> None:
+        if link.knock is not None:
+            raise ProtocolError("already-joined", "This connection waits to be let in.")
         if isinstance(message, messages.Join):
             self._join(link, message)
         elif isinstance(message, messages.Resume):
@@ -338,18 +370,26 @@ class Hub:
         self.check_name(message.name)
         metadata = messages.parse_metadata_untrusted(message.metadata, self.limits.max_metadata)
         access = self._authorize and self._authorize(message.token, message.room)
-        room = self._enter(message.room)
-        now = self.arrived
+        applicant = Applicant(
+            link, message.id, message.room, message.name, metadata or NO_METADATA, access
+        )
+        self.entrance.receive(applicant, self.arrived)
+
+    def admit(self, applicant: Applicant, *, invited: bool = False) -> None:
+        """Take one into its room. Raise ProtocolError."""
+        room = self._enter(applicant.room, applicant.ban_key, invited=invited)
+        now = self.clock()
+        link, access = applicant.link, applicant.access
         session = Session("s_" + self._token(), self.limits, now)
         participant = Participant(
             "p_" + self._token(),
-            message.name,
+            applicant.shown_name[: self.limits.max_name],
             Grant(),
-            metadata=metadata or NO_METADATA,
+            metadata=applicant.metadata,
             session=session,
+            ban_key=applicant.ban_key,
         )
         if access is not None:
-            participant.name = access.name[: self.limits.max_name] or message.name
             participant.grant, participant.sources = access.grant, access.sources
         elif next(room.peers, None) is None:
             participant.grant = Grant(moderate=True)
@@ -360,23 +400,33 @@ class Hub:
         session.change(Input.JOIN)
         self.metrics.participants += 1
         effects = room.add(participant, now)
-        self.reply(session, message.id, self._build_joined(session, message.id))
+        self.reply(session, applicant.id, self._build_joined(session, applicant.id))
         log.info("participant joined", extra=get_fields(session) | {"address": link.address})
         self.apply(room, effects)
+        self.entrance.greet(participant, room.name)
+
+    def turn_away(self, applicant: Applicant, error: ProtocolError) -> None:
+        """One that has waited is not let in; it may ask for another room."""
+        self._refuse(applicant.link, error, applicant.id)
+        self._await_join(applicant.link)
+
+    def tell(self, applicant: Applicant, message: ServerMessage) -> None:
+        self.metrics.sent += 1
+        applicant.link.outlet.send(messages.encode(message))
 
     def check_name(self, name: str) -> None:
         if len(name) > self.limits.max_name:
             raise ProtocolError("bad-request", f"`name` is over {self.limits.max_name} characters.")
 
-    def _enter(self, name: str) -> Room:
+    def _enter(self, name: str, ban_key: str = "", *, invited: bool = False) -> Room:
         """Return the room, a new one where there is none. Raise ProtocolError."""
         room = self._rooms.get(name)
         if room is not None:
-            room.check_entry()
+            room.check_entry(ban_key, invited=invited)
             return room
         if len(self._rooms) >= self.limits.max_rooms:
             raise ProtocolError("room-full", "The server has no room for another room.")
-        return Room(name, self.limits, relay=self._relays.available)
+        return Room(name, self.limits, relay=self._relays.available, lobby=self.entrance.always)
 
     def _open(self, room: Room) -> None:
         if room.name not in self._rooms:
@@ -472,11 +522,15 @@ class Hub:
         self.metrics.participants -= 1
         self.apply(room, room.remove(participant, reason, self.clock()))
         if self._authorize is None:
-            self.apply(room, room.promote())
+            effects = room.promote()
+            self.apply(room, effects)
+            if effects.deliveries:
+                self.entrance.welcome(room)
         if not room.participants and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
             self.metrics.rooms = len(self._rooms)
             log.info("room closed", extra={"room": room.name})
+            self.entrance.leave_room(room.name)
 
     # -- Sending out --------------------------------------------------------------------
 
@@ -507,6 +561,7 @@ class Hub:
                 self._close_session(participant.session, "room-closed")
         self._relays.send(control.CloseRoom(room.name))
         self._rooms.pop(room.name, None)
+        self.entrance.close_room(room.name)
         self.metrics.rooms = len(self._rooms)
         log.info("room closed", extra={"room": room.name})
 
@@ -556,17 +611,22 @@ class Hub:
         metadata: msgspec.Raw = NO_METADATA,
         hidden: bool = False,
         watches: str | None = None,
+        access: Access | None = None,
     ) -> str:
         """Let one in who has no WebSocket, and return its participant id.
 
         A WHIP publisher is seen by all. A hidden one is a WHEP player: nobody is told, and it
-        gets the media of `watches`, or of everyone. Raise ProtocolError.
+        gets the media of `watches`, or of everyone. `access` is what its token opens. Raise
+        ProtocolError.
         """
         if self._draining:
             raise ProtocolError("draining", "The server is going away.")
         if not self._relays.available:
             raise ProtocolError("relay-unavailable", "There is no media relay now.")
-        entered = self._enter(room)
+        identity = access.identity if access else ""
+        ban_key = make_ban_key(identity, "") if identity else ""
+        self.entrance.check_guest(self._rooms.get(room), access)
+        entered = self._enter(room, ban_key)
         if watches is not None:
             entered.find(watches)
         guest = Participant(
@@ -576,6 +636,7 @@ class Hub:
             metadata=metadata,
             hidden=hidden,
             watches=watches,
+            ban_key=ban_key,
         )
         self._open(entered)
         self._guests[guest.id] = entered
@@ -610,23 +671,30 @@ class Hub:
             self.end_room(room)
         return room is not None
 
-    def kick(self, room: str, participant: str) -> bool:
-        """Remove one from a room; whether it was there."""
+    def kick(self, room: str, participant: str, *, ban: bool = False) -> bool:
+        """Remove one from a room, with `ban` for as long as that lasts; whether it was there."""
         found = self._rooms.get(room)
-        target = found and found.participants.get(participant)
-        if target:
-            self.expel(target)
-        return bool(target)
+        target = None if found is None else found.participants.get(participant)
+        if found is None or target is None:
+            return False
+        if ban:
+            found.ban(target)
+        self.expel(target)
+        return True
 
     # -- Time ---------------------------------------------------------------------------
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is to be called next, on the clock; None: not at all."""
-        answer = self.relaying.get_timer()
-        if not self._timers:
-            return answer
-        first = self._timers[0][0]
-        return first if answer is None or first < answer else answer
+        while self._newcomers and not _is_late(*self._newcomers[0]):
+            self._newcomers.popleft()
+        deadlines = (
+            self._timers[0][0] if self._timers else None,
+            self._newcomers[0][0] if self._newcomers else None,
+            self.relaying.get_timer(),
+            self.entrance.get_timer(),
+        )
+        return min((d for d in deadlines if d is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due at `now`."""
@@ -641,11 +709,22 @@ class Hub:
                 if self._rooms.get(subject.name) is subject:
                     self.apply(subject, subject.handle_timer(now))
         self.relaying.handle_timer(now)
+        self.entrance.handle_timer(now)
+        while self._newcomers and self._newcomers[0][0] <= now:
+            deadline, link = self._newcomers.popleft()
+            if _is_late(deadline, link):
+                self._close_link(link, "join-timeout", "Nobody joined a room here.")
 
     def _schedule(self, when: float, subject: Session | Room) -> None:
         # The count makes entries comparable that are due at the same time.
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, subject))
+
+
+def _is_late(deadline: float, link: Link) -> bool:
+    """Whether a connection will be late at `deadline`, as it stands now."""
+    waits = link.closed or link.session is not None or link.knock is not None
+    return not waits and link.join_by == deadline
 
 
 def _plain(seconds: float) -> float:

@@ -40,6 +40,7 @@ Sequence = Annotated[int, Meta(ge=0)]
 Topology = Literal["mesh", "relay"]
 Via = Literal["relay", "direct"]
 LeaveReason = Literal["left", "timeout", "kicked", "room-closed"]
+KnockEndReason = Literal["admitted", "declined", "left", "timeout"]
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -117,7 +118,10 @@ class Chat(ClientMessage, tag="chat", kw_only=True):
 
 
 class Kick(ClientMessage, tag="kick", kw_only=True):
+    """`ban`, an addition: as long as the room lasts they do not come in again."""
+
     participant: str
+    ban: bool = False
 
 
 class Mute(ClientMessage, tag="mute", kw_only=True):
@@ -133,6 +137,28 @@ class Silence(ClientMessage, tag="silence", kw_only=True):
 
 class Lock(ClientMessage, tag="lock", kw_only=True):
     locked: bool
+
+
+class SetLobby(ClientMessage, tag="lobby", kw_only=True):
+    """An addition: whether newcomers wait until a moderator lets them in."""
+
+    enabled: bool
+
+
+class Admit(ClientMessage, tag="admit", kw_only=True):
+    """An addition."""
+
+    knock: str
+
+
+class Decline(ClientMessage, tag="decline", kw_only=True):
+    """An addition."""
+
+    knock: str
+
+
+class Invite(ClientMessage, tag="invite", kw_only=True):
+    """An addition: ask for a token with which somebody else may join this room."""
 
 
 class CloseRoom(ClientMessage, tag="close-room", kw_only=True):
@@ -166,6 +192,10 @@ AnyClientMessage = (
     | Mute
     | Silence
     | Lock
+    | SetLobby
+    | Admit
+    | Decline
+    | Invite
     | CloseRoom
     | Subscribe
     | Unsubscribe
@@ -187,9 +217,12 @@ class ParticipantInfo(msgspec.Struct, kw_only=True):
 
 
 class RoomInfo(msgspec.Struct):
+    """`lobby`, an addition, is there and true where newcomers have to wait."""
+
     name: str
     topology: Topology
     locked: bool
+    lobby: bool | UnsetType = UNSET
 
 
 class ServerMessage(msgspec.Struct, tag_field="type", kw_only=True):
@@ -232,6 +265,10 @@ class Joined(Reply, tag="joined", kw_only=True):
     resume_within: float
 
 
+class Knocking(Reply, tag="knocking", kw_only=True):
+    """An addition: a join is neither let in nor refused yet. Never has a `seq`."""
+
+
 class Resumed(Reply, tag="resumed", kw_only=True):
     """Never has a `seq`."""
 
@@ -262,6 +299,27 @@ class GrantsUpdated(ServerMessage, tag="grants-updated", kw_only=True):
     """An addition: what this client may do has changed."""
 
     grants: Grant
+
+
+class KnockInfo(ServerMessage, tag="knock", kw_only=True):
+    """An addition: somebody waits to be let in."""
+
+    knock: str
+    name: str
+
+
+class KnockEnded(ServerMessage, tag="knock-ended", kw_only=True):
+    """An addition: this one waits no longer."""
+
+    knock: str
+    reason: KnockEndReason
+
+
+class Invitation(Reply, tag="invitation", kw_only=True):
+    """An addition. Without a token: none is needed. `expires` in ms since the epoch."""
+
+    token: str | UnsetType = UNSET
+    expires: int | UnsetType = UNSET
 
 
 class Silenced(ServerMessage, tag="silenced", kw_only=True):
@@ -339,12 +397,16 @@ AnyServerMessage = (
     | Error
     | HeartbeatReply
     | Joined
+    | Knocking
     | Resumed
     | ParticipantJoined
     | ParticipantUpdated
     | ParticipantLeft
     | RoomUpdated
     | GrantsUpdated
+    | KnockInfo
+    | KnockEnded
+    | Invitation
     | Silenced
     | OfferFrom
     | AnswerFrom

@@ -75,6 +75,8 @@ class Metrics:
         self.participants = 0
         self.detached = 0
         """Participants without a connection at the moment, who may still resume."""
+        self.knocking = 0
+        """Connections that wait to be let into a room."""
         self.outbox_messages = 0
         self.outbox_bytes = 0
         self.outbox_deepest = 0
@@ -171,6 +173,7 @@ def _gauges(m: Metrics) -> Iterable[Metric]:
         ("rooms", "Rooms now.", m.rooms),
         ("participants", "Participants now.", m.participants),
         ("participants_detached", "Participants that may still resume.", m.detached),
+        ("knocking", "Connections that wait to be let into a room.", m.knocking),
         ("banned", "Addresses banned now.", m.banned),
         ("outbox_messages", "Messages that wait for slow clients.", m.outbox_messages),
         ("outbox_bytes", "Bytes that wait for slow clients.", m.outbox_bytes),

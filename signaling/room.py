@@ -28,17 +28,21 @@ NO_METADATA: Final = Raw(b"{}")
 # Seconds for which the relay goes on sending after a room went back to the mesh, so that
 # nobody's picture stops before the direct connections stand.
 MESH_OVERLAP: Final = 10.0
+# For one room; a moderator who removes more had better lock it.
+MAX_BANS: Final = 1000
 
 
 class Participant:
     """One in the room. A guest has no session: WHIP publishes for it, through the relay.
 
     A hidden one watches (WHEP): nobody is told of it. `watches` names whom, None everyone.
-    `sources` are those it may publish from, None any.
+    `sources` are those it may publish from, None any. `ban_key` is what a ban remembers, empty
+    where nothing is known.
     """
 
     __slots__ = (
         "attached",
+        "ban_key",
         "grant",
         "guest",
         "hidden",
@@ -63,6 +67,7 @@ class Participant:
         sources: frozenset[str] | None = None,
         hidden: bool = False,
         watches: str | None = None,
+        ban_key: str = "",
     ) -> None:
         self.id = id
         self.name = name
@@ -73,6 +78,7 @@ class Participant:
         self.guest = session is None
         self.hidden = hidden
         self.watches = watches
+        self.ban_key = ban_key
         self.tracks: dict[str, Track] | None = None
         self.routes: set[str] | None = None  # whom it receives through the relay, in a mesh
         self.attached = False  # whether the relay has been told of it
@@ -108,7 +114,9 @@ class Room:
         "_restarted",
         "_return_at",
         "_settle_routes_at",
+        "banned",
         "limits",
+        "lobby",
         "locked",
         "name",
         "participants",
@@ -117,11 +125,13 @@ class Room:
         "topology",
     )
 
-    def __init__(self, name: str, limits: Limits, *, relay: bool) -> None:
+    def __init__(self, name: str, limits: Limits, *, relay: bool, lobby: bool = False) -> None:
         self.name = name
         self.limits = limits
         self.relay = relay
         self.locked = False
+        self.lobby = lobby
+        self.banned: set[str] = set()  # keys of those who may not come in again
         self.topology: Topology = "mesh"
         self.participants: dict[str, Participant] = {}  # in the order in which they came
         self.scheduled: float | None = None  # when the hub calls `handle_timer`
@@ -149,7 +159,8 @@ class Room:
         return (p for p in self.visible if p is not participant)
 
     def describe(self) -> messages.RoomInfo:
-        return messages.RoomInfo(self.name, self.topology, self.locked)
+        lobby = True if self.lobby else UNSET
+        return messages.RoomInfo(self.name, self.topology, self.locked, lobby)
 
     def find(self, id: str) -> Participant:
         """Raise ProtocolError `unknown-participant`."""
@@ -170,9 +181,11 @@ class Room:
             raise ProtocolError("unknown-participant", f"{id} is there through the relay only.")
         return peer
 
-    def check_entry(self) -> None:
-        """Raise ProtocolError unless one more may come in."""
-        if self.locked:
+    def check_entry(self, ban_key: str = "", *, invited: bool = False) -> None:
+        """Raise ProtocolError unless one more may come in, `invited` also where it is locked."""
+        if ban_key in self.banned:
+            raise ProtocolError("forbidden", "You were removed from this room.")
+        if self.locked and not invited:
             raise ProtocolError("room-locked", f"Room {self.name} is locked.")
         if len(self.participants) >= self.limits.max_participants:
             raise ProtocolError(
@@ -231,6 +244,20 @@ class Room:
         heir.grant = msgspec.structs.replace(heir.grant, moderate=True)
         effects.tell([heir], messages.GrantsUpdated(grants=heir.grant))
         return effects
+
+    def set_lobby(self, enabled: bool) -> Effects:
+        effects = Effects()
+        if enabled != self.lobby:
+            self.lobby = enabled
+            self._tell_room(effects)
+        return effects
+
+    def ban(self, participant: Participant) -> None:
+        """Keep one out who is about to be removed, as long as the room lasts."""
+        if participant.ban_key:
+            if len(self.banned) >= MAX_BANS:
+                self.banned.pop()
+            self.banned.add(participant.ban_key)
 
     def lock(self, locked: bool) -> Effects:
         effects = Effects()

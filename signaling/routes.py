@@ -236,7 +236,7 @@ class Routes:
     async def kick(self, request: web.Request) -> web.Response:
         name, participant = request.match_info["room"], request.match_info["participant"]
         self._authorize(request, name)
-        if self._hub.kick(name, participant):
+        if self._hub.kick(name, participant, ban=request.query.get("ban") == "true"):
             return web.Response(status=204)
         return make_error(
             404, "unknown-participant", f"No participant {participant} in room {name}."

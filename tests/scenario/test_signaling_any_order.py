@@ -27,10 +27,10 @@ GARBAGE = st.sampled_from(
 class Caller(Client):
     """Keeps apart what it was sent and what it should have been sent."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, address: str) -> None:
         self.heard: list[str] = []
         self.expected: list[str] = []
-        super().__init__(world)
+        super().__init__(world, address)
 
     @property
     def alive(self) -> bool:
@@ -40,6 +40,11 @@ class Caller(Client):
     def live(self) -> bool:
         """Whether it is in a room and connected."""
         return self.link is not None and self.link.session is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is in a lobby."""
+        return self.link is not None and self.link.knock is not None
 
     def start_anew(self) -> None:
         self.cut()
@@ -59,8 +64,13 @@ class Anything(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.relays = FakeRelays()
-        self.world = World(relays=self.relays, mesh_limit=2, replay_messages=30)
-        self.callers = [Caller(self.world) for _ in range(5)]
+        self.world = World(
+            relays=self.relays,
+            mesh_limit=2,
+            replay_messages=30,
+            invite=lambda room: (f"token for {room}", 1.0),
+        )
+        self.callers = [Caller(self.world, f"198.51.100.{n}") for n in range(5)]
         self.count = 0
         self.lost = 0
 
@@ -95,7 +105,7 @@ class Anything(RuleBasedStateMachine):
     def negotiate(self, who: int, to: int, id: str | None, kind: str) -> None:
         self.callers[who].send(kind, to=self.callers[to].id, sdp="v=0", candidate=None, id=id)
 
-    @rule(who=WHO, to=WHO, id=IDS, what=st.integers(0, 10))
+    @rule(who=WHO, to=WHO, id=IDS, what=st.integers(0, 13))
     def say(self, who: int, to: int, id: str | None, what: int) -> None:
         target = self.callers[to].id
         kind, fields = [
@@ -110,8 +120,17 @@ class Anything(RuleBasedStateMachine):
             ("restart-ice", {}),
             ("heartbeat", {"timestamp": 1}),
             ("silence", {"participant": target}),
+            ("lobby", {"enabled": to % 2 == 0}),
+            ("invite", {}),
+            ("kick", {"participant": target, "ban": True}),
         ][what]
         self.callers[who].send(kind, id=id, **fields)
+
+    @rule(who=WHO, id=IDS, which=st.integers(0, 2), admit=st.booleans())
+    def answer_a_knock(self, who: int, id: str | None, which: int, admit: bool) -> None:
+        waiting = [*self.world.hub.entrance._lobby._knocks, "k_none"]
+        knock = waiting[which % len(waiting)]
+        self.callers[who].send("admit" if admit else "decline", id=id, knock=knock)
 
     @rule(who=WHO, id=IDS)
     def publish(self, who: int, id: str | None) -> None:
@@ -130,6 +149,8 @@ class Anything(RuleBasedStateMachine):
         """Also where the old connection is still there."""
         caller = self.callers[who]
         if caller.alive:
+            if caller.waits:
+                caller.cut()
             caller.resume()
             if not caller.live:
                 caller.start_anew()
@@ -141,7 +162,7 @@ class Anything(RuleBasedStateMachine):
         session = self.world.hub._sessions.get(other.session)
         if caller.live or session is None:
             caller.send("resume", session=other.session, seq=seq)
-        elif seq > session.seq:
+        elif seq > session.seq and not caller.waits:
             caller.connect()
             caller.send("resume", session=other.session, seq=seq)
 
@@ -188,6 +209,9 @@ class Anything(RuleBasedStateMachine):
         sessions = hub._sessions.values()
         assert metrics.detached == sum(s.state is State.DETACHED for s in sessions)
         assert metrics.participants == sum(len(r.participants) for r in hub.list_rooms())
+        lobby = hub.entrance._lobby
+        assert len(lobby) == sum(caller.waits for caller in self.callers)
+        assert len(lobby) == sum(len(lobby.list_waiting(room)) for room in ("one", "two"))
         assert metrics.rooms == len(hub.list_rooms())
         assert all(room.participants for room in hub.list_rooms())
 

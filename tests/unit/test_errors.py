@@ -12,6 +12,7 @@ CLOSES = {
     "forbidden": None,
     "kicked": 4403,
     "heartbeat-timeout": 4408,
+    "join-timeout": 4410,
     "replaced": 4409,
     "too-large": 4413,
     "rate-limited": 4429,

@@ -14,6 +14,8 @@ import pytest
 from signaling import messages
 from signaling.config import Limits
 from signaling.errors import KINDS
+from signaling.guard import VIOLATIONS_FOR_BAN
+from signaling.lobby import KNOCK_TIMEOUT, MAX_KNOCKS
 from signaling.relaying import ANSWER_TIMEOUT
 from signaling.room import MESH_OVERLAP
 from signaling.session import MAX_PENDING, RETENTION
@@ -83,6 +85,12 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"does not answer within {ANSWER_TIMEOUT:g} s",
         f"for another {MESH_OVERLAP:g} s",
         f"less, for {limits.mesh_return:g} s",
+        f"{limits.join_rate:g} a second, {limits.join_burst} at once",
+        f"{limits.handshake_timeout:g} s (`--handshake-timeout`)",
+        f"{limits.ban:g} s (`--ban`)",
+        f"Beyond {VIOLATIONS_FOR_BAN} violations within a minute",
+        f"after {KNOCK_TIMEOUT / 60:g} minutes",
+        f"{MAX_KNOCKS} may wait for a room",
         f"a string of at most {messages.MAX_ID} characters",
     ):
         assert text in DOCUMENT, text
