@@ -22,7 +22,7 @@ class Peer:
     def __init__(self, certificate: Certificate | None = None) -> None:
         self.certificate = certificate or Certificate()
         self.sent: list[bytes] = []
-        self.deliver: Callable[[bytes], object] = lambda data: None  # noqa: ARG005
+        self.deliver: Callable[[bytes], object] = lambda data: None
         self.connected = asyncio.Event()
         self.ended = asyncio.Event()
         self.srtp: tuple[Srtp, Srtp] | None = None

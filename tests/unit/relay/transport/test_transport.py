@@ -39,7 +39,7 @@ class Bench:
         self.stats = Stats()
         self.states = [S.NEW]
         self.now = 1000.0
-        self.on_state: Callable[[TransportState], None] = lambda state: None  # noqa: ARG005
+        self.on_state: Callable[[TransportState], None] = lambda state: None
         self.transport: Transport[FakeLeg] = Transport(
             certificate=certificate or Certificate(),
             network=self.network,
