@@ -386,7 +386,7 @@ def normalise_header(buf: Buffer, packet: Packet, ids: ExtensionMap) -> None:
 
 def _build_extension(buf: ReadBuffer, packet: Packet, ids: ExtensionMap) -> bytes:
     """The normalised extension with its four-byte head, or nothing; notes the hop's two places."""
-    two_byte = _needs_two_bytes(packet)
+    two_byte = bool(packet.kept) and _needs_two_bytes(packet)
     places = ids.places[two_byte]
     packet.transport_sequence_at = places.transport_sequence_at
     packet.send_time_at = places.send_time_at
