@@ -12,7 +12,7 @@ from relay.control import SlotTrack
 from relay.leg import Leg
 from relay.publisher import Published
 from relay.sdp.description import BadSdp
-from relay.sdp.negotiation import (
+from relay.sdp.subscription import (
     Playback,
     Slot,
     Subscription,

@@ -16,12 +16,11 @@ from relay.sdp.description import (
 from relay.sdp.negotiation import (
     Local,
     Publication,
-    Subscription,
-    answer_player,
     answer_publisher,
     is_continuation,
     is_ice_restart,
 )
+from relay.sdp.subscription import Subscription, answer_player
 
 MAX_SIZE = 16384
 DIGEST = ":".join(["AB"] * 32)

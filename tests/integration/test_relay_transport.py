@@ -10,7 +10,8 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
-from relay.sdp.negotiation import Subscription, answer_publisher, get_slot_codecs
+from relay.sdp.negotiation import answer_publisher
+from relay.sdp.subscription import Subscription, get_slot_codecs
 from relay.stats import DropReason
 from relay.transport.transport import Transport, TransportState
 from tests.fuzz.engine import mutate
@@ -100,7 +101,7 @@ class Stranger(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.received: list[bytes] = []
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: ARG002
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.received.append(data)
 
 

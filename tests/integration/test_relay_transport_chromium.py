@@ -11,13 +11,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from relay.sdp.negotiation import (
-    Subscription,
-    answer_player,
-    answer_publisher,
-    get_slot_codecs,
-    is_ice_restart,
-)
+from relay.sdp.negotiation import answer_publisher, is_ice_restart
+from relay.sdp.subscription import Subscription, answer_player, get_slot_codecs
 from relay.transport.transport import TransportState
 
 from .relay_socket import RelaySocket, wait_until

@@ -14,7 +14,7 @@ from relay.sdp.capabilities import (
     Codec,
     find_codec,
 )
-from relay.sdp.negotiation import read_parameters
+from relay.sdp.matching import read_parameters
 
 
 def test_every_payload_type_is_used_once_and_cannot_be_taken_for_rtcp() -> None:

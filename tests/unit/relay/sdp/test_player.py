@@ -6,7 +6,7 @@ import pytest
 
 from relay.sdp.capabilities import CODECS, OPUS, VP8
 from relay.sdp.description import BadSdp, parse_description_untrusted
-from relay.sdp.negotiation import Playback, answer_player
+from relay.sdp.subscription import Playback, answer_player
 
 from .offers import AUDIO, LOCAL, RESTARTED, VIDEO, count_ssrcs, make_offer, read_corpus
 

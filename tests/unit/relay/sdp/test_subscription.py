@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.sdp.capabilities import CODECS, H264_BASELINE, OPUS, RED, VP8, Codec, Kind
 from relay.sdp.description import BadSdp, Description, parse_description_untrusted
-from relay.sdp.negotiation import MAX_SLOT_CODECS, Slot, Subscription, get_slot_codecs
+from relay.sdp.subscription import MAX_SLOT_CODECS, Slot, Subscription, get_slot_codecs
 
 from .offers import LOCAL, count_ssrcs, make_answer
 

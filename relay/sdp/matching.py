@@ -1,0 +1,234 @@
+"""What every talk about a session needs: codecs, header extensions and transports matched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, cast
+
+from .capabilities import (
+    EXTENSION_BY_URI,
+    SUBSCRIBER_EXTENSIONS,
+    Codec,
+    HeaderExtension,
+    Kind,
+    find_codec,
+)
+from .description import (
+    BadSdp,
+    Description,
+    Format,
+    Media,
+    TransportDescription,
+    build_candidates,
+    build_description,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The relay's side of one transport as SDP needs it. `addresses` are its candidates."""
+
+    transport: TransportDescription
+    addresses: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCodec:
+    """A codec that the publisher may send: its payload types, and the relay's entry for it.
+
+    `rtx` is the publisher's payload type for retransmissions, None without RTX; `feedback`
+    are the `a=rtcp-fb` values agreed on.
+    """
+
+    payload_type: int
+    rtx: int | None
+    codec: Codec
+    feedback: tuple[str, ...] = ()
+
+
+def is_usable(media: Media) -> bool:
+    """Whether the m-line is audio or video over DTLS-SRTP, and not switched off.
+
+    RFC 9143 7.2.1: a bundle-only m-line has port 0 and is not rejected by it.
+    """
+    live = media.port != 0 or media.bundle_only
+    return live and media.kind in ("audio", "video") and media.protocol in _PROTOCOLS
+
+
+_PROTOCOLS: Final = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})
+
+
+def reject(media: Media) -> Media:
+    """RFC 3264 6: "To reject an offered stream, the port number [...] MUST be set to zero"."""
+    answer = Media(media.kind, media.mid, port=0, protocol=media.protocol)
+    answer.formats = [Format(f.payload_type) for f in media.formats[:1]]
+    answer.other_formats = media.other_formats
+    return answer
+
+
+def match_codecs(media: Media) -> list[PublishedCodec]:
+    """Return what both sides know, in the order of the m-line."""
+    repairs: dict[int, int] = {}
+    matched: list[PublishedCodec] = []
+    for entry in media.formats:
+        if entry.name.lower() == "rtx":
+            original = read_parameters(entry.parameters).get("apt", "")
+            if original.isascii() and original.isdigit() and len(original) <= 3:
+                repairs.setdefault(int(original), entry.payload_type)
+    offered = {entry.payload_type for entry in media.formats}
+    for entry in media.formats:
+        parameters = read_parameters(entry.parameters)
+        codec = find_codec(media.kind, entry.name, entry.clock_rate, entry.channels, parameters)
+        if codec is None or (codec.name == "red" and not _is_opus_red(entry, media)):
+            continue
+        rtx = repairs.get(entry.payload_type)
+        feedback = tuple(f for f in entry.feedback if f in codec.feedback)
+        matched.append(
+            PublishedCodec(
+                entry.payload_type, rtx if rtx in offered and codec.rtx else None, codec, feedback
+            )
+        )
+    return matched
+
+
+def _is_opus_red(entry: Format, media: Media) -> bool:
+    """RFC 2198: `a=fmtp` of RED lists the payload types that it wraps; all must be Opus."""
+    names = {str(f.payload_type): f.name.lower() for f in media.formats}
+    wrapped = entry.parameters.split("/")
+    return all(names.get(payload_type.strip()) == "opus" for payload_type in wrapped)
+
+
+def read_parameters(fmtp: str) -> dict[str, str]:
+    """Split the value of `a=fmtp` at its semicolons; keys in lower case."""
+    parameters = {}
+    for part in fmtp.split(";"):
+        key, _, value = part.partition("=")
+        parameters[key.strip().lower()] = value.strip()
+    return parameters
+
+
+def match_extensions(
+    media: Media, wanted: Callable[[HeaderExtension], bool], *, towards_us: bool
+) -> dict[int, tuple[str, int]]:
+    """Return URI and the relay's id by the other side's id, of those that it has this way."""
+    other_way = ("inactive", "recvonly" if towards_us else "sendonly")
+    matched: dict[int, tuple[str, int]] = {}
+    for offered in media.extensions:
+        known = EXTENSION_BY_URI.get(offered.uri)
+        if known is None or media.kind not in known.kinds or not wanted(known):
+            continue
+        if offered.direction in other_way:
+            continue
+        taken = any(known.id == relay_id for _, relay_id in matched.values())
+        if 1 <= offered.id <= 255 and offered.id not in matched and not taken:
+            matched[offered.id] = (offered.uri, known.id)
+    return matched
+
+
+def shared_extensions(media: Media) -> frozenset[int]:
+    """Return the ids that both sides give the same meaning, of those a subscriber gets."""
+    offered = SUBSCRIBER_EXTENSIONS[cast(Kind, media.kind)]
+    matched = match_extensions(media, lambda e: e in offered, towards_us=False)
+    return frozenset(id for id, (_, relay_id) in matched.items() if id == relay_id)
+
+
+def map_payload_types(codecs: Sequence[PublishedCodec]) -> dict[int, int]:
+    """Return the other side's payload type by the relay's, RTX included, first come first."""
+    mapping: dict[int, int] = {}
+    for entry in codecs:
+        if entry.codec.payload_type not in mapping:
+            mapping[entry.codec.payload_type] = entry.payload_type
+            if entry.rtx is not None and entry.codec.rtx is not None:
+                mapping[entry.codec.rtx] = entry.rtx
+    return mapping
+
+
+def agreed_formats(media: Media, codecs: Sequence[PublishedCodec]) -> list[Format]:
+    """Write the matched codecs back as they were offered, `a=fmtp` untouched."""
+    offered = {entry.payload_type: entry for entry in media.formats}
+    formats: list[Format] = []
+    for codec in codecs:
+        formats.append(replace(offered[codec.payload_type], feedback=list(codec.feedback)))
+        if codec.rtx is not None:
+            clock_rate = offered[codec.payload_type].clock_rate
+            formats.append(rtx_format(codec.rtx, codec.payload_type, clock_rate))
+    return formats
+
+
+def rtx_format(payload_type: int, original: int, clock_rate: int) -> Format:
+    return Format(payload_type, "rtx", clock_rate, parameters=f"apt={original}")
+
+
+def find_transport(description: Description) -> TransportDescription | None:
+    """Return the transport that an offer's answer will rest on."""
+    accepted = (m for m in description.media if is_usable(m) and match_codecs(m))
+    return next((m.transport for m in accepted if m.transport is not None), None)
+
+
+def restarts(remote: TransportDescription, previous: TransportDescription) -> bool:
+    return (remote.ufrag, remote.pwd) != (previous.ufrag, previous.pwd)
+
+
+def check_transport(
+    description: Description, accepted: Sequence[str]
+) -> TransportDescription | None:
+    """Return the one transport under the accepted m-lines; None if there are none."""
+    media = [m for m in description.media if m.mid in accepted]
+    if not media:
+        return None
+    if len(media) > 1 and not all(m.mid in description.bundle for m in media):
+        raise BadSdp("The m-lines are not in one BUNDLE group: use the bundle policy max-bundle.")
+    # A bundle-only m-line may leave to the first one what they share (RFC 9143 7.1.3).
+    if not all(m.rtcp_mux or m.bundle_only for m in media):
+        raise BadSdp("An m-line lacks a=rtcp-mux: RTP and RTCP must share the port.")
+    remote = next((m.transport for m in media if m.transport is not None), None)
+    if remote is None:
+        raise BadSdp("ICE credentials or a certificate fingerprint (SHA-256 at least) are missing.")
+    if remote.lite:
+        raise BadSdp("Both sides are ICE-lite: nobody would check the connection.")
+    return remote
+
+
+def build_answer(
+    offer: Description,
+    answers: list[Media],
+    local: Local,
+    remote: TransportDescription,
+    session_id: int,
+    version: int,
+) -> str:
+    # Theirs "actpass" leaves it to us; a client knows our address at once, we learn its later.
+    setup: Literal["active", "passive"] = "active" if remote.setup == "passive" else "passive"
+    add_transport(answers, local, replace(local.transport, setup=setup))
+    offered = {media.mid: media for media in offer.media}
+    for media in answers:
+        media.rtcp_rsize = bool(media.port) and offered[media.mid].rtcp_rsize
+    accepted = [media.mid for media in answers if media.port]
+    mixed = offer.extmap_allow_mixed or all(offered[mid].extmap_allow_mixed for mid in accepted)
+    return build_description(
+        Description(
+            media=answers,
+            bundle=accepted if offer.bundle else [],
+            session_id=session_id,
+            session_version=version,
+            lite=True,
+            extmap_allow_mixed=mixed and bool(accepted),
+        )
+    )
+
+
+def add_transport(media: Sequence[Media], local: Local, own: TransportDescription) -> None:
+    """Put our ICE and DTLS side on each m-line in use, the candidates on the first: the others
+    are bundled with it."""
+    first = True
+    for entry in media:
+        if not entry.port:
+            continue
+        entry.transport = own
+        entry.rtcp_mux = True
+        entry.rtcp_rsize = True
+        if first:
+            entry.candidates = build_candidates(local.addresses)
+            entry.end_of_candidates = True
+            first = False
