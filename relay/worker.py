@@ -72,9 +72,18 @@ def list_candidates(config: Config, host: str, port: int, *, ipv6: bool) -> list
     found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     addresses = [ipaddress.ip_address(ip if isinstance(ip, str) else ip[0]) for ip in found]
     usable = [a for a in addresses if not a.is_link_local and (ipv6 or a.version == 4)]
-    # A machine without a network can still talk to itself.
-    outside = [a for a in usable if not a.is_loopback] or [a for a in usable if a.version == 4]
-    return [(str(a), port) for a in sorted(outside, key=lambda a: a.version)]
+    loopback = [a for a in usable if a.is_loopback and a.version == 4]
+    outside = sorted((a for a in usable if not a.is_loopback), key=lambda a: a.version)
+    # A machine without a network can still talk to itself, and where the hub is for this machine
+    # alone, some of its clients (bots, load generators) look nowhere else.
+    local = not outside or all(map(_is_loopback, config.hosts))
+    return [(str(a), port) for a in (*outside, *(loopback if local else ()))]
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (
+        host not in ("", "0.0.0.0", "::") and ipaddress.ip_address(host).is_loopback
+    )
 
 
 class Worker:

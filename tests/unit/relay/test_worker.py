@@ -126,3 +126,8 @@ def test_candidates_are_what_clients_can_reach() -> None:
     found = list_candidates(Config(), "", 1, ipv6=False)
     assert found
     assert not any(":" in address for address, _ in found)
+
+
+def test_a_hub_for_this_machine_alone_is_also_found_on_loopback() -> None:
+    local = Config(hosts=("127.0.0.1", "::1", "localhost"))
+    assert list_candidates(local, "", 1, ipv6=True)[-1] == ("127.0.0.1", 1)
