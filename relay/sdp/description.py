@@ -17,7 +17,7 @@ from typing import Final, Literal, cast
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 Setup = Literal["actpass", "active", "passive"]
 
-MAX_SDP = 512 * 1024  # bytes; an answer of a 50-participant room is about 150 KiB
+MAX_SDP = 256 * 1024  # characters; an answer of a 50-participant room is about 150 KiB
 MAX_LINE = 8 * 1024  # bytes; the longest line seen is an H265 fmtp with sprop, under 1 KiB
 MAX_MEDIA = 256  # m-lines: two for each of 100 participants, and room
 MAX_ATTRIBUTES = 512  # per section; Chromium writes about 200 for a video m-line
@@ -138,6 +138,7 @@ STATIC_FORMATS: Final[Mapping[int, tuple[str, int]]] = {
     9: ("G722", 8000),
     13: ("CN", 8000),
 }
+MAX_FEEDBACK: Final = 16  # per payload type; browsers write five
 MAX_SSRCS: Final = 64  # per m-line: simulcast of three, with RTX and FEC, has nine
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
@@ -184,7 +185,7 @@ Attributes = list[tuple[str, str]]
 def _split_sections(text: str) -> tuple[Attributes, list[tuple[str, Attributes]]]:
     """Check sizes and split into the session's attributes, and each m-line with its own."""
     if len(text) > MAX_SDP:
-        raise BadSdp(f"The description is longer than {MAX_SDP} bytes.")
+        raise BadSdp(f"The description is longer than {MAX_SDP} characters.")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if not lines or lines[0].strip() != "v=0":
         raise BadSdp("The description does not begin with v=0.")
@@ -287,14 +288,15 @@ def _read_format_attribute(formats: dict[int, Format], key: str, value: str) -> 
         return False
     subject, _, rest = value.partition(" ")
     if key == "rtcp-fb" and subject == "*":
-        chosen = list(formats.values())
+        full = any(len(entry.feedback) >= MAX_FEEDBACK for entry in formats.values())
+        chosen = [] if full else list(formats.values())
     else:
         known = formats.get(_number(subject, 127, f"a={key}"))
         chosen = [known] if known is not None else []
     for entry in chosen:
         if key == "fmtp":
             entry.parameters = rest.strip()
-        elif key == "rtcp-fb" and len(entry.feedback) < 32:
+        elif key == "rtcp-fb" and len(entry.feedback) < MAX_FEEDBACK:
             entry.feedback.append(rest.strip())
         elif key == "rtpmap":
             name, _, numbers = rest.strip().partition("/")
