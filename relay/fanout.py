@@ -22,7 +22,7 @@ MAX_LENGTH: Final = ROW - 32
 FEW: Final = 16
 """Subscribers up to which a loop over rows costs less than numpy's operations on columns."""
 
-_FIELDS: Final = struct.Struct("!BHII")  # marker and payload type, sequence, timestamp, SSRC
+_HEADER: Final = struct.Struct("!BBHII")
 _HALF: Final = struct.Struct("!H")
 
 DESCRIPTOR_MASK: Final = 0xFFFF
@@ -178,32 +178,30 @@ class FanOut:
     ) -> None:
         """Row after row: for a handful of subscribers, numpy's cost per operation is more."""
         out, lengths = arena.view, arena.length_pointers
-        row = first
-        for down, segment, index in self._few:
-            for item in items:
-                packet = item.packet
-                start = packet.start
+        step = len(items)
+        for offset, item in enumerate(items):
+            packet, number = item.packet, item.number
+            timestamp, marker = packet.timestamp, packet.marker << 7
+            cut = packet.start if self._extensions else packet.payload_start - HEADER_SIZE
+            source = view[cut : packet.end]
+            size = len(source)
+            head = view[packet.start] if self._extensions else 0x80
+            at_number = packet.transport_sequence_at if self._extensions else -1
+            row = first + offset
+            for down, segment, index in self._few:
                 at = row * ROW
-                if self._extensions:
-                    size = packet.end - start
-                    out[at : at + size] = view[start : packet.end]
-                    if packet.transport_sequence_at >= 0:
-                        place = at + packet.transport_sequence_at
-                        _HALF.pack_into(out, place, numbers.take(index))
-                    cut = start
-                else:
-                    cut = packet.payload_start - HEADER_SIZE
-                    size = packet.end - cut
-                    out[at] = 0x80
-                    out[at + HEADER_SIZE : at + size] = view[packet.payload_start : packet.end]
-                _FIELDS.pack_into(
+                out[at : at + size] = source
+                _HEADER.pack_into(
                     out,
-                    at + 1,
-                    packet.marker << 7 | down.payload_types[packet.payload_type],
-                    item.number + segment.delta & 0xFFFF,
-                    packet.timestamp + segment.timestamp_delta & 0xFFFFFFFF,
+                    at,
+                    head,
+                    marker | down.payload_types[packet.payload_type],
+                    number + segment.delta & 0xFFFF,
+                    timestamp + segment.timestamp_delta & 0xFFFFFFFF,
                     down.ssrc,
                 )
+                if at_number >= 0:
+                    _HALF.pack_into(out, at + at_number, numbers.take(index))
                 if self._renumbers and (
                     self._extensions or item.picture.picture_mask != DESCRIPTOR_MASK
                 ):
@@ -216,7 +214,7 @@ class FanOut:
                         segment.keyidx_delta,
                     )
                 lengths[row][0] = size
-                row += 1
+                row += step
 
     def _write_pictures(self, arena: Arena, rows: slice, picture: Picture, cut: int) -> None:
         """`rtp.codecs.write_picture` for all rows; `cut` is what the row's first byte was."""
