@@ -1,0 +1,43 @@
+"""The README's links lead somewhere and its commands are ones that there are."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from signaling import cli
+from signaling.config import list_options
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)", TEXT))))
+def test_a_link_leads_somewhere(target: str) -> None:
+    if not target.startswith("https://"):
+        assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--help"}))
+def test_an_option_is_one_of_ours(option: str) -> None:
+    assert option in {o.flag for o in list_options()} | {"--config"}
+
+
+@pytest.mark.parametrize("goal", sorted(set(re.findall(r"^make (\w+)|`make (\w+)`", TEXT, re.M))))
+def test_what_is_to_be_made_can_be_made(goal: tuple[str, str]) -> None:
+    done = subprocess.run(["make", "-n", *filter(None, goal)], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", re.findall(r'^make run ARGS="([^"]+)"', TEXT, re.M))
+def test_what_a_server_is_started_with_is_understood(arguments: str) -> None:
+    cli.parse_serve(shlex.split(arguments), {})
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python -m signaling (\w+)", TEXT))))
+def test_a_command_is_one_that_there_is(command: str) -> None:
+    assert command in cli.COMMANDS
