@@ -122,6 +122,44 @@ def test_a_switch_under_loss_recovers_packets_from_before_it() -> None:
     check_glitchless(line.frames)
 
 
+def test_av1_frame_numbers_go_on_across_sources_and_retransmissions() -> None:
+    call = Call(seed=22)
+    lossy = Conditions(loss=0.1)
+    ada, eve = call.publisher("ada"), call.publisher("eve")
+    one, first = call.camera(ada, av1=True, picture_id=0xFFF0)
+    two, second = call.camera(eve, av1=True, picture_id=77)
+    bob = call.subscriber("bob", down=lossy)
+    down, line = call.subscribe(bob, one)
+    call.run_for(3.0)
+    call.relay.attach(down, two)
+    call.run_for(3.0)
+    lossy.loss = 0.0
+    call.run_for(1.0)
+    assert line.resent > 10
+    assert sources(line.frames) == [first.name, second.name]
+    check_contiguous(line)
+    check_glitchless(line.frames, mask=0xFFFF)
+    check_payloads(line.frames, second)
+
+
+def test_the_codec_may_change_behind_a_slot() -> None:
+    call = Call(seed=23)
+    ada, eve = call.publisher("ada"), call.publisher("eve")
+    one, first = call.camera(ada, av1=True)
+    two, second = call.camera(eve)
+    down, line = call.subscribe(call.subscriber("bob"), one)
+    call.run_for(2.0)
+    call.relay.attach(down, two)
+    call.run_for(2.0)
+    assert sources(line.frames) == [first.name, second.name]
+    assert line.payload_types == {45, 96}
+    check_contiguous(line)
+    last = max(n for n, frame in enumerate(line.frames) if frame.name == first.name)
+    assert line.frames[last + 1].key
+    check_glitchless(line.frames[: last + 1], mask=0xFFFF)
+    check_glitchless(line.frames[last + 1 :])
+
+
 def test_a_pause_stops_the_stream_and_it_goes_on_with_a_key_frame() -> None:
     call = Call(seed=16)
     track, _ = call.camera(call.publisher("ada"))

@@ -45,6 +45,7 @@ class Call:
         timestamp: int | None = None,
         picture_id: int = 0,
         announced: bool = True,
+        av1: bool = False,
     ) -> tuple[UpTrack, Stream]:
         """Publish a camera: the relay's track and what is sent on it.
 
@@ -53,7 +54,9 @@ class Call:
         ssrc = self.take_ssrc()
         rtx_ssrc = self.take_ssrc() if rtx else None
         ssrcs = (ssrc, rtx_ssrc) if announced else (None, None)
-        track = self.relay.add_video(publisher.wire, f"t_{publisher.name}", *ssrcs, rtx=rtx)
+        track = self.relay.add_video(
+            publisher.wire, f"t_{publisher.name}", *ssrcs, rtx=rtx, av1=av1
+        )
         stream = publisher.add(
             "video",
             ssrc,
@@ -62,6 +65,7 @@ class Call:
             sequence=sequence,
             timestamp=timestamp,
             picture_id=picture_id,
+            av1=av1,
         )
         return track, stream
 
@@ -95,12 +99,17 @@ class Call:
 
 
 def check_glitchless(
-    frames: list[Frame], *, gap: float = 0.2, gapless: bool = True, clock_rate: int = 90000
+    frames: list[Frame],
+    *,
+    gap: float = 0.2,
+    gapless: bool = True,
+    clock_rate: int = 90000,
+    mask: int = 0x7FFF,
 ) -> None:
     """A decoder sees one stream: time and picture numbers go on, across every switch.
 
     `gap`: seconds of playing time between two frames at most. `gapless`: within a source no
-    frame is missing.
+    frame is missing. `mask`: the width of a picture number, 16 bits for AV1.
     """
     assert frames
     assert frames[0].key or frames[0].picture_id is None
@@ -112,8 +121,9 @@ def check_glitchless(
         if frame.picture_id is None:
             continue
         if gapless or before.name != frame.name:
-            assert frame.picture_id == (before.picture_id or 0) + 1 & 0x7FFF
-            assert frame.tl0 == (before.tl0 or 0) + 1 & 0xFF
+            assert frame.picture_id == (before.picture_id or 0) + 1 & mask
+            if frame.tl0 is not None:
+                assert frame.tl0 == (before.tl0 or 0) + 1 & 0xFF
         if before.name != frame.name:
             assert frame.key
 

@@ -15,10 +15,20 @@ from aiortc.codecs.vpx import VpxPayloadDescriptor
 
 from relay.rtp import rtcp
 from relay.rtp.packet import is_rtcp
-from relay.sdp.capabilities import ABS_SEND_TIME, AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_CC
+from relay.sdp.capabilities import (
+    ABS_SEND_TIME,
+    AUDIO_LEVEL,
+    DEPENDENCY_DESCRIPTOR,
+    MID,
+    REPAIRED_RID,
+    RID,
+    TRANSPORT_CC,
+)
 
 from .network import Simulation
 from .virtual_relay import (
+    PUBLISHER_AV1,
+    PUBLISHER_AV1_RTX,
     PUBLISHER_EXTENSIONS,
     PUBLISHER_OPUS,
     PUBLISHER_RTX,
@@ -60,6 +70,9 @@ class Stream:
     key_wanted: bool = True
     running: bool = True
     rid: str | None = None
+    av1: bool = False
+    descriptor: bytes = b""  # the dependency descriptor of the packet that is made now
+    descriptors: dict[int, bytes] = field(default_factory=dict)  # those of `sent`
     history: int = HISTORY
     packets: int = 0
     octets: int = 0
@@ -104,6 +117,7 @@ class Publisher:
         shape: Shape | None = None,
         picture_id: int = 0,
         rid: str | None = None,
+        av1: bool = False,
     ) -> Stream:
         """Start to send a stream; numbers not given are random."""
         rng = self._rng
@@ -118,6 +132,7 @@ class Publisher:
             90000 if kind == "video" else 48000,
             picture_id=picture_id,
             rid=rid,
+            av1=av1,
         )
         stream.started = self.simulation.now
         stream.first_timestamp = stream.timestamp
@@ -163,7 +178,7 @@ class Publisher:
             for old in list(stream.payloads)[: stream.history]:
                 del stream.payloads[old]
         stream.frames += 1
-        stream.picture_id = stream.picture_id + 1 & 0x7FFF
+        stream.picture_id = stream.picture_id + 1 & (0xFFFF if stream.av1 else 0x7FFF)
         stream.tl0 = stream.tl0 + 1 & 0xFF
         return True
 
@@ -173,6 +188,12 @@ class Publisher:
         content += self._rng.randbytes(max(0, stream.shape.size - len(content)))
         if stream.kind == "audio":
             return content
+        if stream.av1:
+            flags = (index == 0) << 7 | (index == count - 1) << 6
+            stream.descriptor = struct.pack("!BH", flags, stream.picture_id)
+            # Z and Y say that the frame's one OBU goes on; N that a sequence starts.
+            aggregation = (index > 0) << 7 | (index < count - 1) << 6 | 0x10
+            return bytes((aggregation | (key and index == 0) << 3,)) + content
         if key and index == 0:
             stream.keyidx = stream.keyidx + 1 & 0x1F
         descriptor = VpxPayloadDescriptor(
@@ -187,10 +208,15 @@ class Publisher:
 
     def _send_media(self, stream: Stream, payload: bytes, *, marker: bool) -> None:
         payload_type = PUBLISHER_VP8 if stream.kind == "video" else PUBLISHER_OPUS
+        if stream.av1:
+            payload_type = PUBLISHER_AV1
+            stream.descriptors[stream.sequence] = stream.descriptor
         packet = self._header(stream, payload_type, int(marker)) + payload
         stream.sent[stream.sequence] = packet
         if len(stream.sent) > stream.history:
-            del stream.sent[next(iter(stream.sent))]
+            oldest = next(iter(stream.sent))
+            del stream.sent[oldest]
+            stream.descriptors.pop(oldest, None)
         stream.sequence = stream.sequence + 1 & 0xFFFF
         stream.packets += 1
         stream.octets += len(payload)
@@ -221,6 +247,9 @@ class Publisher:
         if stream.rid is not None:
             name = ids[REPAIRED_RID if repair else RID]
             block += bytes((name << 4 | len(stream.rid) - 1,)) + stream.rid.encode()
+        if stream.descriptor:
+            block += bytes((ids[DEPENDENCY_DESCRIPTOR] << 4 | len(stream.descriptor) - 1,))
+            block += stream.descriptor
         block += bytes((ids[ABS_SEND_TIME] << 4 | 2,)) + send_time.to_bytes(3, "big")
         block += struct.pack("!BH", ids[TRANSPORT_CC] << 4 | 1, self._transport_sequence)
         block += bytes(-len(block) % 4)
@@ -272,8 +301,9 @@ class Publisher:
                 head = bytearray(packet[:at])
                 if packet[0] & 0x10:
                     at += 4 + 4 * struct.unpack_from("!H", packet, 14)[0]
-                    head += self._extension(stream, repair=stream.rtx_ssrc is not None)
-                head[1] = head[1] & 0x80 | PUBLISHER_RTX
+                    stream.descriptor = stream.descriptors.get(sequence, b"")
+                    head += self._extension(stream, repair=True)
+                head[1] = head[1] & 0x80 | (PUBLISHER_AV1_RTX if stream.av1 else PUBLISHER_RTX)
                 struct.pack_into("!H", head, 2, stream.rtx_sequence)
                 struct.pack_into("!I", head, 8, stream.rtx_ssrc)
                 stream.rtx_sequence = stream.rtx_sequence + 1 & 0xFFFF

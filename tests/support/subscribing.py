@@ -14,12 +14,20 @@ from relay.rtp import rtcp
 from relay.rtp.nack import NackGenerator
 from relay.rtp.packet import is_rtcp
 from relay.rtp.seq import Unwrapper
-from relay.sdp.capabilities import TRANSPORT_CC
+from relay.sdp.capabilities import DEPENDENCY_DESCRIPTOR, TRANSPORT_CC
 
 from .network import Simulation
 from .virtual_relay import Cipher, Wire
 
 GIVE_UP = 0.8  # seconds a packet is waited for before the decoder goes on without it
+
+
+def read_extensions(packet: bytes) -> dict[int, bytes]:
+    """A packet's header extensions by their id."""
+    if not packet[0] & 0x10:
+        return {}
+    profile, words = struct.unpack_from("!HH", packet, 12)
+    return dict(unpack_header_extensions(profile, packet[16 : 16 + 4 * words]))
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ class _Media:
     timestamp: int
     marker: int
     payload: bytes
+    descriptor: bytes  # the dependency descriptor; empty without one
 
 
 class Line:
@@ -85,7 +94,9 @@ class Line:
         if self._next is None:
             self._next = number
         if number >= self._next:
-            self._waiting[number] = _Media(number, timestamp, second >> 7, data[at:])
+            descriptor = read_extensions(data).get(DEPENDENCY_DESCRIPTOR.id, b"")
+            media = _Media(number, timestamp, second >> 7, data[at:], descriptor)
+            self._waiting[number] = media
         self.play()
 
     def play(self) -> None:
@@ -130,19 +141,18 @@ class Line:
 def _decode(kind: str, parts: list[_Media], now: float) -> Frame | None:
     """None: not the whole of one frame."""
     contents: list[bytes] = []
-    descriptor = None
-    key = False
-    for part in parts:
-        content = part.payload
-        if kind == "video":
-            found, rest = VpxPayloadDescriptor.parse(part.payload)
-            if not contents:
-                if not found.partition_start:
-                    return None
-                descriptor = found
-                key = not rest[0] & 1
-            content = rest[1:]
-        contents.append(content)
+    first = _Part(b"")
+    for media in parts:
+        part = _Part(media.payload)
+        if media.descriptor:
+            part = _read_av1(media)
+        elif kind == "video":
+            part = _read_vp8(media)
+        if not contents:
+            first = part
+        contents.append(part.content)
+    if not first.starts:
+        return None
     length, number, index, count = struct.unpack_from("!BIBB", contents[0])
     if index != 0 or len(contents) != count:
         return None
@@ -151,14 +161,44 @@ def _decode(kind: str, parts: list[_Media], now: float) -> Frame | None:
     return Frame(
         contents[0][7 : 7 + length].decode(),
         number,
-        key,
+        first.key,
         parts[0].timestamp,
         now,
-        descriptor.picture_id if descriptor else None,
-        descriptor.tl0picidx if descriptor else None,
-        descriptor.keyidx if descriptor else None,
+        first.picture_id,
+        first.tl0,
+        first.keyidx,
         tuple(contents),
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One packet's share of a frame."""
+
+    content: bytes
+    starts: bool = True
+    key: bool = False
+    picture_id: int | None = None
+    tl0: int | None = None
+    keyidx: int | None = None
+
+
+def _read_vp8(media: _Media) -> _Part:
+    found, rest = VpxPayloadDescriptor.parse(media.payload)
+    return _Part(
+        rest[1:],
+        bool(found.partition_start),
+        not rest[0] & 1,
+        found.picture_id,
+        found.tl0picidx,
+        found.keyidx,
+    )
+
+
+def _read_av1(media: _Media) -> _Part:
+    """The aggregation header's N, and the dependency descriptor's frame number."""
+    flags, number = struct.unpack("!BH", media.descriptor)
+    return _Part(media.payload[1:], bool(flags & 0x80), bool(media.payload[0] & 8), number)
 
 
 class Subscriber:
@@ -210,12 +250,9 @@ class Subscriber:
         self.received += 1
         line = self.lines.get(int.from_bytes(plain[8:12], "big"))
         assert line is not None, "a packet of an SSRC that was not offered"
-        if plain[0] & 0x10:
-            profile, words = struct.unpack_from("!HH", plain, 12)
-            elements = unpack_header_extensions(profile, plain[16 : 16 + 4 * words])
-            number = dict(elements).get(TRANSPORT_CC.id)
-            if number is not None:
-                self.transport.append(int.from_bytes(number, "big"))
+        number = read_extensions(plain).get(TRANSPORT_CC.id)
+        if number is not None:
+            self.transport.append(int.from_bytes(number, "big"))
         line.receive(plain)
 
     def _unique(self) -> list[Line]:

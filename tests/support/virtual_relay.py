@@ -14,6 +14,8 @@ from relay.rtp.packet import is_rtcp
 from relay.sdp.capabilities import (
     ABS_SEND_TIME,
     AUDIO_LEVEL,
+    CODEC_BY_PAYLOAD_TYPE,
+    DEPENDENCY_DESCRIPTOR,
     MID,
     OPUS,
     REPAIRED_RID,
@@ -34,6 +36,7 @@ KEY_SIZE = 28  # key and salt
 
 # A publisher's own numbers, none of them the relay's.
 PUBLISHER_VP8, PUBLISHER_RTX, PUBLISHER_OPUS = 120, 121, 122
+PUBLISHER_AV1, PUBLISHER_AV1_RTX = 123, 124
 PUBLISHER_EXTENSIONS = {
     MID: 8,
     RID: 9,
@@ -41,9 +44,11 @@ PUBLISHER_EXTENSIONS = {
     AUDIO_LEVEL: 7,
     TRANSPORT_CC: 5,
     ABS_SEND_TIME: 4,
+    DEPENDENCY_DESCRIPTOR: 3,
 }
 # A subscriber's payload types by the relay's.
-SUBSCRIBER_VIDEO = {VP8.payload_type: VP8.payload_type, 97: 97}
+AV1 = CODEC_BY_PAYLOAD_TYPE[45]
+SUBSCRIBER_VIDEO = {number: number for number in (VP8.payload_type, 97, AV1.payload_type, 46)}
 SUBSCRIBER_AUDIO = {OPUS.payload_type: OPUS.payload_type}
 
 
@@ -204,10 +209,19 @@ class VirtualRelay:
     # -- Tracks -----------------------------------------------------------------------------
 
     def add_video(
-        self, wire: Wire, id: str, ssrc: int | None, rtx_ssrc: int | None, *, rtx: bool = True
+        self,
+        wire: Wire,
+        id: str,
+        ssrc: int | None,
+        rtx_ssrc: int | None,
+        *,
+        rtx: bool = True,
+        av1: bool = False,
     ) -> UpTrack:
         """A camera, as negotiation would agree on it."""
         codec = PublishedCodec(PUBLISHER_VP8, PUBLISHER_RTX if rtx else None, VP8)
+        if av1:
+            codec = PublishedCodec(PUBLISHER_AV1, PUBLISHER_AV1_RTX if rtx else None, AV1)
         ssrcs = () if ssrc is None else (ssrc,)
         pairs = {ssrc: rtx_ssrc} if ssrc is not None and rtx_ssrc is not None else {}
         media = PublishedMedia("0", "video", True, (codec,), _ids(), ssrcs, pairs)
