@@ -72,6 +72,14 @@ class Limits:
         least=KIB,
         most=16 * MIB,
     )
+    max_description: int = setting(
+        256 * KIB,
+        "Largest message with a session description for the relay, in bytes: the answer for a room"
+        " of 50 is about 150 KiB. Over it: too-large.",
+        "limits",
+        least=KIB,
+        most=16 * MIB,
+    )
     max_name: int = setting(
         64, "Longest display name, in characters.", "limits", least=1, most=1024
     )
@@ -90,6 +98,13 @@ class Limits:
     max_connections: int = setting(
         20_000,
         "WebSocket connections at a time; further ones get HTTP 503.",
+        "limits",
+        least=1,
+        most=10_000_000,
+    )
+    max_sockets: int = setting(
+        25_000,
+        "Sockets open at a time, WebSockets and others; further ones are closed at once.",
         "limits",
         least=1,
         most=10_000_000,

@@ -111,10 +111,10 @@ def take_over(request: web.Request, accept: str, connections: Connections, addre
     transport.write(_RESPONSE.format(accept).encode("ascii"))
     connection = Connection(connections, transport, address)
     sink = FrameSink(connection, asyncio.get_running_loop())
-    # The parser refuses a message of max_msg_size; ours is the largest that is allowed.
-    reader = WebSocketReader(
-        sink, connections.limits.max_frame + 1, compress=False, decode_text=False
-    )
+    # The parser refuses a message of max_msg_size; ours is the largest that is allowed. Which
+    # messages may be longer than max_frame, the hub knows.
+    longest = max(connections.limits.max_frame, connections.limits.max_description)
+    reader = WebSocketReader(sink, longest + 1, compress=False, decode_text=False)
     # What came right behind the request's header.
     tail = handler._message_tail
     # Without its transport, aiohttp's protocol can close nothing; told that the connection is

@@ -171,6 +171,9 @@ class Hub:
         """One text frame. Never raises."""
         if link.closed:
             return
+        if len(data) > self.limits.max_frame and not _may_be_long(link, data):
+            self.reject(link, "too-large")
+            return
         now = self.arrived = self.clock()
         try:
             message = messages.parse_client_message_untrusted(data)
@@ -719,6 +722,11 @@ class Hub:
         # The count makes entries comparable that are due at the same time.
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, subject))
+
+
+def _may_be_long(link: Link, data: bytes) -> bool:
+    """Only what is said to the relay grows with the room."""
+    return link.session is not None and messages.is_for_relay_untrusted(data)
 
 
 def _is_late(deadline: float, link: Link) -> bool:

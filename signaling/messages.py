@@ -467,6 +467,23 @@ def parse_server_message(data: bytes | str) -> AnyServerMessage:
     return _server_decoder.decode(data)
 
 
+class _Address(msgspec.Struct, gc=False):
+    type: Literal["offer", "answer"]
+    to: Literal["relay"]
+
+
+_address: msgspec.json.Decoder[_Address] = msgspec.json.Decoder(_Address)
+
+
+def is_for_relay_untrusted(data: bytes) -> bool:
+    """Whether a frame is a description for the relay, whatever else is right or wrong with it."""
+    try:
+        _address.decode(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def find_id_untrusted(data: bytes) -> str | None:
     """Return the `id` of a frame that was refused, if it has a usable one."""
     try:

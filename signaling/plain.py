@@ -60,7 +60,8 @@ class PlainConnection(Connection):
 
 async def serve(request: web.Request, connections: Connections, address: str) -> web.StreamResponse:
     """Speak to one client until it is gone."""
-    limit = connections.limits.max_frame
+    # Which messages may be longer than max_frame, the hub knows.
+    limit = max(connections.limits.max_frame, connections.limits.max_description)
     socket = web.WebSocketResponse(
         autoping=False,
         autoclose=False,

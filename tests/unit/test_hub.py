@@ -356,6 +356,20 @@ def test_what_the_connection_saw_closes_and_the_session_goes_on(world: World, co
     assert ada.types() == ["resumed"]
 
 
+def test_only_a_description_for_the_relay_may_be_longer_than_a_frame() -> None:
+    world = World(max_frame=1024)
+    ada = world.join("Ada")
+    ada.send("offer", to="relay", sdp="v=0" + " " * 2000)
+    assert ada.closed is None
+    for to, sdp in (("p_x", "v" * 2000), ("", "v" * 2000)):
+        ada.send("offer", to=to, sdp=sdp)
+        assert ada.closed == (4413, "too-large")
+        ada.resume()
+    stranger = world.client()
+    stranger.send("offer", to="relay", sdp="v=0" + " " * 2000)
+    assert stranger.closed == (4413, "too-large")
+
+
 def test_a_client_that_does_not_read_is_not_told_so(world: World) -> None:
     ada = world.join("Ada")
     world.hub.reject(ada.link, "overloaded")

@@ -72,6 +72,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
     limits = Limits()
     for text in (
         f"{limits.max_frame // 1024} KiB (`--max-frame`)",
+        f"{limits.max_description // 1024} KiB (`--max-description`)",
         f"{limits.max_name} characters (`--max-name`)",
         f"{limits.max_metadata // 1024} KiB of JSON (`--max-metadata`)",
         f"{limits.max_chat} characters (`--max-chat`)",
