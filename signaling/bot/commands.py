@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="bot", metavar="BOT", required=True)
     for name, (text, extend, _) in BOTS.items():
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--server", metavar="URL", default="https://localhost:8443")
+        sub.add_argument("--server", metavar="URL", default="http://localhost:8443")
         sub.add_argument("--room", required=True)
         sub.add_argument("--name", default=name.capitalize())
         sub.add_argument("--token", help="where the server asks for one")

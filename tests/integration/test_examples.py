@@ -61,6 +61,17 @@ async def test_echo_sends_everything_back(server: str) -> None:
             await hear(await soon(ada.track("audio", name="Echo")))
 
 
+async def test_the_readme_s_program_is_an_echo(server: str) -> None:
+    block = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    program = block.replace("http://localhost:8443", server).replace('"demo"', '"readme"')
+    names: dict[str, Any] = {}
+    exec(program.replace("asyncio.run(main())", ""), names)
+    async with Bot.join(server, room="readme", name="Ada") as ada:
+        await publish_known(ada)
+        async with running(names["main"]()):
+            await see(await soon(ada.track("video", name="Echo")))
+
+
 async def test_recorder_leaves_a_file_for_each(server: str, tmp_path: Path) -> None:
     async with Bot.join(server, room="recorder", name="Ada") as ada:
         await publish_known(ada)
