@@ -103,6 +103,7 @@ class Publisher:
         self._tx = Cipher(wire.tx)
         self._rx = Cipher(wire.rx)
         self._transport_sequence = 65530
+        self._open = True
         wire.on_data = self._receive
         simulation.every(1.0, self._report, first=0.3)
 
@@ -143,6 +144,10 @@ class Publisher:
     def stop(self, stream: Stream) -> None:
         stream.running = False
         self.streams.pop(stream.ssrc, None)
+
+    def leave(self) -> None:
+        self._open = False
+        self.wire.close()
 
     def resume(self, stream: Stream) -> None:
         """Go on with a stream whose `running` was set to False."""
@@ -264,13 +269,14 @@ class Publisher:
         """The publisher's own wall clock."""
         return rtcp.to_ntp(1.7e9 + self.simulation.now + self.offset)
 
-    def _report(self) -> None:
+    def _report(self) -> bool:
         for stream in self.streams.values():
             report = rtcp.SenderReport(
                 stream.ssrc, self.ntp(), self._timestamp(stream), stream.packets, stream.octets
             )
             data = rtcp.build_sender_report(report) + rtcp.build_description(stream.ssrc, "cname")
             self.wire.up.send(self._tx.protect_rtcp(data))
+        return self._open
 
     def _receive(self, data: bytes) -> None:
         plain = self._rx.unprotect(data)
