@@ -4,11 +4,12 @@ aiortc decodes everything it receives into queues without a bound, obeys an RTCP
 for ever, has no rollback, and keeps key-frame requests to itself. `Tap` takes the
 encoded frames before its decoder, `hook_key_frames` lets a request reach the source,
 `Checkpoint` undoes an offer, `learn_ssrcs` follows a remote description that names new
-streams on a line in use.
+streams on a line in use, `bound_inboxes` bounds aioice's queue of datagrams.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtcpByePacket
 from av.frame import Frame
+
+DATAGRAMS_WAITING = 512
+"""Half a second of two megabit/s."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -191,6 +195,23 @@ def prefer_codec(transceiver: RTCRtpTransceiver, codec: str) -> None:
     wanted: list[RTCRtpCodecCapability] = [c for c in capabilities if c.name == codec]
     wanted += [c for c in capabilities if c.name == "rtx"]
     transceiver.setCodecPreferences(wanted)
+
+
+class BoundedInbox(asyncio.Queue[Any]):
+    """Stands where aioice queues received datagrams without a bound: where the process cannot
+    keep up, the oldest go, as they would in a socket's buffer."""
+
+    def put_nowait(self, item: Any) -> None:
+        if self.qsize() >= DATAGRAMS_WAITING:
+            self.get_nowait()
+        super().put_nowait(item)
+
+
+def bound_inboxes(pc: RTCPeerConnection) -> None:
+    """Bound what waits in each transport that has not begun yet."""
+    for transport in cast(Any, pc)._RTCPeerConnection__iceTransports:
+        if transport.iceGatherer.state == "new":
+            transport._connection._queue = BoundedInbox()
 
 
 class Checkpoint:

@@ -33,6 +33,7 @@ from signaling.bot.internals import (
     Checkpoint,
     EncodedFrame,
     Tap,
+    bound_inboxes,
     hook_key_frames,
     is_started,
     learn_ssrcs,
@@ -95,6 +96,7 @@ def remote_description(text: str, kind: str) -> RTCSessionDescription:
 
 async def set_local_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
     """Cancelled, it still opens all sockets that it began to, so that `pc.close` finds them."""
+    bound_inboxes(pc)
     work = asyncio.ensure_future(pc.setLocalDescription(description))
     try:
         await asyncio.shield(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from signaling import cli
+from signaling.bot import commands
 from signaling.config import list_options
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,19 @@ def test_a_link_leads_somewhere(target: str) -> None:
 
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--help"}))
 def test_an_option_is_one_of_ours(option: str) -> None:
-    assert option in {o.flag for o in list_options()} | {"--config"}
+    bots = argparse.ArgumentParser()
+    commands.add_arguments(bots)
+    (choices,) = [action.choices for action in bots._actions if action.dest == "bot"]
+    assert isinstance(choices, dict)
+    of_bots = {flag for parser in choices.values() for flag in parser._option_string_actions}
+    assert option in {o.flag for o in list_options()} | {"--config"} | of_bots
+
+
+@pytest.mark.parametrize("line", re.findall(r"^python -m signaling bot (.+)", TEXT, re.M))
+def test_a_bot_s_command_line_is_understood(line: str) -> None:
+    bots = argparse.ArgumentParser()
+    commands.add_arguments(bots)
+    assert bots.parse_args(shlex.split(line, comments=True)).room == "demo"
 
 
 @pytest.mark.parametrize("goal", sorted(set(re.findall(r"^make (\w+)|`make (\w+)`", TEXT, re.M))))

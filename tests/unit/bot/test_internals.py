@@ -13,9 +13,11 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtcpByePacket, RtpPacket
 
 from signaling.bot.internals import (
+    DATAGRAMS_WAITING,
     Checkpoint,
     EncodedFrame,
     Tap,
+    bound_inboxes,
     hook_key_frames,
     is_key_frame,
     is_started,
@@ -169,6 +171,19 @@ async def test_new_streams_on_an_old_line_are_followed() -> None:
     assert router.ssrc_table[12345] is transceiver.receiver
     await one.close()
     await other.close()
+
+
+async def test_datagrams_that_nobody_takes_do_not_pile_up() -> None:
+    one = RTCPeerConnection()
+    one.addTransceiver(SenderTrack("audio"))
+    bound_inboxes(one)
+    await one.setLocalDescription(await one.createOffer())
+    connection = one.getTransceivers()[0].receiver.transport.transport._connection
+    for n in range(2 * DATAGRAMS_WAITING):
+        connection.data_received(b"%d" % n, 1)
+    assert connection._queue.qsize() == DATAGRAMS_WAITING
+    assert connection._queue.get_nowait() == (b"%d" % DATAGRAMS_WAITING, 1)
+    await one.close()
 
 
 async def test_candidates_that_stand_on_one_line_serve_all() -> None:
