@@ -272,7 +272,7 @@ class Whip:
         tags = [tag.strip() for tag in condition.split(",")]
         if "*" not in tags and session.etag not in tags:
             return _refuse(412, "bad-request", "The ICE session is another one by now.")
-        body = await request.content.read(MAX_FRAGMENT + 1)
+        body = await request.read()
         if len(body) > MAX_FRAGMENT:
             return _refuse(413, "too-large", "The fragment is too large.")
         try:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -25,23 +26,25 @@ from .bus.memory import MemoryBus
 from .config import Config, ConfigError, is_local
 from .connection import Connections
 from .credentials import Credentials
+from .door import BACKLOG, Door
 from .errors import ProtocolError
 from .guests import Guests
 from .hub import Hub
 from .logs import Log
 from .metrics import Metrics
+from .proxy import parse_networks
 from .relays import Receive, Relays
 from .routes import Routes
 from .tls import list_addresses, make_context, reload_context, stamp_files
 
-# Connections that the kernel may hold before they are accepted; it caps this at somaxconn.
-BACKLOG = 4096
 # How exactly the hub's timers are kept. All of them are of seconds.
 TICK = 0.1
 # How often the certificate's files are looked at. Seconds; they change every two months.
 CERTIFICATE_CHECK = 30.0
 # What is still open this long after everything was told to end, is cut. Seconds.
 SHUTDOWN_TIMEOUT = 2.0
+# How long what is left of a refused request's body is read, so that the refusal arrives. Seconds.
+LINGERING = 2.0
 # The largest body of an HTTP request: an SDP for WHIP. Bytes.
 MAX_BODY = 256 * 1024
 
@@ -78,6 +81,7 @@ class Server:
             static=static,
         )
         self._runner = self._make_runner()
+        self._listeners: list[asyncio.AbstractServer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.sockets: list[socket.socket] = []
 
@@ -117,6 +121,7 @@ class Server:
             access_log=None,
             handle_signals=False,
             keepalive_timeout=self.config.limits.handshake_timeout,
+            lingering_time=LINGERING,
             shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
 
@@ -151,13 +156,23 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises ConfigError where an address cannot be had."""
         self.sockets = bind(self.config.host, self.config.port)
-        await self._runner.setup()
-        for sock in self.sockets:
-            await web.SockSite(self._runner, sock, ssl_context=self._tls, backlog=BACKLOG).start()
         if self.config.relay_workers:
+            # Before the first client is let in: the connections that come wait meanwhile.
             await self.relays.start(self._make_node)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        door = self.routes.door = Door(
+            self._runner.server,
+            self.config.limits,
+            self.metrics,
+            trusted=parse_networks(self.config.trusted_proxy),
+            loop=asyncio.get_running_loop(),
+        )
+        for sock in self.sockets:
+            self._listeners.append(await door.listen(sock, self._tls))
         self._tasks = [
             asyncio.create_task(self.connections.run_sweeps()),
+            asyncio.create_task(door.run_sweeps()),
             asyncio.create_task(self._keep_time()),
             asyncio.create_task(self._watch_certificate()),
         ]
@@ -189,15 +204,20 @@ class Server:
     async def drain(self) -> None:
         """Take nobody in, tell all clients to go elsewhere, and wait for them to be gone."""
         self.routes.draining = True
-        for site in list(self._runner.sites):
-            await site.stop()
+        self._stop_listening()
         _log.info("draining", extra={"connections": len(self.connections)})
         self.hub.drain()
         if not await self.connections.wait_closed(self.config.drain_timeout):
             _log.warning("cut off", extra={"connections": len(self.connections)})
 
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+
     async def stop(self) -> None:
         """End everything at once; idempotent."""
+        self._stop_listening()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -307,6 +327,7 @@ def _explain(error: OSError, host: str, port: int) -> ConfigError:
 
 async def run(config: Config, announce: Callable[[Server], None]) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Raises ConfigError before it serves."""
+    raise_file_limit()
     server = Server(config)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -329,6 +350,14 @@ async def run(config: Config, announce: Callable[[Server], None]) -> int:
     finally:
         await server.stop()
     return 0
+
+
+def raise_file_limit() -> None:
+    """Each connection is a file; what this process may have, it takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def tune_collector() -> None:

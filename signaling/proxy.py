@@ -23,7 +23,7 @@ def find_client(remote: str, forwarded_for: Sequence[str], trusted: Sequence[Net
     list is read from its end, where our own proxy wrote, up to the first address that
     is no trusted proxy: everything before that is the client's own invention.
     """
-    if not _is_trusted(remote, trusted):
+    if not is_trusted(remote, trusted):
         return remote
     hops = [hop.strip() for line in forwarded_for for hop in line.split(",")][-MAX_HOPS:]
     client = remote
@@ -32,14 +32,14 @@ def find_client(remote: str, forwarded_for: Sequence[str], trusted: Sequence[Net
         if address is None:
             break  # what a trusted proxy was told by somebody else, and passed on
         client = address
-        if not _is_trusted(address, trusted):
+        if not is_trusted(address, trusted):
             break
     return client
 
 
 def find_scheme(remote: str, forwarded_proto: str | None, trusted: Sequence[Network]) -> str | None:
     """Return "http" or "https" as the nearest proxy says, or None where none is believed."""
-    if forwarded_proto is None or not _is_trusted(remote, trusted):
+    if forwarded_proto is None or not is_trusted(remote, trusted):
         return None
     scheme = forwarded_proto.rpartition(",")[2].strip().lower()
     return scheme if scheme in ("http", "https") else None
@@ -57,7 +57,8 @@ def _parse(hop: str) -> str | None:
         return None
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether `address` is one of our proxies'."""
     if not trusted:
         return False
     try:

@@ -24,6 +24,7 @@ from . import direct, plain
 from .config import Config, is_local
 from .connection import Connections
 from .credentials import Credentials
+from .door import Door
 from .errors import ProtocolError
 from .handshake import Refusal, accept_upgrade, check_origin
 from .hub import Hub
@@ -106,6 +107,7 @@ class Routes:
             config.websocket == "auto" and direct.is_available()
         )
         self.draining = False
+        self.door: Door | None = None
 
     def add_to(self, app: web.Application) -> None:
         app.middlewares.append(self._guard)
@@ -299,8 +301,12 @@ class Routes:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         address = self.find_address(request)
+        protocol = request.protocol
+        if self.door is not None:
+            self.door.begin(protocol)
         try:
             self._check_request(request, address)
+            await self._read_body(request)
             response = await handler(request)
             if response.status == 401:  # WHIP and WHEP refuse by themselves
                 self._hub.guard.violate(address, time.monotonic(), "unauthorized")
@@ -310,6 +316,10 @@ class Routes:
                 self._hub.guard.violate(address, time.monotonic(), error.code)
             return make_error(
                 error.kind.status, error.code, error.message, _make_error_headers(error)
+            )
+        except TimeoutError:
+            return make_error(
+                408, "bad-request", "The body took too long.", {"Connection": "close"}
             )
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
@@ -326,6 +336,15 @@ class Routes:
         except Exception:
             _log.exception("a request failed", extra={"path": request.path})
             return make_error(500, "internal", "Something went wrong here.")
+        finally:
+            if self.door is not None:
+                self.door.end(protocol)
+
+    async def _read_body(self, request: web.Request) -> None:
+        """Have the body there, for which handlers would wait without an end. aiohttp keeps it."""
+        if request.body_exists:
+            async with asyncio.timeout(self._config.limits.handshake_timeout):
+                await request.read()
 
 
 def _make_error_headers(error: ProtocolError) -> dict[str, str]:

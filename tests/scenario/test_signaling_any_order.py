@@ -108,7 +108,7 @@ class Anything(RuleBasedStateMachine):
     @rule(who=WHO, to=WHO, id=IDS, what=st.integers(0, 13))
     def say(self, who: int, to: int, id: str | None, what: int) -> None:
         target = self.callers[to].id
-        kind, fields = [
+        messages: list[tuple[str, Json]] = [
             ("leave", {}),
             ("update", {"name": "x"}),
             ("kick", {"participant": target}),
@@ -123,7 +123,8 @@ class Anything(RuleBasedStateMachine):
             ("lobby", {"enabled": to % 2 == 0}),
             ("invite", {}),
             ("kick", {"participant": target, "ban": True}),
-        ][what]
+        ]
+        kind, fields = messages[what]
         self.callers[who].send(kind, id=id, **fields)
 
     @rule(who=WHO, id=IDS, which=st.integers(0, 2), admit=st.booleans())

@@ -48,6 +48,7 @@ RUNGS = {
     "signaling.plain": 3,
     "signaling.client": 3,
     "signaling.routes": 4,
+    "signaling.door": 4,
     "signaling.app": 4,
     "signaling.bot.": 4,
     "signaling.doctor.": 4,
