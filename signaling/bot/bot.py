@@ -373,21 +373,22 @@ class Bot:
             return
         self._closing = True
         self._end()
-        for task in self._work | {t for t in self._tasks if t is not asyncio.current_task()}:
-            if task in self._work:
-                task.cancel()
-        if self._work:
-            await asyncio.wait(self._work)
+        work = self._work - {asyncio.current_task()}
+        for task in work:
+            task.cancel()
+        if work:
+            await asyncio.wait(work)
         for track in self._tracks.values():
             track.end()
         await asyncio.gather(*(peer.close() for peer in self._peers.values()))
         await self._publisher.close()
         await self._subscriber.close()
         await self.client.close()
-        for task in list(self._tasks):
+        rest = self._tasks - {asyncio.current_task()}
+        for task in rest:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if rest:
+            await asyncio.wait(rest)
         for track in self._tracks.values():
             await track.wait_closed()
 
@@ -542,7 +543,7 @@ class Bot:
         return peer
 
     def _retire(self, participant: Participant) -> None:
-        """Close a direct connection once the relay's media have come, or after a while."""
+        """Close a direct connection a while after the relay's media have come, or without them."""
         peer = self._peers.get(participant.id)
         if peer is None:
             return
@@ -552,7 +553,8 @@ class Bot:
         mine = [track for key, track in self._tracks.items() if key[0] == participant.id]
         taps = self._subscriber.taps
         flowing = bool(mine) and all(track.tap in taps for track in mine)
-        if flowing or not peer.connected or now - peer.retired_at > LINGER:
+        # Kept for a while: the other side may still look through it, or the room shrink again.
+        if not peer.connected or now - peer.retired_at > (LINGER if flowing else 2 * LINGER):
             del self._peers[participant.id]
             self.spawn(peer.close())
 

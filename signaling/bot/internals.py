@@ -10,6 +10,7 @@ streams on a line in use, `bound_inboxes` bounds aioice's queue of datagrams.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -285,3 +286,27 @@ def spread_candidates(description: str) -> str:
         else:
             media[index] = "\n".join(lines)
     return "\r\n".join("\nm=".join([head, *media]).split("\n")) + "\r\n"
+
+
+def extension_ids(description: str) -> dict[str, str]:
+    """The ids of header extensions in a description, by URI."""
+    pairs = re.findall(r"^a=extmap:(\d+)(?:/\w+)? (\S+)", description, re.M)
+    return {uri: id for id, uri in pairs}
+
+
+def keep_extension_ids(description: str, ids: dict[str, str]) -> str:
+    """An offer with header extensions under the ids that they had before: browsers refuse
+    other ones for as long as their connection lives, and they keep it when we make ours anew."""
+    taken = set(ids.values())
+
+    def replace(match: re.Match[str]) -> str:
+        id, uri = match.groups()
+        if uri in ids:
+            return f"a=extmap:{ids[uri]} {uri}"
+        while id in taken:
+            id = str(int(id) + 1)
+        taken.add(id)
+        ids[uri] = id
+        return f"a=extmap:{id} {uri}"
+
+    return re.sub(r"a=extmap:(\d+) (\S+)", replace, description)

@@ -34,8 +34,10 @@ from signaling.bot.internals import (
     EncodedFrame,
     Tap,
     bound_inboxes,
+    extension_ids,
     hook_key_frames,
     is_started,
+    keep_extension_ids,
     learn_ssrcs,
     negotiated_codec,
     prefer_codec,
@@ -174,6 +176,7 @@ class Peer:
         self._checkpoint: Checkpoint | None = None
         self._lines: dict[Label, Line] = {}
         self._taps: dict[str, Tap] = {}
+        self._extensions: dict[str, str] = {}
         self._channel: RTCDataChannel | None = None
         self._data_opened = asyncio.Event()
         self._data_wanted = False
@@ -298,7 +301,9 @@ class Peer:
         if self._data_wanted and self._channel is None:
             self._use_channel(pc.createDataChannel(DATA_LABEL))
         checkpoint = Checkpoint(pc)
-        await set_local_description(pc, await pc.createOffer())
+        offer = await pc.createOffer()
+        offer.sdp = keep_extension_ids(offer.sdp, self._extensions)
+        await set_local_description(pc, offer)
         self._checkpoint = checkpoint
         self._signal(messages.Offer(to=self.participant.id, sdp=self._local_sdp(pc)))
 
@@ -331,6 +336,7 @@ class Peer:
         await self._pc.setRemoteDescription(remote_description(description, kind))
         learn_ssrcs(self._pc)
         self._checkpoint = None
+        self._extensions.update(extension_ids(description))
 
     async def _offer_if_needed(self) -> None:
         assert self._pc is not None

@@ -85,3 +85,12 @@ async def test_a_server_that_asks_for_a_token_refuses_a_wrong_one() -> None:
         for token in (None, "x.y.z"):
             with pytest.raises(TokenRefused):
                 await Client(http_url(server), room="demo", name="Ada", token=token).start()
+
+
+async def test_certificates_are_checked_unless_told_otherwise() -> None:
+    async with serve("--tls", "self-signed", relay=False) as server:
+        url = http_url(server).replace("http:", "https:")
+        with pytest.raises(ServerUnreachable, match="certificate"):
+            await Client(url, room="demo", name="Ada").start()
+        async with Client(url, room="demo", name="Ada", ssl=False) as ada:
+            await ada.chat("hello")

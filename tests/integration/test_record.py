@@ -22,6 +22,7 @@ from signaling.bot.record import Recorder
 from signaling.bot.sources import Source
 from tests.support.bots import (
     Proxy,
+    make_film,
     port_of,
     publish_known,
     running_server,
@@ -196,6 +197,26 @@ async def test_a_track_that_comes_later_begins_a_second_file(server: str, tmp_pa
     pictures, sound = read(second)
     assert len(pictures) > 5
     assert len(sound) > 8000
+
+
+async def test_h264_is_recorded_as_it_is(server: str, tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mp4", video="libx264")
+    async with (
+        Bot.join(server, room="h264", name="Ada") as ada,
+        Bot.join(server, room="h264", name="Recorder") as bot,
+    ):
+        await ada.publish(film, copy=True, loop=True)
+        recorder = Recorder(bot, tmp_path / "out")
+        async with running(recorder.run()):
+            await until(lambda: recorder.progress.seconds > 3)
+    (path,) = recorder.progress.files
+    assert path.suffix == ".mkv"
+    with av.open(str(path)) as container:
+        assert {s.codec_context.name for s in container.streams.video} == {"h264"}
+    pictures, sound = read(path)
+    assert len(pictures) > 10
+    assert all(is_known_picture(array, tolerance=40) for _, array in pictures)
+    assert loudest_hertz(sound[8000:], 16_000) == pytest.approx(440, abs=5)
 
 
 async def test_a_killed_recorder_leaves_files_that_play(server: str, tmp_path: Path) -> None:

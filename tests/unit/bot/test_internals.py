@@ -18,9 +18,11 @@ from signaling.bot.internals import (
     EncodedFrame,
     Tap,
     bound_inboxes,
+    extension_ids,
     hook_key_frames,
     is_key_frame,
     is_started,
+    keep_extension_ids,
     learn_ssrcs,
     make_decoder,
     negotiated_codec,
@@ -208,6 +210,15 @@ async def test_candidates_that_stand_on_one_line_serve_all() -> None:
     await other.setRemoteDescription(remote_description(bare, "offer"))
     await one.close()
     await other.close()
+
+
+def test_header_extensions_keep_the_ids_that_they_had() -> None:
+    ids = extension_ids("v=0\r\na=extmap:4 urn:mid\r\na=extmap:1/sendonly urn:level\r\n")
+    assert ids == {"urn:mid": "4", "urn:level": "1"}
+    offer = "a=extmap:1 urn:mid\r\na=extmap:2 urn:level\r\na=extmap:4 urn:time\r\n"
+    kept = keep_extension_ids(offer + offer, ids)
+    again = "a=extmap:4 urn:mid\r\na=extmap:1 urn:level\r\na=extmap:5 urn:time\r\n"
+    assert kept == again + again
 
 
 @pytest.mark.parametrize(
