@@ -318,11 +318,13 @@ class MmsgOutbox(_Blocks):
         """Fill the messages of several rows; returns how many."""
         count = 0
         headers, lengths, iovecs = self._runs, self.arena.lengths, self._iovecs
+        pointers = self.arena.length_pointers
         for first, destinations, runs in self._blocks:
             packets = sum(runs)
             end = first + packets * len(destinations.items)
             offset = first
-            for run in _split(runs, int(lengths[first : first + packets].max())):
+            largest = max(pointers[row][0] for row in range(first, first + packets))
+            for run in _split(runs, largest):
                 part = slice(count, count + len(destinations.items))
                 headers["name"][part] = destinations.pointers
                 headers["iov"][part] = iovecs[offset:end:packets]

@@ -13,8 +13,9 @@ from typing import Final
 from relay.leg import Leg
 from relay.tracks import Layer
 
-HOLD: Final = 0.004
-"""Seconds that a packet waits for its frame at most: what a link of 10 Mbit/s takes for 5 kB."""
+HOLD: Final = 0.006
+"""Seconds that a packet waits for its frame at most: more than the 5 ms between two turns of a
+browser's pacer, and what a link of 10 Mbit/s takes for 7 kB."""
 
 PATIENCE: Final = HOLD / 2
 """Seconds after which the next packet to arrive ends the wait: the one after it would be too

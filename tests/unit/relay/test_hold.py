@@ -38,7 +38,7 @@ def test_a_packet_that_comes_after_a_while_ends_the_wait(published: tuple[Leg, L
     hold = FrameHold()
     hold.hold(leg, layer, 0, 100, 1.0)
     assert hold.wants(layer, SSRC, False, 1.0 + 0.9 * PATIENCE)
-    assert not hold.wants(layer, SSRC, False, 1.0 + PATIENCE)
+    assert not hold.wants(layer, SSRC, False, 1.0 + 1.01 * PATIENCE)
 
 
 def test_nothing_waits_for_longer_than_the_limit(published: tuple[Leg, Layer]) -> None:
@@ -47,7 +47,7 @@ def test_nothing_waits_for_longer_than_the_limit(published: tuple[Leg, Layer]) -
     hold.hold(leg, layer, 0, 100, 1.0)
     assert hold.get_timer() == 1.0 + HOLD
     assert hold.take_due(1.0) == []
-    (held,) = hold.take_due(1.0 + HOLD)
+    (held,) = hold.take_due(1.0 + 1.01 * HOLD)
     assert held.leg is leg
     assert held.rows == [(0, 100, 1.0)]
     assert hold.get_timer() is None
