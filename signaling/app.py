@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import os
+import random
 import resource
 import secrets
 import signal
@@ -29,13 +30,15 @@ from .credentials import Credentials
 from .door import BACKLOG, Door
 from .errors import ProtocolError
 from .guests import Guests
-from .hub import Hub
+from .hub import Hub, notify_nobody
 from .logs import Log
 from .metrics import Metrics
+from .notify import Notifier
 from .proxy import parse_networks
 from .relays import Receive, Relays
 from .routes import Routes
 from .tls import list_addresses, make_context, reload_context, stamp_files
+from .webhooks import parse_secret
 
 # How exactly the hub's timers are kept. All of them are of seconds.
 TICK = 0.1
@@ -65,6 +68,7 @@ class Server:
         self._tls, self.fingerprint = make_context(config)
         self.credentials = Credentials(config, time.time)
         self.relays = Relays()
+        self.notifier = self._make_notifier()
         self.hub = self._make_hub()
         self.relays.bind(self.hub.receive_relay)
         self.metrics.add_sampler(self._sample_guard)
@@ -99,7 +103,22 @@ class Server:
             ice_servers=self.credentials.ice_servers,
             authorize=self._authorize_join,
             invite=self.credentials.mint_invitation,
+            notify=notify_nobody if self.notifier is None else self.notifier.notify,
         )
+
+    def _make_notifier(self) -> Notifier | None:
+        if not self.config.webhook_url:
+            return None
+        notifier = Notifier(
+            self.config.webhook_url,
+            parse_secret(self.config.webhook_secret or ""),
+            clock=time.monotonic,
+            wall=time.time,
+            jitter=random.random,
+            token=lambda: secrets.token_urlsafe(16),
+        )
+        self.metrics.add_collector(notifier.collect)
+        return notifier
 
     def _sample_guard(self) -> None:
         guard, metrics = self.hub.guard, self.metrics
@@ -156,6 +175,8 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises ConfigError where an address cannot be had."""
         self.sockets = bind(self.config.host, self.config.port)
+        if self.notifier is not None:
+            await self.notifier.start()
         if self.config.relay_workers:
             # Before the first client is let in: the connections that come wait meanwhile.
             await self.relays.start(self._make_node)
@@ -209,6 +230,9 @@ class Server:
         self.hub.drain()
         if not await self.connections.wait_closed(self.config.drain_timeout):
             _log.warning("cut off", extra={"connections": len(self.connections)})
+        # Sessions end with their server; whoever is told of rooms hears that these have ended.
+        for room in self.hub.list_rooms():
+            self.hub.end_room(room)
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -225,6 +249,8 @@ class Server:
         await self.connections.abort_all()
         await self._runner.cleanup()
         await self.relays.stop()
+        if self.notifier is not None:
+            await self.notifier.stop()
 
     # -- Addresses ----------------------------------------------------------------------
 

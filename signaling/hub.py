@@ -89,6 +89,17 @@ class Link:
         self.patience: TokenBucket | None = None  # made with the first message over the rate
 
 
+class Notify(Protocol):
+    """Tells programs elsewhere of what happens in rooms."""
+
+    def __call__(self, event: str, room: str, **fields: object) -> None:
+        """Never blocks, never raises."""
+
+
+def notify_nobody(event: str, room: str, **fields: object) -> None:
+    """Where nobody wants to know."""
+
+
 # What is wrong where the connection, and not the hub, saw it.
 REJECTIONS: Final = {
     "bad-request": "Frames are text.",
@@ -122,7 +133,9 @@ class Hub:
         authorize: Callable[[str | None, str], Access] | None = None,
         guard: Guard | None = None,
         invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
+        notify: Notify = notify_nobody,
     ) -> None:
+        self._notify = notify
         self.guard = guard or Guard.of(config.limits)
         self._relays: Relays = relays or NoRelay()
         self.limits = config.limits
@@ -390,6 +403,7 @@ class Hub:
             Grant(),
             metadata=applicant.metadata,
             session=session,
+            identity=applicant.identity,
             ban_key=applicant.ban_key,
         )
         if access is not None:
@@ -405,6 +419,7 @@ class Hub:
         effects = room.add(participant, now)
         self.reply(session, applicant.id, self._build_joined(session, applicant.id))
         log.info("participant joined", extra=get_fields(session) | {"address": link.address})
+        self._notify("participant-joined", room.name, participant=_outline(participant))
         self.apply(room, effects)
         self.entrance.greet(participant, room.name)
 
@@ -436,6 +451,7 @@ class Hub:
             self._rooms[room.name] = room
             self.metrics.rooms = len(self._rooms)
             log.info("room opened", extra={"room": room.name})
+            self._notify("room-started", room.name)
 
     def _build_joined(self, session: Session, id: str | None) -> bytes:
         room, participant = session.room, session.participant
@@ -524,6 +540,7 @@ class Hub:
     def _remove(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
         self.metrics.participants -= 1
         self.apply(room, room.remove(participant, reason, self.clock()))
+        self._notify_left(room, participant, reason)
         if self._authorize is None:
             effects = room.promote()
             self.apply(room, effects)
@@ -533,7 +550,14 @@ class Hub:
             del self._rooms[room.name]
             self.metrics.rooms = len(self._rooms)
             log.info("room closed", extra={"room": room.name})
+            self._notify("room-ended", room.name)
             self.entrance.leave_room(room.name)
+
+    def _notify_left(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
+        if not participant.hidden:
+            self._notify(
+                "participant-left", room.name, participant=_outline(participant), reason=reason
+            )
 
     # -- Sending out --------------------------------------------------------------------
 
@@ -560,13 +584,15 @@ class Hub:
             room.participants.pop(participant.id)
             self.metrics.participants -= 1
             self._guests.pop(participant.id, None)
+            self._notify_left(room, participant, "room-closed")
             if participant.session is not None:
                 self._close_session(participant.session, "room-closed")
         self._relays.send(control.CloseRoom(room.name))
         self._rooms.pop(room.name, None)
-        self.entrance.close_room(room.name)
         self.metrics.rooms = len(self._rooms)
         log.info("room closed", extra={"room": room.name})
+        self._notify("room-ended", room.name)
+        self.entrance.close_room(room.name)
 
     # -- Effects ------------------------------------------------------------------------
 
@@ -576,10 +602,23 @@ class Hub:
             self._relays.send(command)
         for to, message in effects.deliveries:
             self._bus.publish(room.name, self.deliver(to, message))
+            if isinstance(message, (messages.TrackPublished, messages.TrackUnpublished)):
+                self._notify_track(room, message)
         deadline = room.get_timer()
         if deadline is not None and (room.scheduled is None or deadline < room.scheduled):
             room.scheduled = deadline
             self._schedule(deadline, room)
+
+    def _notify_track(
+        self, room: Room, message: messages.TrackPublished | messages.TrackUnpublished
+    ) -> None:
+        owner = room.participants.get(message.participant)
+        outline = {"id": message.participant} if owner is None else _outline(owner)
+        track: object = message.track
+        if isinstance(message, messages.TrackUnpublished):
+            track = {"id": message.track}
+        event = str(type(message).__struct_config__.tag)
+        self._notify(event, room.name, participant=outline, track=track)
 
     def deliver(self, to: Iterable[Participant], message: ServerMessage) -> bytes:
         """Send to each, encoding once; return the body."""
@@ -639,12 +678,16 @@ class Hub:
             metadata=metadata,
             hidden=hidden,
             watches=watches,
+            identity=identity,
             ban_key=ban_key,
         )
         self._open(entered)
         self._guests[guest.id] = entered
         self.metrics.participants += 1
-        self.apply(entered, entered.add(guest, self.clock()))
+        effects = entered.add(guest, self.clock())
+        if not hidden:
+            self._notify("participant-joined", room, participant=_outline(guest))
+        self.apply(entered, effects)
         log.info("guest joined", extra={"room": room, "participant": guest.id, "hidden": hidden})
         return guest.id
 
@@ -727,6 +770,16 @@ class Hub:
 def _may_be_long(link: Link, data: bytes) -> bool:
     """Only what is said to the relay grows with the room."""
     return link.session is not None and messages.is_for_relay_untrusted(data)
+
+
+def _outline(participant: Participant) -> dict[str, object]:
+    """What webhooks say of one in a room."""
+    return {
+        "id": participant.id,
+        "identity": participant.identity,
+        "name": participant.name,
+        "guest": participant.guest,
+    }
 
 
 def _is_late(deadline: float, link: Link) -> bool:

@@ -50,8 +50,12 @@ class Applicant:
         return (self.access.name if self.access else "") or self.name
 
     @property
+    def identity(self) -> str:
+        return self.access.identity if self.access else ""
+
+    @property
     def ban_key(self) -> str:
-        return make_ban_key(self.access.identity if self.access else "", self.link.address)
+        return make_ban_key(self.identity, self.link.address)
 
 
 def make_ban_key(identity: str, address: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import aiohttp
 import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from . import webhooks
 
@@ -39,6 +40,30 @@ class Notifier:
     def counts(self) -> dict[str, tuple[int, webhooks.Counts]]:
         """How many wait and how deliveries ended, by URL."""
         return {url: (len(r.outbox), r.outbox.counts) for url, r in self._receivers.items()}
+
+    def collect(self) -> Iterable[Metric]:
+        """For the metrics: a receiver is its number in the configuration, for its URL may be a
+        secret."""
+        waiting = GaugeMetricFamily(
+            "signaling_webhooks_waiting", "Events that wait.", labels=["receiver"]
+        )
+        delivered = CounterMetricFamily(
+            "signaling_webhooks_delivered", "Events that arrived.", labels=["receiver"]
+        )
+        failed = CounterMetricFamily(
+            "signaling_webhooks_failed_attempts", "Tries in vain.", labels=["receiver"]
+        )
+        dropped = CounterMetricFamily(
+            "signaling_webhooks_dropped", "Events given up.", labels=["receiver", "reason"]
+        )
+        for number, (size, counts) in enumerate(self.counts().values(), 1):
+            name = str(number)
+            waiting.add_metric([name], size)
+            delivered.add_metric([name], counts.delivered)
+            failed.add_metric([name], counts.failed_attempts)
+            dropped.add_metric([name, "full"], counts.dropped_full)
+            dropped.add_metric([name, "old"], counts.dropped_old)
+        return [waiting, delivered, failed, dropped]
 
     def notify(self, event: str, room: str, **fields: object) -> None:
         """Queue `event` for every receiver; `fields` go into the body as they are."""

@@ -47,6 +47,7 @@ class Participant:
         "guest",
         "hidden",
         "id",
+        "identity",
         "metadata",
         "name",
         "routes",
@@ -67,9 +68,11 @@ class Participant:
         sources: frozenset[str] | None = None,
         hidden: bool = False,
         watches: str | None = None,
+        identity: str = "",
         ban_key: str = "",
     ) -> None:
         self.id = id
+        self.identity = identity  # what the token says, for logs and programs
         self.name = name
         self.grant = grant
         self.metadata = metadata

@@ -14,6 +14,8 @@ from aiohttp.test_utils import TestServer
 from signaling.notify import Notifier
 from signaling.webhooks import parse_secret, sign
 
+from ..support.processes import connect, open_session, run_server
+
 KEY = parse_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
@@ -103,3 +105,37 @@ async def test_what_waits_goes_out_before_the_hub_ends(receiver: tuple[Receiver,
         notifier.notify("participant-left", "demo")
     await notifier.stop(patience=30.0)
     assert len(receiver[0].got) == 20
+
+
+async def test_a_server_tells_of_a_call_and_of_its_own_end(
+    receiver: tuple[Receiver, str],
+) -> None:
+    arguments = ["--webhook-url", receiver[1], "--drain-timeout", "1"]
+    environ = {"SIGNALING_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    receiver[0].answers = [500]
+    async with run_server(*arguments, environ=environ) as server, open_session() as session:
+        async with connect(session, server) as ada, connect(session, server) as bob:
+            await ada.join("demo", "Ada")
+            await bob.join("demo", "Bob")
+            await ada.ask(type="leave")
+            await receiver[0].until(5)
+            async with session.get(server.url + "/metrics") as response:
+                metrics = await response.text()
+            server.send_signal()
+            await bob.receive_close()
+        assert await server.wait() == 0
+    events = [json.loads(body) for _, body in receiver[0].got]
+    assert [event["event"] for event in events] == [
+        "room-started",
+        "room-started",  # the first attempt was refused
+        "participant-joined",
+        "participant-joined",
+        "participant-left",
+        "participant-left",
+        "room-ended",
+    ]
+    assert len({event["id"] for event in events}) == 6
+    assert events[2]["participant"]["name"] == "Ada"
+    assert events[4]["reason"] == "left"
+    assert 'signaling_webhooks_failed_attempts_total{receiver="1"} 1.0' in metrics
+    assert receiver[1] not in metrics

@@ -11,7 +11,7 @@ from relay import control
 from signaling.auth import Access
 from signaling.bus.memory import MemoryBus
 from signaling.config import Config, Limits
-from signaling.hub import Hub, Link
+from signaling.hub import Hub, Link, Notify, notify_nobody
 from signaling.metrics import Metrics
 
 from .clock import Clock
@@ -44,6 +44,7 @@ class World:
         authorize: Callable[[str | None, str], Access] | None = None,
         invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
         lobby: bool = False,
+        notify: Notify = notify_nobody,
         **limits: Any,
     ) -> None:
         self.clock = Clock()
@@ -61,6 +62,7 @@ class World:
             relays=relays,
             authorize=authorize,
             invite=invite,
+            notify=notify,
         )
 
     def advance(self, seconds: float) -> None:
