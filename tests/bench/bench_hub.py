@@ -29,6 +29,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 GOPATH = Path("/usr/share/gocode")
 SERVER_CORE, LOAD_CORE = 0, 1
+# Share of a core that other processes may take before a run counts as disturbed.
+DISTURBED = 0.08
 
 OURS = [sys.executable, "-m", "signaling", "--log-level", "warning", "--relay-workers", "0"]
 COLUMNS = (
@@ -93,6 +95,20 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         else:
             return
     raise SystemExit("the hub did not start")
+
+
+def measure_quietly(
+    protocol: str, command: list[str], connections: int, options: Any
+) -> dict[str, float]:
+    """Measure again, up to twice, what others on the machine disturbed; the least disturbed run."""
+    best: dict[str, float] = {}
+    for _ in range(3):
+        result = measure(protocol, command, connections, options)
+        if not best or result["others_core"] < best["others_core"]:
+            best = result
+        if best["others_core"] < DISTURBED:
+            break
+    return best
 
 
 def measure(protocol: str, command: list[str], connections: int, options: Any) -> dict[str, float]:
@@ -168,7 +184,7 @@ def main() -> int:
             results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
             for turn in range(options.rounds):
                 for name in names:
-                    result = measure(*hubs[name], connections, options)
+                    result = measure_quietly(*hubs[name], connections, options)
                     results[name].append(result)
                     runs.append({"hub": name, "round": turn, **result})
             print(f"\n{connections} connections, {options.calls * 22:.0f} messages/s")
