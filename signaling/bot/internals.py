@@ -25,11 +25,14 @@ from aiortc import (
     sdp,
 )
 from aiortc.codecs import get_decoder
-from aiortc.jitterbuffer import JitterFrame
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.rtp import RtcpByePacket
+from aiortc.rtp import RtcpByePacket, RtpPacket
+from aiortc.utils import uint16_add, uint16_gt
 from av.frame import Frame
 
+GAP_PATIENCE = 0.4
+"""Seconds that a lost packet is waited for: a few retransmissions' time."""
 DATAGRAMS_WAITING = 512
 """Half a second of two megabit/s."""
 
@@ -105,6 +108,46 @@ class _NoFrames:
         return None
 
 
+class ImpatientBuffer(JitterBuffer):
+    """Stands where a video receiver puts packets in order. aiortc's own waits for a lost packet
+    until 512 others have come, a minute of a small picture; this one gives up after a while
+    and goes on with the next frame. `skipped` is set then: what follows lacks its reference."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(capacity=512, is_video=True)
+        self.skipped = False
+        self._clock = clock
+        self._highest: int | None = None
+        self._gap_since: float | None = None
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        loss, frame = super().add(packet)
+        self.skipped = self.skipped or loss
+        now = self._clock()
+        number = packet.sequence_number
+        if self._highest is None or uint16_gt(number, self._highest):
+            if self._highest is not None and number != uint16_add(self._highest, 1):
+                self._gap_since = self._gap_since or now
+            self._highest = number
+        elif self._gap_since is not None and self._find_gap() is None:
+            self._gap_since = None
+        if self._gap_since is not None and now - self._gap_since > GAP_PATIENCE:
+            while (gap := self._find_gap()) is not None:
+                self.smart_remove(gap + 1)
+                loss = self.skipped = True
+            self._gap_since = None
+        return loss, frame
+
+    def _find_gap(self) -> int | None:
+        """How far behind the origin the first packet is missing."""
+        assert self._highest is not None
+        origin = cast(int, self._origin)
+        for count in range(min(uint16_add(self._highest, -origin) + 1, self._capacity)):
+            if self._packets[(origin + count) % self._capacity] is None:
+                return count
+        return None
+
+
 class Tap:
     """Everything that one receiver receives, still encoded, to one listener at a time.
 
@@ -117,8 +160,13 @@ class Tap:
         self.packets = 0
         self.frames = 0
         self._arrivals: dict[int, float] = {}
+        self._codec: RTCRtpCodecParameters | None = None
+        self._requested = float("-inf")
         self._receiver = receiver
         hidden = cast(Any, receiver)
+        self._buffer: JitterBuffer = hidden._RTCRtpReceiver__jitter_buffer
+        if receiver.track.kind == "video":
+            self._buffer = hidden._RTCRtpReceiver__jitter_buffer = ImpatientBuffer()
         hidden._RTCRtpReceiver__decoder_queue = _NoDecoder(self._receive_frame)
         hidden._track._queue = _NoFrames()
         self._handle_rtp = receiver._handle_rtp_packet
@@ -134,6 +182,12 @@ class Tap:
         """Have a picture loss indication sent with the next packet that arrives."""
         cast(Any, self._receiver)._RTCRtpReceiver__decoder_error.set()
 
+    def _request_again(self) -> None:
+        now = time.monotonic()
+        if now - self._requested > GAP_PATIENCE:
+            self._requested = now
+            self.request_key_frame()
+
     async def _handle_rtp_packet(self, packet: Any, arrival_time_ms: int) -> None:
         self.packets += 1
         arrivals = self._arrivals
@@ -142,6 +196,12 @@ class Tap:
                 del arrivals[next(iter(arrivals))]
             arrivals[packet.timestamp] = time.monotonic()
         await self._handle_rtp(packet, arrival_time_ms=arrival_time_ms)
+        # aiortc takes one frame out for each packet that comes in: what once was late would
+        # stay so for ever.
+        while self._codec is not None and (frame := self._buffer._remove_frame(0)) is not None:
+            mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
+            frame.timestamp = mapper.map(frame.timestamp)
+            self._receive_frame(self._codec, frame)
 
     async def _handle_rtcp_packet(self, packet: Any) -> None:
         # After a BYE aiortc never decodes that line again, though browsers send on it again.
@@ -150,6 +210,12 @@ class Tap:
 
     def _receive_frame(self, codec: RTCRtpCodecParameters, frame: JitterFrame) -> None:
         self.frames += 1
+        self._codec = codec
+        if isinstance(self._buffer, ImpatientBuffer) and self._buffer.skipped:
+            if not is_key_frame(codec.name, frame.data):
+                self._request_again()
+                return
+            self._buffer.skipped = False
         if self.listener is None or not frame.data:
             return
         mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper

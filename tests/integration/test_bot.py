@@ -327,7 +327,8 @@ async def test_media_do_not_notice_that_the_websocket_was_cut(server: str) -> No
             assert bob._peers[ada.client.id] is peer
 
 
-async def test_one_track_lasts_from_mesh_to_relay_and_back() -> None:
+async def test_one_track_lasts_from_mesh_to_relay_and_back(monkeypatch: Any) -> None:
+    monkeypatch.setattr("signaling.bot.bot.LINGER", 1.0)
     async with serve("--mesh-limit", "3", "--mesh-return", "1") as server:
         join = joins(server)
         async with join("Ada") as ada, join("Bob") as bob:
@@ -408,7 +409,7 @@ async def test_a_participant_that_leaves_ends_its_tracks(server: str) -> None:
 async def test_both_may_open_at_once(server: str, monkeypatch: Any) -> None:
     # The elder does not wait for the newcomer's offer: a collision nearly every time.
     monkeypatch.setattr("signaling.bot.peer.OPEN_AFTER", 0.0)
-    for _ in range(3):
+    for _ in range(2):
         join = joins(server)
         async with join("Ada") as ada, join("Bob") as bob:
             await publish_known(ada)
@@ -461,7 +462,7 @@ async def test_many_bots_in_one_process_do_not_grow(server: str) -> None:
             tracks = [track for bot in bots for track in bot._tracks.values()]
             await grow(tracks, 10)
             tasks, memory = len(asyncio.all_tasks()), resident_bytes()
-            await grow(tracks, 50)
+            await grow(tracks, 30)
             assert len(asyncio.all_tasks()) <= tasks + 5
             assert resident_bytes() - memory < 24_000_000
             assert all(not track._frames and track._encoded is None for track in tracks)

@@ -16,6 +16,7 @@ from signaling.bot.internals import (
     DATAGRAMS_WAITING,
     Checkpoint,
     EncodedFrame,
+    ImpatientBuffer,
     Tap,
     bound_inboxes,
     extension_ids,
@@ -59,6 +60,7 @@ def test_a_receiver_has_the_names_that_a_tap_replaces(name: str) -> None:
 def test_a_receiver_hands_each_frame_to_its_queue_and_each_packet_to_a_method_of_its_own() -> None:
     source = inspect.getsource(RTCRtpReceiver)
     assert "self.__decoder_queue.put((codec, encoded_frame))" in source
+    assert "self.__jitter_buffer.add(packet)" in source
     assert "self._track._queue," in source
     assert inspect.iscoroutinefunction(RTCRtpReceiver._handle_rtp_packet)
     assert inspect.iscoroutinefunction(RTCRtpReceiver._handle_rtcp_packet)
@@ -95,6 +97,62 @@ async def test_a_tap_gets_frames_before_the_decoder_and_ignores_goodbyes() -> No
     tap.request_key_frame()
     assert hidden._RTCRtpReceiver__decoder_error.is_set()
     hidden._RTCRtpReceiver__decoder_thread = None
+    await one.close()
+    await other.close()
+
+
+class Stream:
+    """A receiver that gets packets of two to a frame, some of them never."""
+
+    def __init__(self, receiver: RTCRtpReceiver) -> None:
+        self.now = 0.0
+        self.frames: list[EncodedFrame] = []
+        self.asked = 0
+        self.receiver = receiver
+        self.tap = Tap(receiver)
+        cast(ImpatientBuffer, self.tap._buffer)._clock = lambda: self.now
+        self.tap.listener = lambda _, frame: self.frames.append(frame)
+        hidden = cast(Any, receiver)
+        self.codec = CODECS["video"][0]
+        hidden._RTCRtpReceiver__codecs[self.codec.payloadType] = self.codec
+        hidden._RTCRtpReceiver__decoder_thread = object()
+
+    async def bring(self, number: int, *, key: bool = False) -> None:
+        packet = RtpPacket(
+            payload_type=self.codec.payloadType or 97,
+            sequence_number=number & 0xFFFF,
+            timestamp=number // 2 * 3000,
+        )
+        start = number % 2 == 0
+        packet.payload = (b"\x10" if start else b"\x00") + bytes((0 if key and start else 1, 9))
+        self.now += 0.02
+        await self.receiver._handle_rtp_packet(packet, arrival_time_ms=0)
+
+    def close(self) -> None:
+        cast(Any, self.receiver)._RTCRtpReceiver__decoder_thread = None
+
+
+async def test_a_packet_that_never_comes_is_given_up_and_a_key_frame_follows() -> None:
+    one, other = await negotiate()
+    stream = Stream(other.getTransceivers()[0].receiver)
+    for number in range(65_530, 65_530 + 60):
+        if number != 65_540:
+            await stream.bring(number, key=number in (65_530, 65_580))
+    times = [frame.timestamp // 3000 for frame in stream.frames]
+    assert times == [0, 1, 2, 3, 25, 26, 27, 28]
+    assert stream.frames[4].key
+    stream.close()
+    await one.close()
+    await other.close()
+
+
+async def test_a_packet_that_comes_late_delays_nothing_that_follows() -> None:
+    one, other = await negotiate()
+    stream = Stream(other.getTransceivers()[0].receiver)
+    for number in [*range(4), *range(5, 20), 4, 20]:
+        await stream.bring(number, key=number == 0)
+    assert [frame.timestamp // 3000 for frame in stream.frames] == list(range(10))
+    stream.close()
     await one.close()
     await other.close()
 
