@@ -64,12 +64,16 @@ class Speaker(msgspec.Struct, frozen=True, gc=False):
 
 
 class Join(Message, frozen=True):
-    """The participant may now publish or subscribe; sent again, it changes the grants."""
+    """The participant may now publish or subscribe; sent again, it changes the grants.
+
+    `sources` are those it may publish from, None any.
+    """
 
     room: str
     participant: str
     publish: bool = True
     subscribe: bool = True
+    sources: list[Source] | None = None
 
 
 class Leave(Message, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from relay.control import Kind, Source, Track
@@ -20,7 +20,17 @@ from relay.site import Site
 from relay.tracks import UpTrack
 from relay.transport.transport import ENDED, Transport, TransportState
 
+_KINDS: Mapping[Source, Kind] = {
+    "microphone": "audio",
+    "screen-audio": "audio",
+    "camera": "video",
+    "screen": "video",
+}
 _DEFAULT_SOURCE: Mapping[Kind, Source] = {"audio": "microphone", "video": "camera"}
+
+
+class SourceForbidden(Exception):
+    """The offer has a track from a source from which this participant may not publish."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,8 +51,9 @@ class Published:
 
     @property
     def codecs(self) -> list[Codec]:
-        """The relay's entries of what the publisher may send, in its order."""
-        return [published.codec for published in self.up.media.codecs]
+        """The relay's entries of what the publisher may send: what it does send, then its order."""
+        codecs = [published.codec for published in self.up.media.codecs]
+        return sorted(codecs, key=lambda codec: codec.name != self.up.codec)
 
     def describe(self) -> Track:
         return Track(self.id, self.kind, self.source, self.up.muted)
@@ -93,9 +104,16 @@ class Publisher:
         return is_continuation(offer, previous) and self.state not in ENDED
 
     def receive_offer(
-        self, offer: str, sources: Mapping[str, Source], now: float
+        self,
+        offer: str,
+        sources: Mapping[str, Source],
+        now: float,
+        allowed: Collection[Source] | None = None,
     ) -> tuple[str, Changes]:
-        """The answer, and what it changed. Raises BadSdp and then has changed no track."""
+        """The answer, and what it changed. `allowed` are sources, None any.
+
+        Raises BadSdp or SourceForbidden, and then has changed no track.
+        """
         previous = self._publication
         if previous is not None and is_ice_restart(offer, previous.remote):
             local = self.transport.restart_ice()
@@ -105,6 +123,8 @@ class Publisher:
         active = sum(media.active for media in publication.media)
         if active > self._site.config.max_tracks:
             raise BadSdp(f"{active} tracks are more than {self._site.config.max_tracks}.")
+        if allowed is not None:
+            self._check_sources(publication, sources, allowed)
         self.transport.start(publication.remote, now)
         self._publication = publication
         return publication.answer, self._apply(publication, sources, now)
@@ -117,6 +137,18 @@ class Publisher:
         self.transport.close()
         self.transport.leg.close(now)
         return removed
+
+    def _check_sources(
+        self, publication: Publication, sources: Mapping[str, Source], allowed: Collection[Source]
+    ) -> None:
+        """What a client calls a microphone has to be sound at least."""
+        for media in publication.media:
+            if media.active:
+                known = self.tracks.get(media.mid)
+                default = _DEFAULT_SOURCE[media.kind] if known is None else known.source
+                source = sources.get(media.mid, default)
+                if source not in allowed or _KINDS.get(source, media.kind) != media.kind:
+                    raise SourceForbidden
 
     def _receive_state(self, _transport: Transport[Leg], state: TransportState) -> None:
         if self._on_state is not None:
@@ -137,7 +169,7 @@ class Publisher:
             elif track is None:
                 changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind]))
             else:
-                track.up.update(media)
+                self.transport.leg.update_up(track.up, media)
                 if source is not None and source != track.source:
                     track.source = source
                     changes.updated.append(track)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from relay import control
 from relay.leg import Leg
-from relay.publisher import Changes, Published, Publisher
+from relay.publisher import Changes, Published, Publisher, SourceForbidden
 from relay.sdp.description import BadSdp
 from relay.site import Site
 from relay.speakers import Speakers
@@ -212,9 +212,15 @@ class Router:
             fresh = publisher or Publisher(
                 command.participant, self._site, on_state=self._receive_publisher_state
             )
-            answer, changes = self._offer_to(fresh, publisher is None, command.sdp, sources, now)
+            answer, changes = self._offer_to(
+                fresh, publisher is None, command.sdp, sources, participant.join.sources, now
+            )
         except BadSdp as error:
             self._refuse(command.request, "bad-sdp", str(error))
+            return
+        except SourceForbidden:
+            text = "Publishing from that source is not allowed."
+            self._refuse(command.request, "forbidden", text)
             return
         if fresh is not participant.publisher:
             if participant.publisher is not None:
@@ -229,11 +235,12 @@ class Router:
         is_new: bool,
         sdp: str,
         sources: dict[str, control.Source],
+        allowed: list[control.Source] | None,
         now: float,
     ) -> tuple[str, Changes]:
         try:
-            return publisher.receive_offer(sdp, sources, now)
-        except BadSdp:
+            return publisher.receive_offer(sdp, sources, now, allowed)
+        except (BadSdp, SourceForbidden):
             if is_new:
                 publisher.close(now)
             raise

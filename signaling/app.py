@@ -62,8 +62,10 @@ class Server:
         config: Config,
         *,
         static: Path | None = None,
+        certificate_check: float = CERTIFICATE_CHECK,
     ) -> None:
         self.config = config
+        self._certificate_check = certificate_check
         self.metrics = Metrics()
         self._tls, self.fingerprint = make_context(config)
         self.credentials = Credentials(config, time.time)
@@ -211,7 +213,7 @@ class Server:
         """Load a renewed certificate without being told."""
         known = stamp_files(self.config)
         while self._tls is not None and known:
-            await asyncio.sleep(CERTIFICATE_CHECK)
+            await asyncio.sleep(self._certificate_check)
             found = stamp_files(self.config)
             if found != known and reload_context(self._tls, self.config):
                 known = found

@@ -15,7 +15,7 @@ import jwt
 import msgspec
 
 from .errors import ProtocolError
-from .messages import Grant
+from .messages import Grant, Source
 
 # Clocks of the machine that mints and of this one differ by seconds, not by minutes.
 LEEWAY = 10.0
@@ -37,13 +37,13 @@ class Access(msgspec.Struct, frozen=True):
     room: str = ""
     identity: str = ""
     name: str = ""
-    sources: frozenset[str] | None = None
+    sources: frozenset[Source] | None = None
 
     def covers(self, room: str) -> bool:
         return self.room in ("", room)
 
 
-_SOURCES = {
+_SOURCES: dict[str, Source] = {
     "camera": "camera",
     "microphone": "microphone",
     "screen_share": "screen",

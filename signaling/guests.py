@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from .errors import ProtocolError
-from .messages import Grant
+from .messages import Grant, Source
 from .relays import Relays
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ROOM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 # What WHIP publishes where nothing says otherwise.
-_SOURCES: Final = frozenset({"camera", "microphone"})
+_SOURCES: Final[frozenset[Source]] = frozenset({"camera", "microphone"})
 _NAMES: Final = {"publish": "WHIP", "play": "WHEP"}
 
 Action = Literal["publish", "play"]

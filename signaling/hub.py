@@ -407,7 +407,8 @@ class Hub:
             ban_key=applicant.ban_key,
         )
         if access is not None:
-            participant.grant, participant.sources = access.grant, access.sources
+            participant.grant = access.grant
+            participant.sources = None if access.sources is None else sorted(access.sources)
         elif next(room.peers, None) is None:
             participant.grant = Grant(moderate=True)
         self._open(room)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from relay import control
-from relay.control import Track
+from relay.control import Source, Track
 
 from . import messages
 from .config import Limits
@@ -65,7 +65,7 @@ class Participant:
         *,
         metadata: Raw = NO_METADATA,
         session: Session | None = None,
-        sources: frozenset[str] | None = None,
+        sources: list[Source] | None = None,
         hidden: bool = False,
         watches: str | None = None,
         identity: str = "",
@@ -352,7 +352,9 @@ class Room:
         grant = participant.grant
         participant.attached = True
         effects.commands.append(
-            control.Join(self.name, participant.id, grant.publish, grant.subscribe)
+            control.Join(
+                self.name, participant.id, grant.publish, grant.subscribe, participant.sources
+            )
         )
         if grant.subscribe:
             effects.commands.append(self._build_route(participant))

@@ -192,8 +192,8 @@ class Caller:
         await self.socket.send_str(json.dumps({"id": number, **message}))
         return await asyncio.wait_for(reply, PATIENCE)
 
-    async def join(self, room: str, name: str = "Ada") -> None:
-        joined = await self.ask(type="join", room=room, name=name)
+    async def join(self, room: str, name: str = "Ada", token: str | None = None) -> None:
+        joined = await self.ask(type="join", room=room, name=name, token=token)
         assert joined["type"] == "joined", joined
         assert joined["relay"], "there is no relay"
         self.participant, self.room = joined["participant"], room
@@ -335,13 +335,18 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def call(
-    session: ClientSession, url: str, room: str, name: str = "Ada", kind: type[Caller] = Caller
+    session: ClientSession,
+    url: str,
+    room: str,
+    name: str = "Ada",
+    kind: type[Caller] = Caller,
+    token: str | None = None,
 ) -> AsyncIterator[Caller]:
     """A participant of `room`; `url` is the server's `/ws`."""
     async with session.ws_connect(url) as socket:
         caller = kind(socket)
         try:
-            await caller.join(room, name)
+            await caller.join(room, name, token)
             yield caller
         finally:
             await caller.close()

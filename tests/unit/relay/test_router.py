@@ -46,6 +46,20 @@ def test_only_who_may_publishes(world: World) -> None:
     assert world.count_remains()["legs"] == 0
 
 
+@pytest.mark.parametrize("claimed", [{}, {"m0": "other"}, {"m0": "microphone"}])
+def test_a_source_that_is_not_allowed_is_refused_whatever_it_is_called(
+    world: World, claimed: dict[str, str]
+) -> None:
+    world.do(control.Join("demo", "ada", sources=["microphone"]))
+    assert world.find(control.Refused, world.publish("ada", VIDEO, **claimed))[0].code == (
+        "forbidden"
+    )
+    assert world.count_remains()["legs"] == 0
+    assert not world.find(control.Refused, world.publish("ada", AUDIO))
+    events = world.publish("ada", AUDIO, m0="screen-audio")
+    assert world.find(control.Refused, events)[0].code == "forbidden"
+
+
 def test_a_faulty_offer_is_refused_and_leaves_nothing(world: World) -> None:
     world.join("ada")
     events = world.publish("ada", sdp="v=0\r\nnonsense\r\n")

@@ -1,0 +1,121 @@
+"""TLS in a running server: renewed certificates, and clients that have to show one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import ssl
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientConnectionError, ClientSession, TCPConnector
+from cryptography import x509
+
+from signaling.app import Server
+from signaling.config import Config
+
+from ..support.authority import Authority
+from ..support.processes import PATIENCE, connect, run_server
+
+
+def trust(authority: Authority, shown: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.path))
+    if shown is not None:
+        context.load_cert_chain(*shown)
+    return context
+
+
+async def read_serial(port: int) -> int:
+    """The serial number of the certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with asyncio.timeout(PATIENCE):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+    return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def install(folder: Path, issued: tuple[Path, Path]) -> int:
+    """Put a certificate where the server looks; its serial number."""
+    for path, name in zip(issued, ("chain.pem", "key.pem"), strict=True):
+        shutil.copy(path, folder / name)
+    return x509.load_pem_x509_certificate(issued[0].read_bytes()).serial_number
+
+
+async def test_a_renewed_certificate_is_loaded_on_a_signal_with_a_connection_open(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    first = install(tmp_path, authority.issue("first"))
+    files = ["--tls-cert", str(tmp_path / "chain.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    connector = TCPConnector(ssl=trust(authority))
+    async with (
+        run_server(*files) as server,
+        ClientSession(connector=connector) as session,
+        connect(session, server) as client,
+    ):
+        await client.join()
+        assert await read_serial(server.port) == first
+        second = install(tmp_path, authority.issue("second"))
+        server.send_signal(signal.SIGHUP)
+        await server.wait_log("certificate loaded")
+        assert await read_serial(server.port) == second
+        assert (await client.ask(type="chat", content="still here"))["type"] == "ok"
+        # Half a renewal: the key of another one.
+        (tmp_path / "key.pem").write_bytes((tmp_path / "first.key").read_bytes())
+        server.send_signal(signal.SIGHUP)
+        await server.wait_log("certificate not reloaded")
+        assert await read_serial(server.port) == second
+        assert (await client.ask(type="chat", content="still here"))["type"] == "ok"
+
+
+async def test_a_renewed_certificate_is_found_without_a_signal(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    first = install(tmp_path, authority.issue("first"))
+    config = Config(
+        host=("127.0.0.1",),
+        port=0,
+        relay_workers=0,
+        tls_cert=str(tmp_path / "chain.pem"),
+        tls_key=str(tmp_path / "key.pem"),
+    )
+    server = Server(config, certificate_check=0.05)
+    await server.start()
+    try:
+        url = f"wss://127.0.0.1:{server.port}/ws"
+        connector = TCPConnector(ssl=trust(authority))
+        async with ClientSession(connector=connector) as session, session.ws_connect(url) as socket:
+            assert await read_serial(server.port) == first
+            second = install(tmp_path, authority.issue("second"))
+            async with asyncio.timeout(PATIENCE):
+                while await read_serial(server.port) != second:
+                    pass
+            await socket.send_str('{"type":"heartbeat","timestamp":1}')
+            assert json.loads(await socket.receive_str())["type"] == "heartbeat"
+    finally:
+        await server.stop()
+
+
+async def test_with_an_authority_for_clients_only_those_with_its_certificate_get_in(
+    tmp_path: Path,
+) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "Another authority")
+    chain, key = authority.issue("server")
+    arguments = ["--tls-cert", str(chain), "--tls-key", str(key)]
+    arguments += ["--tls-client-ca", str(authority.path)]
+    async with run_server(*arguments) as server:
+        for shown in (None, other.issue("stranger", ("bot",))):
+            connector = TCPConnector(ssl=trust(authority, shown))
+            async with ClientSession(connector=connector) as session:
+                with pytest.raises(ClientConnectionError):
+                    await session.get(server.url + "/healthz")
+        connector = TCPConnector(ssl=trust(authority, authority.issue("bot", ("bot",))))
+        async with (
+            ClientSession(connector=connector) as session,
+            connect(session, server) as client,
+        ):
+            await client.join()
