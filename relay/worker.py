@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import secrets
@@ -271,6 +272,9 @@ async def run(fd: int, config: Config, index: int) -> int:
     )
     worker = Worker(config, sock, emit)
     worker.open(loop)
+    # What was made until now stays for good; looking through it again would only delay packets.
+    gc.collect()
+    gc.freeze()
     await ended.wait()
     await worker.close()
     channel.close()

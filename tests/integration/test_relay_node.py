@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,16 +17,17 @@ from relay.config import Config
 from relay.node import Node
 from tests.support.caller import BLUE, RED, Picture, call, until
 from tests.support.processes import run_server
+from tests.unit.relay.sdp.offers import AUDIO, make_offer
 
 
 class Office:
     """A node, and what it said."""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, port: int = 0) -> None:
         self.events: list[control.Event] = []
-        self.node = Node(
-            Config(port=0, workers=workers, hosts=("127.0.0.1",)), on_event=self.events.append
-        )
+        self.port = port
+        config = Config(port=port, workers=workers, hosts=("127.0.0.1",))
+        self.node = Node(config, on_event=self.events.append)
 
     def got(self, kind: type[control.Message]) -> list[control.Event]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -128,6 +130,19 @@ async def test_rooms_are_spread_over_workers_and_one_s_end_spares_the_others() -
     assert not any(is_alive(pid) for pid in pids)
 
 
+async def test_a_port_that_is_taken_is_had_as_soon_as_it_is_free() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        office = Office(port=other.getsockname()[1])
+        await office.node.start()
+        assert not office.node.available
+    try:
+        await until(lambda: office.node.available)
+        assert office.node.ports == {0: office.port}
+    finally:
+        await office.node.stop()
+
+
 async def test_no_worker_survives_its_hub() -> None:
     async with run_server(relay=True) as server:
         children = find_children(server.process.pid)
@@ -147,6 +162,13 @@ async def test_after_a_worker_was_killed_media_come_back() -> None:
         await ada.publish(Picture(RED))
         await until(lambda: bob.sees(ada, RED))
         first = ada.own("video")
+        async with session.post(
+            f"{server.url}/whip/demo",
+            data=make_offer(AUDIO),
+            headers={"Content-Type": "application/sdp"},
+        ) as response:
+            assert response.status == 201
+            guest = server.url + response.headers["Location"]
         loop = asyncio.get_running_loop()
         killed = loop.time()
         for child in find_children(server.process.pid):
@@ -157,4 +179,8 @@ async def test_after_a_worker_was_killed_media_come_back() -> None:
         await ada.drop_publication()
         await ada.publish(Picture(BLUE))
         await until(lambda: bob.sees(ada, BLUE), "the picture through the new worker")
+        # Who came by WHIP has to come again: nobody could tell it to.
+        await until(lambda: bob.got("participant-left"))
+        async with session.delete(guest) as response:
+            assert response.status == 404
         print(f"media again after {loop.time() - killed:.1f} s")
