@@ -133,8 +133,10 @@ class ImpatientBuffer(JitterBuffer):
             self._gap_since = None
         if self._gap_since is not None and now - self._gap_since > GAP_PATIENCE:
             while (gap := self._find_gap()) is not None:
-                self.smart_remove(gap + 1)
                 loss = self.skipped = True
+                if self.smart_remove(gap + 1):
+                    # Nothing was left: all that came belongs to the frame with the hole.
+                    self._origin = uint16_add(self._highest, 1)
             self._gap_since = None
         return loss, frame
 
@@ -142,7 +144,9 @@ class ImpatientBuffer(JitterBuffer):
         """How far behind the origin the first packet is missing."""
         assert self._highest is not None
         origin = cast(int, self._origin)
-        for count in range(min(uint16_add(self._highest, -origin) + 1, self._capacity)):
+        held = uint16_add(self._highest, -origin) + 1
+        # More than fit: the origin is ahead, and nothing is held.
+        for count in range(held if held <= self._capacity else 0):
             if self._packets[(origin + count) % self._capacity] is None:
                 return count
         return None

@@ -11,6 +11,8 @@ from aiortc import rtcrtpreceiver as receivers
 from aiortc.codecs import CODECS
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtcpByePacket, RtpPacket
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from signaling.bot.internals import (
     DATAGRAMS_WAITING,
@@ -117,11 +119,11 @@ class Stream:
         hidden._RTCRtpReceiver__codecs[self.codec.payloadType] = self.codec
         hidden._RTCRtpReceiver__decoder_thread = object()
 
-    async def bring(self, number: int, *, key: bool = False) -> None:
+    async def bring(self, number: int, *, key: bool = False, frame: int | None = None) -> None:
         packet = RtpPacket(
             payload_type=self.codec.payloadType or 97,
             sequence_number=number & 0xFFFF,
-            timestamp=number // 2 * 3000,
+            timestamp=(number // 2 if frame is None else frame) * 3000,
         )
         start = number % 2 == 0
         packet.payload = (b"\x10" if start else b"\x00") + bytes((0 if key and start else 1, 9))
@@ -144,6 +146,42 @@ async def test_a_packet_that_never_comes_is_given_up_and_a_key_frame_follows() -
     stream.close()
     await one.close()
     await other.close()
+
+
+async def test_a_hole_in_the_newest_frame_takes_that_frame_alone() -> None:
+    one, other = await negotiate()
+    stream = Stream(other.getTransceivers()[0].receiver)
+    for number in range(4):
+        await stream.bring(number, key=number == 0)
+    for number in range(5, 50):
+        await stream.bring(number, frame=2)
+    for number in range(50, 54):
+        await stream.bring(number, key=number == 50)
+    assert [frame.timestamp // 3000 for frame in stream.frames] == [0, 25]
+    stream.close()
+    await one.close()
+    await other.close()
+
+
+@given(
+    st.lists(st.tuples(st.integers(-300, 700), st.integers(0, 3), st.floats(0, 0.5)), max_size=150)
+)
+@settings(deadline=None, max_examples=150)
+def test_no_order_of_packets_stops_the_buffer(steps: list[tuple[int, int, float]]) -> None:
+    now = 0.0
+    buffer = ImpatientBuffer(lambda: now)
+    number, moment = 65_000, 0
+    for step, ahead, seconds in steps:
+        number, moment, now = number + step, moment + ahead, now + seconds
+        packet = RtpPacket(sequence_number=number & 0xFFFF, timestamp=moment)
+        cast(Any, packet)._data = b"x"
+        buffer.add(packet)
+    for _ in range(600):
+        number, moment, now = number + 1, moment + 1, now + 0.1
+        packet = RtpPacket(sequence_number=number & 0xFFFF, timestamp=moment)
+        cast(Any, packet)._data = b"x"
+        _, frame = buffer.add(packet)
+    assert frame is not None
 
 
 async def test_a_packet_that_comes_late_delays_nothing_that_follows() -> None:
