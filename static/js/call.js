@@ -352,7 +352,7 @@ export class Call {
     return {
       camera: this.media.live('camera'),
       microphone: this.media.live('microphone'),
-      screen: this.media.screen?.stream.id ?? null,
+      screen: this.media.screen ? this.media.screenStream.id : null,
     };
   }
 

@@ -40,7 +40,9 @@ export class Media {
   };
   /** Camera and microphone travel in one stream, a screen and its sound in another. */
   stream = new MediaStream();
-  /** @type {{stream: MediaStream, video: MediaStreamTrack, audio: MediaStreamTrack | null} | null} */
+  /** The same for each time a screen is shared, since a line that is used again keeps its stream's id. */
+  screenStream = new MediaStream();
+  /** @type {{video: MediaStreamTrack, audio: MediaStreamTrack | null} | null} */
   screen = null;
   /** @type {MediaDeviceInfo[]} */
   available = [];
@@ -118,7 +120,8 @@ export class Media {
       const [video] = stream.getVideoTracks();
       video.contentHint = 'detail';
       video.onended = () => this.stopScreen();
-      this.screen = { stream, video, audio: stream.getAudioTracks()[0] ?? null };
+      for (const track of stream.getTracks()) this.screenStream.addTrack(track);
+      this.screen = { video, audio: stream.getAudioTracks()[0] ?? null };
       this.onChange();
       return true;
     } catch (error) {
@@ -129,7 +132,10 @@ export class Media {
 
   stopScreen() {
     if (!this.screen) return;
-    for (const track of this.screen.stream.getTracks()) track.stop();
+    for (const track of this.screenStream.getTracks()) {
+      track.stop();
+      this.screenStream.removeTrack(track);
+    }
     this.screen = null;
     this.onChange();
   }
@@ -137,7 +143,7 @@ export class Media {
   /** @returns {{source: Source, track: MediaStreamTrack | null, stream: MediaStream}[]} */
   outgoing() {
     const { camera, microphone } = this.devices;
-    const screen = this.screen?.stream ?? new MediaStream();
+    const screen = this.screenStream;
     return [
       { source: 'microphone', track: microphone.track, stream: this.stream },
       { source: 'camera', track: camera.track, stream: this.stream },

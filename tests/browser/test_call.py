@@ -7,6 +7,7 @@ import re
 from tests.browser.conftest import Enter
 
 LINES = "(call) => call.connections().map((pc) => pc.getTransceivers().length)"
+SCREEN_SHOWN = "() => document.querySelector('[data-source=screen] video.shown')?.videoWidth > 0"
 BOTH_SHOWN = """() => [...document.querySelectorAll('video')]
   .filter((video) => video.videoWidth > 0).length === 2"""
 
@@ -101,6 +102,7 @@ def test_a_shared_screen_is_a_tile_of_its_own_and_large(enter: Enter) -> None:
     tile.wait_for(state="detached")
     ada.press("Share screen")
     tile.wait_for()
+    ben.page.wait_for_function(SCREEN_SHOWN)
     assert max(ben.ask(LINES)) <= 4  # the second time uses the lines of the first
 
 

@@ -13,6 +13,8 @@ from tests.browser.conftest import Enter
 from tests.support.browser import Hub, Participant, running_hub
 
 WATCH = (Path(__file__).parent / "gaps.js").read_text()
+DRAWN = """(name) => [...document.querySelectorAll('.tile:not(.self)')].some((tile) =>
+  tile.textContent.includes(name) && tile.querySelector('video.shown')?.videoWidth > 0)"""
 PUBLISHER = "call.relayConnections().publisher.pc.localDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
 SUBSCRIBER = (
     "call.relayConnections().subscriber.pc.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
@@ -146,6 +148,21 @@ def test_a_room_grows_into_the_relay_and_back_without_a_gap(enter: Enter) -> Non
     allowed = 1_000 + max(usual.values())
     assert max(growing[name] for name in ("Ben", "Cleo", "Dan")) <= allowed, (usual, growing)
     assert max(shrinking[name] for name in ("Ben", "Cleo")) <= allowed, (usual, shrinking)
+
+
+def test_who_comes_after_someone_is_really_drawn(enter: Enter) -> None:
+    """The relay uses the lines of one who left for the next; after a pause, all is made anew."""
+    ada, ben = enter("Ada", light=True, relay=1), enter("Ben", light=True, relay=1)
+    ada.page.wait_for_function(DRAWN, arg="Ben")
+    ben.press("Leave call")
+    enter("Cleo", light=True, relay=1)
+    ada.page.wait_for_function(DRAWN, arg="Cleo")
+    ada.wait_for_media({"Cleo"})
+    ada.ask("(call) => { call.kick(call.state.participants[0].id); }")
+    ada.wait("(call) => call.relayConnections().publisher === null")
+    dan = enter("Dan", light=True, relay=1)
+    ada.page.wait_for_function(DRAWN, arg="Dan")
+    dan.page.wait_for_function(DRAWN, arg="Ada")
 
 
 def test_restarts_of_ice_on_both_connections(enter: Enter) -> None:
