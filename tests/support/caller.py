@@ -276,6 +276,8 @@ class Caller:
                     self.watchers[mid] = self.open_watcher(transceiver.receiver)
             await pc.setLocalDescription(await pc.createAnswer())
             reply = await self.ask(type="answer", to="relay", sdp=pc.localDescription.sdp)
+            if reply.get("code") == "relay-unavailable":
+                continue  # its worker died meanwhile
             assert reply["type"] == "ok", reply
             self.carried = {entry["mid"]: entry for entry in offer["tracks"]}
             self.offers += 1
