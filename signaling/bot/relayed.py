@@ -15,7 +15,7 @@ from msgspec import Raw
 from relay.control import PublishTrack, SlotTrack
 from signaling import messages
 from signaling.bot.internals import Tap, learn_ssrcs
-from signaling.bot.peer import (
+from signaling.bot.lines import (
     SDP_ERRORS,
     Line,
     Room,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from signaling.bot import Bot, RemoteTrack
-from signaling.bot.bot import Way
 from signaling.bot.patterns import COLOURS, pictures, tone
+from signaling.bot.routing import Way
 from tests.browser.conftest import Enter
 from tests.support.bots import soon, until
 from tests.support.browser import Hub, Participant, running_hub

@@ -22,9 +22,9 @@ from signaling.bot import (
     Source,
     SourceUnreadable,
 )
-from signaling.bot.bot import Way
 from signaling.bot.load import Media, encode_video
 from signaling.bot.patterns import pictures
+from signaling.bot.routing import Way
 from signaling.client import NotConnected, ServerUnreachable
 from tests.support.bots import (
     PATIENCE,
@@ -328,7 +328,7 @@ async def test_media_do_not_notice_that_the_websocket_was_cut(server: str) -> No
 
 
 async def test_one_track_lasts_from_mesh_to_relay_and_back(monkeypatch: Any) -> None:
-    monkeypatch.setattr("signaling.bot.bot.LINGER", 1.0)
+    monkeypatch.setattr("signaling.bot.routing.LINGER", 1.0)
     async with serve("--mesh-limit", "3", "--mesh-return", "1") as server:
         join = joins(server)
         async with join("Ada") as ada, join("Bob") as bob:

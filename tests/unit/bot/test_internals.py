@@ -33,7 +33,7 @@ from signaling.bot.internals import (
     set_stream_id,
     spread_candidates,
 )
-from signaling.bot.peer import remote_description
+from signaling.bot.lines import remote_description
 from signaling.bot.sources import SenderTrack
 
 

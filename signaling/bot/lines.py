@@ -1,0 +1,137 @@
+"""What direct connections and those to the relay have in common: how a connection and its lines
+are made, and what they need of the bot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InternalError, InvalidStateError, OperationError
+from aiortc.mediastreams import MediaStreamTrack
+
+from signaling.bot.internals import (
+    Tap,
+    bound_inboxes,
+    hook_key_frames,
+    is_started,
+    negotiated_codec,
+    prefer_codec,
+    set_stream_id,
+    spread_candidates,
+)
+from signaling.bot.sources import Kind, Label, SenderTrack, Source
+from signaling.client import Client
+
+SDP_ERRORS = (
+    ValueError,
+    KeyError,
+    AttributeError,
+    InternalError,
+    InvalidStateError,
+    OperationError,
+)
+"""What aiortc raises on descriptions that it does not understand or that come out of turn."""
+
+
+class Room(Protocol):
+    """What connections need of the bot."""
+
+    client: Client
+    sources: list[Source]
+    receiving: bool
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
+    def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None: ...
+    def lose_tap(self, tap: Tap) -> None: ...
+    def receive_data(self, participant: str, data: bytes | str) -> None: ...
+    def arrange(self) -> None: ...
+
+
+def make_connection(client: Client) -> RTCPeerConnection:
+    """Always with a list of ICE servers: with None aiortc would ask a public one."""
+    servers = [
+        RTCIceServer(urls=s.urls, username=s.username or None, credential=s.credential or None)
+        for s in client.ice_servers
+    ]
+    return RTCPeerConnection(
+        RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+    )
+
+
+def remote_description(text: str, kind: str) -> RTCSessionDescription:
+    return RTCSessionDescription(sdp=spread_candidates(text), type=kind)
+
+
+async def set_local_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
+    """Cancelled, it still opens all sockets that it began to, so that `pc.close` finds them."""
+    bound_inboxes(pc)
+    work = asyncio.ensure_future(pc.setLocalDescription(description))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
+
+
+def session_of(description: str) -> tuple[str, ...]:
+    """What changes when the other side began anew: ICE user names and certificate."""
+    marks = ("a=ice-ufrag:", "a=fingerprint:")
+    return tuple(sorted({line for line in description.splitlines() if line.startswith(marks)}))
+
+
+@dataclass(eq=False)
+class Line:
+    """An m-line that this side sends on, or may send on."""
+
+    transceiver: RTCRtpTransceiver
+    track: SenderTrack
+    label: Label
+
+    def attach(self, source: Source | None) -> bool:
+        """Send `source` here; False where the line's codec cannot carry it."""
+        if source is not None and source.codec is not None:
+            settled = negotiated_codec(self.transceiver)
+            if settled is None and not is_started(self.transceiver.sender):
+                prefer_codec(self.transceiver, source.codec)
+            elif settled != source.codec:
+                return False
+        if self.track.source is not source:
+            self.track.attach(source)
+        return True
+
+
+def add_line(pc: RTCPeerConnection, label: Label, kind: Kind, direction: str) -> Line:
+    track = SenderTrack(kind)
+    transceiver = pc.addTransceiver(track, direction)
+    line = Line(transceiver, track, label)
+
+    def request_key_frame() -> None:
+        if track.source is not None:
+            track.source.request_key_frame()
+
+    hook_key_frames(transceiver.sender, request_key_frame)
+    if label.startswith("screen"):
+        set_stream_id(transceiver.sender, "screen")
+    return line
+
+
+def tap_new_tracks(pc: RTCPeerConnection, on_tap: Callable[[Tap, RTCRtpTransceiver], None]) -> None:
+    """Call `on_tap(tap, transceiver)` for each receiver that begins to receive."""
+
+    def on_track(track: MediaStreamTrack) -> None:
+        for transceiver in pc.getTransceivers():
+            if transceiver.receiver.track is track:
+                on_tap(Tap(transceiver.receiver), transceiver)
+
+    pc.on("track", on_track)

@@ -1,0 +1,253 @@
+"""Which connections a bot has: opens and closes them as the room's topology and routes say, and
+gives each track its media from whichever has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Literal
+
+import msgspec
+
+from relay.control import Track
+from signaling import messages
+from signaling.bot.internals import Tap
+from signaling.bot.peer import Peer
+from signaling.bot.relayed import Publisher, Subscriber
+from signaling.bot.sources import Kind, Label, Source, media_time
+from signaling.bot.tracks import RemoteTrack
+from signaling.client import Client, Event, Participant, Rejoined
+
+SWEEP = 0.5
+"""Seconds between two looks at what lingers."""
+LINGER = 5.0
+"""Seconds that an old way stays open while the new one takes over, and that a track waits
+for new media before it ends."""
+RETURN_WITHIN = 30.0
+"""Seconds in which a participant who comes back under the same name, after the server lost
+its sessions, is taken for the same one."""
+
+Way = Literal["auto", "relay"]
+
+
+class _Returning:
+    """Tracks of somebody whom the server has forgotten, until they come back."""
+
+    def __init__(self, name: str, tracks: list[RemoteTrack], until: float) -> None:
+        self.name = name
+        self.tracks = tracks
+        self.until = until
+
+
+class Routing:
+    """The part of a bot that no program sees. Its connections know it as their `lines.Room`."""
+
+    def __init__(self, client: Client, *, via: Way, receive: bool) -> None:
+        self.client = client
+        self.sources: list[Source] = []
+        self.receiving = receive
+        self._via = via
+        self._closing = False
+        self._tracks: dict[tuple[str, Label], RemoteTrack] = {}
+        self._peers: dict[str, Peer] = {}
+        self._returning: list[_Returning] = []
+        self._unbound: dict[RemoteTrack, float] = {}
+        self._publisher: Publisher
+        self._subscriber: Subscriber
+        client.on_any(self._receive)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task that ends with the bot."""
+        raise NotImplementedError
+
+    def receive_data(self, participant: str, data: bytes | str) -> None:
+        """A message has come over a data channel."""
+        raise NotImplementedError
+
+    def _announce(self, track: RemoteTrack) -> None:
+        """There is a new track."""
+        raise NotImplementedError
+
+    # -- What connections bring ---------------------------------------------------------
+
+    def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None:
+        """Media have come for this track: bind it, and announce it if it is new."""
+        owner = self.client.participants.get(participant)
+        if owner is None or self._closing:
+            return
+        key = (participant, label)
+        track = self._tracks.get(key)
+        if track is None:
+            track = RemoteTrack(owner, kind, label)
+            self._tracks[key] = track
+            self._take_mute(owner)
+            track.bind(tap)
+            self._announce(track)
+        else:
+            track.bind(tap)
+
+    def lose_tap(self, tap: Tap) -> None:
+        for track in self._tracks.values():
+            track.unbind(tap)
+        for returning in self._returning:
+            for track in returning.tracks:
+                track.unbind(tap)
+
+    def _end_tracks(self, participant: str) -> None:
+        for key in [key for key in self._tracks if key[0] == participant]:
+            self._tracks.pop(key).end()
+
+    def _take_mute(self, owner: Participant) -> None:
+        """Whether a camera or microphone is off, as its owner says in its metadata, or the
+        relay of its track."""
+        for (id, label), track in self._tracks.items():
+            if id != owner.id:
+                continue
+            published = next((t for t in owner.tracks.values() if t.source == label), None)
+            on = owner.metadata.get(label)
+            track.muted = (published is not None and published.muted) or on is False
+
+    # -- What the hub tells -------------------------------------------------------------
+
+    def _receive(self, event: Event) -> None:
+        match event:
+            case messages.OfferFrom(from_=sender, sdp=sdp) if sender == messages.RELAY:
+                slots = event.tracks if isinstance(event.tracks, list) else []
+                self._subscriber.receive_offer(sdp, slots)
+            case messages.OfferFrom(from_=sender, sdp=sdp):
+                self._signal(sender, "offer", sdp)
+            case messages.AnswerFrom(from_=sender, sdp=sdp) if sender != messages.RELAY:
+                self._signal(sender, "answer", sdp)
+            case messages.CandidateFrom(from_=sender, candidate=candidate):
+                self._signal(sender, "candidate", msgspec.json.decode(candidate))
+            case messages.ParticipantJoined(participant=info):
+                self._welcome(self.client.participants[info.id])
+            case messages.ParticipantUpdated(participant=info):
+                if owner := self.client.participants.get(info.id):
+                    self._take_mute(owner)
+            case messages.ParticipantLeft(participant=id):
+                self._end_tracks(id)
+            case messages.TrackUpdated(participant=id):
+                if owner := self.client.participants.get(id):
+                    self._take_mute(owner)
+            case messages.TrackPublished(participant=id, track=published) if not self.receiving:
+                if id != self.client.id:
+                    self.client.send(messages.Unsubscribe(tracks=[published.id]))
+            case messages.Joined(participants=others) if not self.receiving:
+                if tracks := [track.id for other in others for track in other.tracks]:
+                    self.client.send(messages.Unsubscribe(tracks=tracks))
+            case messages.RelayRestarted():
+                self._publisher.reset()
+                self._subscriber.reset()
+            case Rejoined(gone=gone):
+                self._start_over(gone)
+        self.arrange()
+
+    def _signal(self, sender: str, kind: str, payload: Any) -> None:
+        peer = self._peers.get(sender)
+        if peer is None and kind == "offer" and sender in self.client.participants:
+            peer = self._open_peer(self.client.participants[sender])
+        if peer is not None:
+            peer.receive(kind, payload)
+
+    def _start_over(self, gone: list[Participant]) -> None:
+        """A new session: others know nothing of this one's connections."""
+        for peer in self._peers.values():
+            self.spawn(peer.close())
+        self._peers.clear()
+        self._publisher.reset()
+        self._subscriber.reset()
+        until = media_time() + RETURN_WITHIN
+        for owner in gone:
+            keys = [key for key in self._tracks if key[0] == owner.id]
+            if keys:
+                tracks = [self._tracks.pop(key) for key in keys]
+                self._returning.append(_Returning(owner.name, tracks, until))
+        for participant in self.client.participants.values():
+            self._welcome(participant)
+
+    def _welcome(self, participant: Participant) -> None:
+        """Give somebody who comes back their tracks."""
+        for returning in self._returning:
+            if returning.name == participant.name:
+                self._returning.remove(returning)
+                for track in returning.tracks:
+                    track.participant = participant
+                    self._tracks[(participant.id, track.label)] = track
+                return
+
+    # -- Which ways media take ----------------------------------------------------------
+
+    def arrange(self) -> None:
+        """Open and close connections as the room's topology and routes say."""
+        if self._closing or not self.client.id or self.client.closed:
+            return
+        participants = self.client.participants
+        for id in [id for id in self._peers if id not in participants]:
+            self.spawn(self._peers.pop(id).close())
+        relayed = False
+        for participant in participants.values():
+            if self._is_relayed(participant):
+                relayed = True
+                self._retire(participant)
+            elif participant.id not in self._peers:
+                self._open_peer(participant)
+            else:
+                self._peers[participant.id].retired_at = None
+        in_relay = self.client.relay and self.client.topology == "relay"
+        if relayed or in_relay:
+            self._publisher.set_active(True)
+        elif all(peer.connected for peer in self._peers.values()):
+            self._publisher.set_active(False)
+
+    def _is_relayed(self, participant: Participant) -> bool:
+        if not self.client.relay:
+            return False
+        return self.client.topology == "relay" or participant.via_relay
+
+    def _open_peer(self, participant: Participant) -> Peer:
+        peer = Peer(self, participant)
+        self._peers[participant.id] = peer
+        if self._via == "relay":
+            self.client.send(messages.P2pFailed(participant=participant.id, reason="not wanted"))
+        return peer
+
+    def _retire(self, participant: Participant) -> None:
+        """Close a direct connection a while after the relay's media have come, or without them."""
+        peer = self._peers.get(participant.id)
+        if peer is None:
+            return
+        now = media_time()
+        if peer.retired_at is None:
+            peer.retired_at = now
+        mine = [track for key, track in self._tracks.items() if key[0] == participant.id]
+        taps = self._subscriber.taps
+        flowing = bool(mine) and all(track.tap in taps for track in mine)
+        # Kept for a while: the other side may still look through it, or the room shrink again.
+        if not peer.connected or now - peer.retired_at > (LINGER if flowing else 2 * LINGER):
+            del self._peers[participant.id]
+            self.spawn(peer.close())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            self.arrange()
+            now = media_time()
+            for returning in [one for one in self._returning if one.until < now]:
+                self._returning.remove(returning)
+                for track in returning.tracks:
+                    track.end()
+            self._end_silent(now)
+
+    def _end_silent(self, now: float) -> None:
+        """End tracks that are published no more and have no connection left."""
+        for key, track in list(self._tracks.items()):
+            owner = self.client.participants.get(key[0])
+            published: list[Track] = list(owner.tracks.values()) if owner else []
+            if track.bound or any(t.source == key[1] for t in published):
+                self._unbound.pop(track, None)
+            elif now - self._unbound.setdefault(track, now) > LINGER:
+                del self._unbound[track]
+                del self._tracks[key]
+                track.end()
