@@ -59,10 +59,18 @@ export class Call {
     this.onEvent = onEvent;
   }
 
+  #turnForced = false;
+
+  /** What every peer connection is made with; `turn=1` in the address shows whether TURN works. @returns {RTCConfiguration} */
+  get #ice() {
+    return { iceServers: this.state.iceServers, iceTransportPolicy: this.#turnForced ? 'relay' : 'all' };
+  }
+
   /**
-   * @param {{room: string, name: string, token?: string, relayForced: boolean}} options
+   * @param {{room: string, name: string, token?: string, relayForced: boolean, turnForced?: boolean}} options
    */
-  async join({ room, name, token, relayForced }) {
+  async join({ room, name, token, relayForced, turnForced = false }) {
+    this.#turnForced = turnForced;
     this.dispatch({ type: 'joining', room, name, relayForced });
     this.#sentMetadata = JSON.stringify(this.#metadata());
     const signaling = new Signaling(this.url, {
@@ -205,7 +213,7 @@ export class Call {
       this.#direct.get(message.from)?.receive(message);
     } else if (message.type === 'offer') {
       this.#subscriber ??= new Subscriber({
-        iceServers: () => this.state.iceServers,
+        ice: () => this.#ice,
         answer: (sdp) => this.#signaling?.send({ type: 'answer', to: 'relay', sdp }),
         requestRestart: () => this.#signaling?.send({ type: 'restart-ice' }),
         onTracks: () => this.onChange(),
@@ -285,7 +293,7 @@ export class Call {
     const participant = /** @type {ParticipantState} */ (this.state.participants.find((one) => one.id === id));
     const direct = new Direct({
       polite: participant.elder,
-      iceServers: this.state.iceServers,
+      ice: this.#ice,
       signal: (signal) => this.#signaling?.send({ ...signal, to: id }),
       onTracks: () => this.onChange(),
       onFlow: (flow) => this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow }),
@@ -313,7 +321,7 @@ export class Call {
 
   #publish() {
     const publisher = new Publisher({
-      iceServers: this.state.iceServers,
+      ice: this.#ice,
       exchange: async (sdp, tracks) => (await this.#request({ type: 'offer', to: 'relay', sdp, tracks })).sdp,
       onState: () => this.onChange(),
     });

@@ -25,16 +25,16 @@ export class Direct {
   /**
    * @param {object} options
    * @param {boolean} options.polite
-   * @param {RTCIceServer[]} options.iceServers
+   * @param {RTCConfiguration} options.ice
    * @param {(signal: Signal) => void} options.signal
    * @param {() => void} options.onTracks
    * @param {(flow: 'none' | 'waiting') => void} options.onFlow
    * @param {(reason: string) => void} options.onFailed
    */
-  constructor({ polite, iceServers, signal, onTracks, onFlow, onFailed }) {
+  constructor({ polite, ice, signal, onTracks, onFlow, onFailed }) {
     this.onFlow = onFlow;
     this.onFailed = onFailed;
-    this.peer = new Peer({ polite, iceServers, signal, onTracks, onState: (state) => this.#onState(state) });
+    this.peer = new Peer({ polite, ice, signal, onTracks, onState: (state) => this.#onState(state) });
     this.polite = polite;
   }
 

@@ -20,7 +20,7 @@ const IN_CALL = 'tandem-in-call'; // in sessionStorage: a reload comes straight 
 
 class Page {
   settings = loadSettings();
-  address = readAddress(location.search);
+  address = readAddress(location.search, location.hash);
   notices = new Notices();
   /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
   #drawing = false;
@@ -83,7 +83,8 @@ class Page {
     this.#remember({ name });
     this.media.resumeAudio();
     try {
-      await this.call.join({ room, name, token: this.address.token, relayForced: this.address.relay });
+      const { token, relay: relayForced, turn: turnForced } = this.address;
+      await this.call.join({ room, name, token, relayForced, turnForced });
     } catch (error) {
       const { code } = /** @type {{code?: string}} */ (error);
       this.call.dispatch({ type: 'lobby' });

@@ -63,16 +63,16 @@ export class Peer {
   /**
    * @param {object} options
    * @param {boolean} options.polite  whether this side joined later: it opens, and yields
-   * @param {RTCIceServer[]} options.iceServers
+   * @param {RTCConfiguration} options.ice
    * @param {(signal: Signal) => void} options.signal
    * @param {() => void} options.onTracks
    * @param {(state: RTCPeerConnectionState) => void} options.onState
    */
-  constructor({ polite, iceServers, signal, onTracks, onState }) {
+  constructor({ polite, ice, signal, onTracks, onState }) {
     this.polite = polite;
     this.signal = signal;
     this.onTracks = onTracks;
-    const pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle' });
     this.pc = pc;
     pc.onnegotiationneeded = () => this.#offer();
     pc.onicecandidate = ({ candidate }) => {

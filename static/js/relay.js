@@ -48,14 +48,14 @@ export class Publisher {
 
   /**
    * @param {object} options
-   * @param {RTCIceServer[]} options.iceServers
+   * @param {RTCConfiguration} options.ice
    * @param {(sdp: string, tracks: {mid: string, source: Source}[]) => Promise<string>} options.exchange
    *   sends the offer and resolves with the relay's answer
    * @param {(state: RTCPeerConnectionState) => void} options.onState
    */
-  constructor({ iceServers, exchange, onState }) {
+  constructor({ ice, exchange, onState }) {
     this.exchange = exchange;
-    const pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle' });
     this.pc = pc;
     pc.onnegotiationneeded = () => this.#negotiate();
     pc.onconnectionstatechange = () => {
@@ -142,13 +142,13 @@ export class Subscriber {
 
   /**
    * @param {object} options
-   * @param {() => RTCIceServer[]} options.iceServers
+   * @param {() => RTCConfiguration} options.ice
    * @param {(sdp: string) => void} options.answer
    * @param {() => void} options.requestRestart  asks the relay for an offer with a new ICE session
    * @param {() => void} options.onTracks
    */
-  constructor({ iceServers, answer, requestRestart, onTracks }) {
-    this.iceServers = iceServers;
+  constructor({ ice, answer, requestRestart, onTracks }) {
+    this.ice = ice;
     this.answer = answer;
     this.requestRestart = requestRestart;
     this.onTracks = onTracks;
@@ -187,7 +187,7 @@ export class Subscriber {
   }
 
   #open() {
-    const pc = new RTCPeerConnection({ iceServers: this.iceServers(), bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...this.ice(), bundlePolicy: 'max-bundle' });
     this.pc = pc;
     pc.onconnectionstatechange = () => {
       clearTimeout(this.#timer);

@@ -52,15 +52,19 @@ export function suggestRoom(random = (size) => crypto.getRandomValues(new Uint32
   return `${FIRST[first % FIRST.length]}-${SECOND[second % SECOND.length]}-${(third % 46656).toString(36).padStart(3, '0')}`;
 }
 
-/** @param {string} search  of the page's address */
-export function readAddress(search) {
+/**
+ * @param {string} search  of the page's address
+ * @param {string} fragment  what no server is told, and so where a token belongs
+ */
+export function readAddress(search, fragment = '') {
   const query = new URLSearchParams(search);
   return {
     room: roomName(query.get('room') ?? ''),
     name: (query.get('name') ?? '').slice(0, 64),
-    token: query.get('token') ?? undefined,
+    token: new URLSearchParams(fragment.slice(1)).get('token') ?? query.get('token') ?? undefined,
     join: query.get('join') === '1',
     relay: query.get('relay') === '1',
+    turn: query.get('turn') === '1',
   };
 }
 

@@ -108,8 +108,10 @@ test('the language is the first that we have', () => {
 });
 
 test('the address fills the form', () => {
-  assert.deepEqual(readAddress('?room=demo&name=Ada&join=1&relay=1'), { room: 'demo', name: 'Ada', token: undefined, join: true, relay: true });
-  assert.deepEqual(readAddress(''), { room: '', name: '', token: undefined, join: false, relay: false });
+  assert.deepEqual(readAddress('?room=demo&name=Ada&join=1&relay=1'), { room: 'demo', name: 'Ada', token: undefined, join: true, relay: true, turn: false });
+  assert.deepEqual(readAddress(''), { room: '', name: '', token: undefined, join: false, relay: false, turn: false });
+  assert.equal(readAddress('?turn=1').turn, true);
+  assert.equal(readAddress('?token=seen', '#token=unseen').token, 'unseen');
 });
 
 test('a room name is one that the hub takes', () => {
