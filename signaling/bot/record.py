@@ -27,7 +27,11 @@ from signaling.bot.tracks import EncodedPacket, RemoteTrack
 log = logging.getLogger(__name__)
 
 SETTLE = 1.0
-"""Seconds that a file waits for a participant's other tracks: its header names them all."""
+SETTLE_AT_MOST = 3.0
+"""Seconds that a file waits for a participant's other tracks, since its header names them all:
+always, and for those that are known but have brought nothing yet."""
+SAID: tuple[Label, ...] = ("camera", "microphone")
+"""What participants say of themselves in their metadata."""
 PACKETS_WAITING = 600
 WRITE_EVERY = 0.25
 CLOCK = Fraction(1, 90_000)
@@ -182,16 +186,24 @@ class _Recording:
         codecs = {label: packet.codec for label, packet in held if packet.key}
         return not codecs.items() <= self._codecs.items()
 
+    def _expected(self) -> set[Label]:
+        """The tracks that there are, or that the participant says there are."""
+        labels = {track.label for track in self.tracks}
+        says = [track.participant.metadata for track in self.tracks]
+        return labels | {label for label in SAID for one in says if one.get(label) is True}
+
     async def _begin(self, old: PacketFile | None, held: Held) -> PacketFile | None:
         """Wait until every track has something that a file can begin with, then begin one.
         What belongs to the file before is written there; `held` keeps the rest."""
-        for _ in range(round(SETTLE / WRITE_EVERY)):
+        for count in range(round(SETTLE_AT_MOST / WRITE_EVERY)):
+            at_hand = {label for label, packet in held if packet.key}
+            settled = old is not None or count >= SETTLE / WRITE_EVERY
+            if settled and self._expected() <= at_hand:
+                break
             for track in self.tracks:
                 track.request_key_frame()
             await asyncio.sleep(WRITE_EVERY)
             held += self._drain()
-            if old is not None and {t.label for t in self.tracks} <= {k for k, p in held if p.key}:
-                break
         first: dict[Label, EncodedPacket] = {}
         for label, packet in held:
             if packet.key and first.get(label, packet).codec != packet.codec:
