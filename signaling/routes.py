@@ -69,7 +69,6 @@ HEADERS = {
     "Permissions-Policy": (
         "camera=(self), microphone=(self), display-capture=(self), speaker-selection=(self)"
     ),
-    "Cross-Origin-Opener-Policy": "same-origin",
 }
 
 
@@ -279,8 +278,12 @@ class Routes:
             response.headers.setdefault(name, value)
         response.headers.setdefault("Content-Security-Policy", make_policy(request.host))
         response.headers["Server"] = "tandem"
+        secure = self._is_secure(request)
+        if secure or is_local(_strip_port(request.host)):
+            # Elsewhere browsers ignore it, and complain in their console.
+            response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
         # Not with a certificate made in memory: browsers would then let nobody past its warning.
-        if self._config.tls != "self-signed" and self._is_secure(request):
+        if secure and self._config.tls != "self-signed":
             response.headers.setdefault("Strict-Transport-Security", _HSTS)
 
     def _check_request(self, request: web.Request, address: str) -> None:
