@@ -31,7 +31,7 @@ function connector(local, signaling) {
     const remote = new MediaStream();
     const peer = new Peer({
       polite,
-      iceServers,
+      ice: { iceServers },
       signal: (signal) => signaling.send({ ...signal, to: id }),
       onTracks: () => {
         for (const { track } of peer.incoming.values()) remote.addTrack(track);
