@@ -119,7 +119,10 @@ class AnswerOffer(Message, frozen=True):
 
 
 class Route(Message, frozen=True):
-    """Whose tracks the participant receives through the relay; None: everyone's."""
+    """Whose tracks the participant receives through the relay; None: everyone's.
+
+    Before the first one it receives nobody's.
+    """
 
     room: str
     participant: str

@@ -30,8 +30,9 @@ _TOLD: Mapping[TransportState, control.TransportState] = {
 @dataclass(slots=True)
 class _Participant:
     join: control.Join
-    routes: frozenset[str] | None = None
-    """Whose tracks it is to receive; None: everyone's."""
+    routes: frozenset[str] | None = frozenset()
+    """Whose tracks it is to receive; None: everyone's. Nobody's, until it has been said: between
+    its `Join` and its `Route` it must not be offered what the mesh carries."""
     refused: set[str] = field(default_factory=set)
     """Tracks that it unsubscribed from."""
     publisher: Publisher | None = None

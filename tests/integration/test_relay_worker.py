@@ -42,6 +42,10 @@ class Desk:
         )
         self.number = 0
 
+    def join(self, name: str) -> None:
+        self.worker.receive(control.Join("demo", name))
+        self.worker.receive(control.Route("demo", name, None))
+
     def ask(self, kind: type[control.Publish | control.AnswerOffer], name: str, sdp: str) -> int:
         self.number += 1
         self.worker.receive(kind("demo", name, self.number, sdp))
@@ -119,7 +123,7 @@ async def _come_and_go(desk: Desk, count: int, *, real: bool) -> None:
     """Four publish, all subscribe, one of each for real if wanted; then all leave."""
     names = [f"p_{number}" for number in range(count)]
     for name in names:
-        desk.worker.receive(control.Join("demo", name))
+        desk.join(name)
     peers = [await desk.publish("p_0")] if real else []
     for name in names[len(peers) : 4]:
         desk.ask(control.Publish, name, make_offer(VIDEO, AUDIO))
@@ -140,7 +144,7 @@ async def _come_and_go(desk: Desk, count: int, *, real: bool) -> None:
 
 async def test_hostile_datagrams_are_counted_and_a_call_does_not_notice(desk: Desk) -> None:
     for name in ("ada", "bob"):
-        desk.worker.receive(control.Join("demo", name))
+        desk.join(name)
     publisher = await desk.publish("ada")
     subscriber = await desk.subscribe("bob")
     watchers = {t.kind: Watcher(t.receiver.track) for t in subscriber.getTransceivers()}

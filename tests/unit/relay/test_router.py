@@ -219,9 +219,17 @@ def test_one_may_choose_among_what_is_routed(world: World) -> None:
     assert {entry.track for entry in offer.tracks} == {audio, video}
 
 
+def test_before_the_first_route_one_receives_nobody(world: World) -> None:
+    world.join("ada")
+    world.publish("ada")
+    assert world.do(control.Join("demo", "bob")) == []
+    assert "bob" in world.offers(world.do(control.Route("demo", "bob", None)))
+
+
 def test_without_the_grant_one_receives_nothing(world: World) -> None:
     world.join("ada")
     world.do(control.Join("demo", "bob", subscribe=False))
+    world.do(control.Route("demo", "bob", None))
     world.publish("ada")
     assert world.offers() == {}
     assert "bob" in world.offers(world.do(control.Join("demo", "bob")))
@@ -310,6 +318,7 @@ def test_a_player_gets_what_there_is_and_is_never_offered_anything(world: World)
     world.join("ada")
     world.publish("ada")
     world.do(control.Join("demo", "tv", publish=False))
+    world.do(control.Route("demo", "tv", None))
     offer = make_offer(VIDEO, AUDIO, direction="recvonly", ufrag="play")
     events = world.do(control.Pull("demo", "tv", 90, offer))
     answer = world.find(control.Answer, events)[0]
@@ -329,6 +338,7 @@ def test_a_player_restarts_ice_with_its_lines_kept(world: World) -> None:
     world.join("ada")
     world.publish("ada")
     world.do(control.Join("demo", "tv", publish=False))
+    world.do(control.Route("demo", "tv", None))
     pulls = [
         world.do(
             control.Pull(

@@ -73,6 +73,7 @@ async def test_commands_that_come_together_make_one_offer(
 ) -> None:
     for name in ("p_1", "p_2", "p_3"):
         worker.receive(control.Join("demo", name))
+        worker.receive(control.Route("demo", name, None))
     worker.receive(control.Publish("demo", "p_1", 1, make_offer(AUDIO)))
     worker.receive(control.Publish("demo", "p_2", 2, make_offer(VIDEO)))
     assert not [e for e in said if isinstance(e, control.Offer)]
@@ -85,6 +86,7 @@ async def test_commands_that_come_together_make_one_offer(
 async def test_metrics_count_what_there_is(worker: Worker) -> None:
     for name in ("p_1", "p_2"):
         worker.receive(control.Join("demo", name))
+        worker.receive(control.Route("demo", name, None))
     worker.receive(control.Publish("demo", "p_1", 1, make_offer(VIDEO, AUDIO)))
     await turn()
     metrics = worker.collect_metrics()
