@@ -140,6 +140,25 @@ class ImpatientBuffer(JitterBuffer):
             self._gap_since = None
         return loss, frame
 
+    def take_marked(self) -> JitterFrame | None:
+        """The frame at the front if its last packet, which has the marker bit, is there. aiortc
+        waits for the first packet of the next one, a whole frame's time."""
+        origin = self._origin
+        if origin is None:
+            return None
+        parts: list[bytes] = []
+        timestamp: int | None = None
+        for count in range(self._capacity):
+            packet = self._packets[(origin + count) % self._capacity]
+            if packet is None or timestamp not in (None, packet.timestamp):
+                return None
+            timestamp = packet.timestamp
+            parts.append(cast(Any, packet)._data)
+            if packet.marker:
+                self.remove(count + 1)
+                return JitterFrame(data=b"".join(parts), timestamp=timestamp)
+        return None
+
     def _find_gap(self) -> int | None:
         """How far behind the origin the first packet is missing."""
         assert self._highest is not None
@@ -186,6 +205,12 @@ class Tap:
         """Have a picture loss indication sent with the next packet that arrives."""
         cast(Any, self._receiver)._RTCRtpReceiver__decoder_error.set()
 
+    def _take_ready(self) -> JitterFrame | None:
+        frame = self._buffer._remove_frame(0)
+        if frame is None and isinstance(self._buffer, ImpatientBuffer):
+            frame = self._buffer.take_marked()
+        return frame
+
     def _request_again(self) -> None:
         now = time.monotonic()
         if now - self._requested > GAP_PATIENCE:
@@ -202,7 +227,7 @@ class Tap:
         await self._handle_rtp(packet, arrival_time_ms=arrival_time_ms)
         # aiortc takes one frame out for each packet that comes in: what once was late would
         # stay so for ever.
-        while self._codec is not None and (frame := self._buffer._remove_frame(0)) is not None:
+        while self._codec is not None and (frame := self._take_ready()) is not None:
             mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
             frame.timestamp = mapper.map(frame.timestamp)
             self._receive_frame(self._codec, frame)

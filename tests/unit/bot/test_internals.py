@@ -119,10 +119,13 @@ class Stream:
         hidden._RTCRtpReceiver__codecs[self.codec.payloadType] = self.codec
         hidden._RTCRtpReceiver__decoder_thread = object()
 
-    async def bring(self, number: int, *, key: bool = False, frame: int | None = None) -> None:
+    async def bring(
+        self, number: int, *, key: bool = False, frame: int | None = None, marked: bool = False
+    ) -> None:
         packet = RtpPacket(
             payload_type=self.codec.payloadType or 97,
             sequence_number=number & 0xFFFF,
+            marker=int(marked and number % 2),
             timestamp=(number // 2 if frame is None else frame) * 3000,
         )
         start = number % 2 == 0
@@ -143,6 +146,22 @@ async def test_a_packet_that_never_comes_is_given_up_and_a_key_frame_follows() -
     times = [frame.timestamp // 3000 for frame in stream.frames]
     assert times == [0, 1, 2, 3, 25, 26, 27, 28]
     assert stream.frames[4].key
+    stream.close()
+    await one.close()
+    await other.close()
+
+
+async def test_a_frame_is_there_with_its_last_packet() -> None:
+    one, other = await negotiate()
+    stream = Stream(other.getTransceivers()[0].receiver)
+    for number in (0, 1, 2, 3):
+        await stream.bring(number, key=number == 0, marked=True)
+    assert len(stream.frames) == 2
+    for number in (5, 6, 7):
+        await stream.bring(number, marked=True)
+    assert len(stream.frames) == 2
+    await stream.bring(4, marked=True)
+    assert [frame.timestamp // 3000 for frame in stream.frames] == [0, 1, 2, 3]
     stream.close()
     await one.close()
     await other.close()
