@@ -8,7 +8,7 @@ import datetime
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import aiohttp
@@ -18,6 +18,7 @@ from ..config import ConfigError, Limits
 from ..turn import make_credentials, parse_url
 from . import machine, report
 from . import server as server_checks
+from .relay import Visit, examine_relay
 from .report import Finding
 from .turn import TurnError, try_turn
 
@@ -120,16 +121,30 @@ class Examination:
         """Yield findings as they come, from what everything needs to what few need."""
         yield machine.check_open_files(self._options.max_connections)
         yield machine.check_udp_buffers()
+        visit = Visit()
         if self._server is not None:
-            async for finding in self._examine_server(self._server):
+            async for finding in self._examine_server(self._server, visit):
                 yield finding
-        username, credential = make_credentials(
-            self._secret, "doctor", expires=int(time.time()) + CREDENTIAL_LIFE
-        )
-        for text in self._options.turn_url:
-            yield await self._check_turn(text, username, credential)
+        for url, username, credential in self._list_turn(visit):
+            yield await self._check_turn(url, username, credential)
 
-    async def _examine_server(self, server: server_checks.Server) -> AsyncIterator[Finding]:
+    def _list_turn(self, visit: Visit) -> Iterator[tuple[str, str, str]]:
+        """URL, user name and password: as told, or as the server tells its clients."""
+        if self._options.turn_url:
+            username, credential = make_credentials(
+                self._secret, "doctor", expires=int(time.time()) + CREDENTIAL_LIFE
+            )
+            for url in self._options.turn_url:
+                yield url, username, credential
+            return
+        for server in visit.ice_servers:
+            for url in server.urls:
+                if parse_url(url).needs_credentials:
+                    yield url, server.username, server.credential
+
+    async def _examine_server(
+        self, server: server_checks.Server, visit: Visit
+    ) -> AsyncIterator[Finding]:
         reachable = await server_checks.check_port(server)
         yield reachable
         yield server_checks.check_origin(server)
@@ -143,7 +158,14 @@ class Examination:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             for finding in await server_checks.check_http(server, session, wall=time.time()):
                 yield finding
-            yield await server_checks.check_websocket(server, session)
+            through = await server_checks.check_websocket(server, session)
+        yield through
+        if through.status is not report.Status.FAILURE:
+            options = self._options
+            async for finding in examine_relay(
+                server, visit, room=options.room, token=options.token, context=self._context
+            ):
+                yield finding
 
     async def _check_turn(self, text: str, username: str, credential: str) -> Finding:
         try:
