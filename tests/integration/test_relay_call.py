@@ -132,14 +132,14 @@ async def test_tracks_come_and_go_by_renegotiation(
         transceiver.direction = "inactive"
         await ada.renegotiate()
         await until(lambda: camera not in bob.tracks, "that the picture is gone")
-        mids = set(bob.carried)
+        mids = set(bob.watchers)
         transceiver.direction = "sendrecv"
         picture.colour = GREEN
         await ada.renegotiate()
         await until(lambda: bob.sees(ada, GREEN), "the picture, again")
         assert ada.own("video") != camera
         # The m-line that was free is used again, and the audio has not moved.
-        assert set(bob.carried) == mids
+        assert set(bob.watchers) == mids
         assert bob.hears(ada, 440)
 
 
