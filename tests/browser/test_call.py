@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 
+from playwright.sync_api import Browser
+
 from tests.browser.conftest import Enter
+from tests.support.browser import Hub, Participant
 
 LINES = "(call) => call.connections().map((pc) => pc.getTransceivers().length)"
 SCREEN_SHOWN = "() => document.querySelector('[data-source=screen] video.shown')?.videoWidth > 0"
+REFUSING_TO_PLAY = """{
+  globalThis.refusing = true;
+  const real = HTMLMediaElement.prototype.play;
+  HTMLAudioElement.prototype.play = function () {
+    return globalThis.refusing
+      ? Promise.reject(new DOMException('', 'NotAllowedError')) : real.call(this);
+  };
+}"""
 BOTH_SHOWN = """() => [...document.querySelectorAll('video')]
   .filter((video) => video.videoWidth > 0).length === 2"""
 
@@ -182,3 +193,22 @@ def test_the_smallest_client_takes_part(enter: Enter) -> None:
     other.goto(other.url.replace("/?", "/static/example/index.html?") + "&name=Small")
     ada.wait_for_media({"Small"})
     other.wait_for_function(BOTH_SHOWN)
+
+
+def test_a_browser_that_waits_for_a_tap_before_it_plays(
+    enter: Enter, browser: Browser, hub: Hub, room: str
+) -> None:
+    enter("Ada")
+    context = browser.new_context()
+    context.add_init_script(REFUSING_TO_PLAY)
+    ben = Participant(context, hub.url(room=room, name="Ben", join=1)).joined()
+    tap = ben.page.get_by_role("button", name="Tap to hear the others")
+    tap.wait_for()
+    ben.page.evaluate("() => { globalThis.refusing = false; }")
+    tap.click()
+    tap.wait_for(state="hidden")
+    ben.page.wait_for_function(
+        "() => [...document.querySelectorAll('audio')].some((one) => !one.paused)"
+    )
+    assert ben.watched.complaints == []
+    context.close()

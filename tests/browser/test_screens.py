@@ -1,6 +1,6 @@
 """Every screen, at the size of a desk and of a phone: nothing overlaps, nothing is cut off.
 
-With SCREENSHOTS=1 in the environment, the pictures in static/screenshots are made anew.
+With SCREENSHOTS=folder in the environment, pictures are kept there; static/screenshots has some.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from playwright.sync_api import Browser
 from tests.support.browser import Hub, Participant
 
 DEMO = (Path(__file__).parent / "demo.js").read_text()
-PICTURES = Path(__file__).parents[2] / "static" / "screenshots"
-WRITE = os.environ.get("SCREENSHOTS") == "1"
+PICTURES = os.environ.get("SCREENSHOTS")
 
 NAMES = [
     *("Ben Okafor", "Clara Weiss", "Dmitri Petrov", "Elif Kaya", "Farid Rahman", "Grace Liu"),
@@ -95,9 +94,13 @@ class Screens:
             "() => [...document.querySelectorAll('video')].every((one) => one.videoWidth > 0)"
         )
         self.faults += [f"{name}: {fault}" for fault in page.evaluate(FAULTS)]
-        if WRITE:
-            page.wait_for_timeout(400)
-            page.screenshot(path=PICTURES / f"{name}-{self.size}-{self.scheme}.png")
+        self.keep(name)
+
+    def keep(self, name: str) -> None:
+        if PICTURES is not None:
+            self.one.page.wait_for_timeout(400)  # until the drawn people have moved in
+            path = Path(PICTURES) / f"{name}-{self.size}-{self.scheme}.png"
+            self.one.page.screenshot(path=path)
 
     def clear(self) -> None:
         self.one.ask("(call, page) => page.notices.clear()")
@@ -173,8 +176,7 @@ def test_the_screens_of_what_went_wrong(
     screens = Screens(one, size, "light")
     one.page.wait_for_selector(".problem:not([hidden])")
     one.page.wait_for_function(SETTLED)
-    if WRITE:
-        one.page.screenshot(path=PICTURES / f"problem-{error}-{size}-light.png")
+    screens.keep(f"problem-{error}")
     screens.faults += one.page.evaluate(FAULTS)
     context.close()
     assert screens.faults == []

@@ -110,7 +110,7 @@ export class Stage {
       const tile = this.#tiles.get(id);
       if (!tile) return;
       tile.element.hidden = false;
-      tile.place(rects[index], floating && index === 1);
+      tile.place(rects[index], !floating ? '' : index === 1 ? 'floating' : tall ? 'under' : '');
     });
     if (hidden) {
       const { x, y, width, height } = rects[rects.length - 1];

@@ -80,8 +80,8 @@ export class Tile {
     setAttribute(element, 'aria-label', facts.filter(Boolean).join(', '));
   }
 
-  /** @param {import('../layout.js').Rect} rect @param {boolean} floating  above another tile */
-  place({ x, y, width, height }, floating) {
+  /** @param {import('../layout.js').Rect} rect @param {'' | 'floating' | 'under'} [layer]  above another tile, or below one */
+  place({ x, y, width, height }, layer = '') {
     const { style, classList } = this.element;
     style.transform = `translate(${x}px, ${y}px)`;
     style.width = `${width}px`;
@@ -89,7 +89,8 @@ export class Tile {
     this.avatar.style.setProperty('--size', `${Math.round(Math.min(112, Math.max(32, Math.min(width, height) * 0.36)))}px`);
     classList.toggle('small', width < 200 || height < 130);
     classList.toggle('tiny', width < 130 || height < 90);
-    classList.toggle('floating', floating);
+    classList.toggle('floating', layer === 'floating');
+    classList.toggle('under', layer === 'under');
   }
 
   remove() {
