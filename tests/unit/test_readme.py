@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from signaling import cli
+from signaling import cli, minting
 from signaling.bot import commands
 from signaling.config import list_options
+from signaling.doctor import command as doctor
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()
@@ -31,7 +32,13 @@ def test_an_option_is_one_of_ours(option: str) -> None:
     (choices,) = [action.choices for action in bots._actions if action.dest == "bot"]
     assert isinstance(choices, dict)
     of_bots = {flag for parser in choices.values() for flag in parser._option_string_actions}
-    assert option in {o.flag for o in list_options()} | {"--config"} | of_bots
+    of_commands = {
+        flag
+        for parser in (minting.make_parser(), doctor.make_parser())
+        for flag in parser._option_string_actions
+    }
+    ours = {o.flag for o in list_options()} | {"--config"}
+    assert option in ours | of_bots | of_commands
 
 
 @pytest.mark.parametrize("line", re.findall(r"^python -m signaling bot (.+)", TEXT, re.M))
