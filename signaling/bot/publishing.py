@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from signaling.bot.bot import Bot
     from signaling.bot.tracks import RemoteTrack
 
+TICK = Fraction(1, AUDIO_CLOCK)
 Frames = AsyncIterable[Any] | Iterable[Any]
 
 
@@ -83,6 +84,8 @@ async def pump_frames(frames: Frames, source: Source, *, fps: float, rate: int, 
         async for item in iterator:
             if isinstance(item, np.ndarray):
                 item, length = _from_array(item, source.kind, fps, rate)
+                if not live:
+                    item.pts, item.time_base = round(position * AUDIO_CLOCK), TICK
             else:
                 length = _length(item, fps)
             at = position

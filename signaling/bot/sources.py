@@ -208,12 +208,10 @@ class Source:
             # aiortc's encoder takes one shape of audio for its whole life.
             self._resampler = av.AudioResampler("s16", "stereo", AUDIO_CLOCK, AUDIO_SAMPLES)
             self._resampled = shape
-        if self._samples is None:
-            self._samples = round(media_time() * AUDIO_CLOCK)
-        late = round(media_time() * AUDIO_CLOCK) - self._samples
-        if late > AUDIO_CLOCK // 2:
+        due = round(self._find_time(frame) * AUDIO_CLOCK)
+        if self._samples is None or due - self._samples > AUDIO_CLOCK // 2:
             # The source paused: the silence belongs into the timestamps.
-            self._samples += late
+            self._samples = due
         given, frame.pts = frame.pts, None
         parts = self._resampler.resample(frame)
         frame.pts = given  # The frame may have other readers.
@@ -222,16 +220,18 @@ class Source:
             self._samples += part.samples
 
     def _stamp(self, item: av.VideoFrame | Packet, base: Fraction) -> Fraction:
+        self._last = max(self._find_time(item), self._last + base)
+        return self._last
+
+    def _find_time(self, item: Item) -> Fraction:
+        """When the item is to be shown, on `media_time`'s clock."""
         now = Fraction(round(media_time() * 1_000_000), 1_000_000)
         if item.pts is None or item.time_base is None:
-            stamp = now
-        else:
-            given = item.pts * Fraction(item.time_base.numerator, item.time_base.denominator)
-            if self._offset is None:
-                self._offset = Fraction(0) if abs(now - given) < NEAR else now - given
-            stamp = given + self._offset
-        self._last = max(stamp, self._last + base)
-        return self._last
+            return now
+        given = item.pts * Fraction(item.time_base.numerator, item.time_base.denominator)
+        if self._offset is None:
+            self._offset = Fraction(0) if abs(now - given) < NEAR else now - given
+        return given + self._offset
 
     def _send(self, item: Item, stamp: int, base: Fraction) -> None:
         key = not isinstance(item, av.Packet) or item.is_keyframe

@@ -146,6 +146,18 @@ async def test_sound_of_any_shape_becomes_blocks_of_20_ms_without_a_gap() -> Non
     assert set(np.diff(stamps)) == {960}
 
 
+async def test_sound_that_says_when_it_is_due_is_not_moved_by_a_late_process() -> None:
+    source = Source("audio")
+    track = await listen(source)
+    for number, at in ((0, 0), (1, 960), (2, 96_000), (3, 96_960)):
+        block = audio_frame(np.zeros(960, np.int16), 48_000)
+        block.pts, block.time_base = at, Fraction(1, 48_000)
+        source.push(block)
+        assert source.pushed == number + 1
+    stamps = [(await track.recv()).pts or 0 for _ in range(4)]
+    assert list(np.diff(stamps)) == [960, 95_040, 960]
+
+
 async def test_a_stopped_sender_ends_its_reader() -> None:
     track = await listen(Source("video"))
     track.stop()
