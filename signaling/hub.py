@@ -43,6 +43,8 @@ MAX_BAD_REQUESTS: Final = 5
 # Of those over the rate, a client gets as many refused as it may send in a burst; this share of
 # the rate is forgiven each second. Then it is closed.
 FORGIVEN: Final = 0.1
+# What goes to everyone in a room.
+BROADCASTS: Final = (messages.Chat, messages.Update)
 # What is closed for these, was no mistake of the network or of the person.
 VIOLATIONS: Final = frozenset({"bad-request", "unauthorized", "too-large", "rate-limited"})
 
@@ -68,6 +70,7 @@ class Link:
     __slots__ = (
         "address",
         "bad",
+        "broadcasts",
         "closed",
         "join_by",
         "knock",
@@ -86,6 +89,7 @@ class Link:
         self.closed = False
         self.bad = 0  # refused as bad-request in a row
         self.limit = limit
+        self.broadcasts: TokenBucket | None = None  # made with the first message to a whole room
         self.patience: TokenBucket | None = None  # made with the first message over the rate
 
 
@@ -199,6 +203,8 @@ class Hub:
         self.metrics.messages[kind] += 1
         try:
             retry_after = link.limit.take(now, self.limits.message_rate, self.limits.message_burst)
+            if not retry_after and isinstance(message, BROADCASTS):
+                retry_after = self._count_broadcast(link, now)
             if retry_after:
                 self._limit(link, id, retry_after, now)
                 return
@@ -211,6 +217,13 @@ class Hub:
             self._refuse(
                 link, ProtocolError("internal", "The server made a mistake."), id, remember=True
             )
+
+    def _count_broadcast(self, link: Link, now: float) -> float:
+        """Seconds to wait, 0 for none: each of these costs as much as the room is large."""
+        limits = self.limits
+        if link.broadcasts is None:
+            link.broadcasts = TokenBucket(limits.broadcast_burst, now)
+        return link.broadcasts.take(now, limits.broadcast_rate, limits.broadcast_burst)
 
     def reject(self, link: Link, code: str) -> None:
         """The connection saw a fault of the client: `code` says which."""

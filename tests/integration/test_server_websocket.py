@@ -30,6 +30,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerProcess]
     arguments += ["--allow-origin", "https://app.example", "--max-connections", "20"]
     # Small enough to be filled, and nobody is too quick.
     arguments += ["--outbox-bytes", "65536", "--message-rate", "1e6", "--message-burst", "1000000"]
+    arguments += ["--broadcast-rate", "1e6", "--broadcast-burst", "1000000"]
     async with run_server(*arguments) as running:
         yield running
 

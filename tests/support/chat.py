@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from .processes import PATIENCE, Client, ServerProcess, connect
 
 # Seconds between messages: often enough that an attack's every moment is covered.
-PAUSE = 0.02
+PAUSE = 0.03
 
 
 class Talk:

@@ -372,6 +372,19 @@ def test_joins_of_one_address_are_limited_and_the_connection_stays() -> None:
     clients[2].take("joined")
 
 
+def test_what_goes_to_a_whole_room_has_a_rate_of_its_own() -> None:
+    world = World(broadcast_rate=10.0, broadcast_burst=5)
+    ada, bob = world.join_all("Ada", "Bob")
+    for kind, fields in (("chat", {"content": "x"}), ("update", {"name": "Ada"})) * 2:
+        assert ada.ask(kind, **fields)["type"] == "ok"
+    ada.ask("chat", content="x")
+    reply = ada.ask("chat", content="x")
+    assert (reply["code"], reply["retry_after"]) == ("rate-limited", 0.1)
+    assert ada.ask("candidate", to=bob.id, candidate=None)["type"] == "ok"
+    world.advance(0.1)
+    assert ada.ask("chat", content="x")["type"] == "ok"
+
+
 @pytest.mark.parametrize("fault", ["too-large", "garbage", "unauthorized"])
 def test_what_is_closed_for_a_violation_counts_towards_a_ban(fault: str) -> None:
     world = World(authorize=authorize, join_burst=100)

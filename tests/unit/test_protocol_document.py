@@ -86,6 +86,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"does not answer within {ANSWER_TIMEOUT:g} s",
         f"for another {MESH_OVERLAP:g} s",
         f"less, for {limits.mesh_return:g} s",
+        f"{limits.broadcast_rate:g} a second, {limits.broadcast_burst} at once",
         f"{limits.join_rate:g} a second, {limits.join_burst} at once",
         f"{limits.handshake_timeout:g} s (`--handshake-timeout`)",
         f"{limits.ban:g} s (`--ban`)",
