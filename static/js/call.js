@@ -6,7 +6,7 @@
 
 import { Direct } from './direct.js';
 import { Publisher, Subscriber } from './relay.js';
-import { INITIAL, reduce } from './room.js';
+import { INITIAL, cameraOn, reduce } from './room.js';
 import { routes } from './routes.js';
 import { Signaling } from './signaling.js';
 import { History, readReport } from './stats.js';
@@ -19,7 +19,7 @@ import { History, readReport } from './stats.js';
 /** @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver}} Received */
 /** @typedef {Partial<Record<Source, Received>>} Tracks */
 
-const LINGER = 4_000; // ms that a path stays up after a switch: the other side may still be looking through it
+const LINGER = 8_000; // ms that a path stays up after a switch: the other side may still be looking through it
 const FLOW_POLL = 200; // ms between looks whether media has arrived on a new path
 const FLOW_PATIENCE = 6_000; // ms after which a path counts as flowing though nobody sends on it (all muted)
 const LEVEL_POLL = 150; // ms
@@ -269,7 +269,7 @@ export class Call {
       this.#stay('relay');
       this.#publisher ??= this.#publish();
     } else if (this.#publisher || this.#subscriber) this.#linger('relay', () => this.#closeRelay());
-    for (const direct of this.#direct.values()) direct.setPeers(wanted.connect.size);
+    for (const direct of this.#direct.values()) direct.setPeers(this.#direct.size);
   }
 
   /** @param {string} key */
@@ -392,7 +392,7 @@ export class Call {
         const key = `${one.id} ${path}`;
         const since = this.#watched.get(key) ?? performance.now();
         this.#watched.set(key, since);
-        const arrived = await haveArrived(tracks);
+        const arrived = await haveArrived(this.#received(one.id, path), cameraOn(one));
         if (arrived || performance.now() - since > FLOW_PATIENCE) {
           this.dispatch({ type: 'flow', participant: one.id, path, flow: 'flowing' });
         }
@@ -446,17 +446,15 @@ export class Call {
 }
 
 /**
- * Whether there is something to see, or, where nothing is to be seen, something to hear.
- * @param {Received[]} tracks
+ * Whether there is something to see, or, where nobody shows anything, something to hear.
+ * @param {Tracks} tracks @param {boolean} picture  whether a picture of the camera is to be expected
  */
-async function haveArrived(tracks) {
-  const pictures = tracks.filter(({ track }) => track.kind === 'video' && !track.muted);
-  for (const { receiver } of pictures.length ? pictures : tracks) {
-    const report = await receiver.getStats().catch(() => null);
-    for (const entry of report?.values() ?? []) {
-      if (entry.type !== 'inbound-rtp') continue;
-      if (pictures.length ? entry.framesDecoded > 0 : entry.packetsReceived > 0) return true;
-    }
+async function haveArrived({ camera, microphone, screen }, picture) {
+  const awaited = picture ? camera : microphone ?? screen;
+  const report = await awaited?.receiver.getStats().catch(() => null);
+  for (const entry of report?.values() ?? []) {
+    if (entry.type !== 'inbound-rtp') continue;
+    if (picture ? entry.framesDecoded > 0 : entry.packetsReceived > 0) return true;
   }
   return false;
 }

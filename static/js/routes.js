@@ -29,7 +29,7 @@ export function routes(state) {
   for (const one of state.participants) {
     if (throughRelay(state, one)) {
       result.publish = true;
-      if (one.relay !== 'flowing') result.keep.add(one.id);
+      if (one.relay !== 'flowing' && one.p2p === 'flowing') result.keep.add(one.id);
       result.show.set(one.id, one.relay !== 'flowing' && one.p2p === 'flowing' ? 'p2p' : 'relay');
       if (state.topology === 'mesh' && !one.viaRelay) result.refuse.add(one.id);
     } else {
