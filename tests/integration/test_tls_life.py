@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import signal
@@ -119,3 +120,25 @@ async def test_with_an_authority_for_clients_only_those_with_its_certificate_get
             connect(session, server) as client,
         ):
             await client.join()
+
+
+async def test_a_tls_handshake_that_does_not_go_on_is_cut(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("server")
+    arguments = ["--tls-cert", str(chain), "--tls-key", str(key), "--handshake-timeout", "1"]
+    connector = TCPConnector(ssl=trust(authority))
+    async with (
+        run_server(*arguments) as server,
+        ClientSession(connector=connector) as session,
+        connect(session, server) as client,
+    ):
+        await client.join()
+        pairs = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(50)]
+        for number, (_, writer) in enumerate(pairs):
+            writer.write(b"\x16\x03\x01\x02\x00"[: number % 6])  # a ClientHello's first bytes
+        async with asyncio.timeout(PATIENCE):
+            for reader, writer in pairs:
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+                writer.transport.abort()
+        assert (await client.ask(type="chat", content="still here"))["type"] == "ok"
