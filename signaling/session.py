@@ -64,6 +64,7 @@ class Session:
         "_replay",
         "_replay_bytes",
         "_replies",
+        "_reply_bytes",
         "_retention",
         "expires",
         "link",
@@ -89,6 +90,7 @@ class Session:
         self._replay_bytes = 0
         self._replies: dict[str, bytes] | None = None
         self._former_replies: dict[str, bytes] | None = None
+        self._reply_bytes = 0
         self._mark = 0
         self._aged = now
         self._retention = max(RETENTION, 2 * limits.heartbeat + limits.resume_within)
@@ -137,6 +139,7 @@ class Session:
             self.acknowledge(self._mark)
             self._mark = self.seq
             self._former_replies, self._replies = self._replies, None
+            self._reply_bytes = 0
 
     def _forget_oldest(self) -> None:
         limits = self._limits
@@ -155,10 +158,14 @@ class Session:
         return None
 
     def remember(self, id: str, body: bytes) -> None:
-        """Keep the reply to `id`, or PENDING: as many as messages are kept for replay, for a
-        reply that the client may not have seen is among those."""
+        """Keep the reply to `id`, or PENDING: as much as is kept for replay, in messages and in
+        bytes, for a reply that the client may not have seen is among that."""
         if self._replies is None:
             self._replies = {}
+        self._reply_bytes += len(body) - len(self._replies.get(id, b""))
         self._replies[id] = body
-        if len(self._replies) > self._limits.replay_messages:
-            del self._replies[next(iter(self._replies))]
+        while len(self._replies) > 1 and (
+            len(self._replies) > self._limits.replay_messages
+            or self._reply_bytes > self._limits.replay_bytes
+        ):
+            self._reply_bytes -= len(self._replies.pop(next(iter(self._replies))))

@@ -97,6 +97,20 @@ def test_as_many_replies_are_recalled_as_messages_are_kept() -> None:
     assert [session.recall(id) for id in "abcd"] == [None, BODY, BODY, BODY]
 
 
+def test_replies_are_recalled_as_far_as_their_bytes_are_kept() -> None:
+    session = make(replay_bytes=100)
+    for id in "abcd":
+        session.remember(id, PENDING)
+        session.remember(id, b"x" * 40)
+    assert [session.recall(id) is not None for id in "abcd"] == [False, False, True, True]
+    session.remember("e", b"x" * 200)
+    assert [session.recall(id) is not None for id in "cde"] == [False, False, True]
+    session.age(RETENTION)
+    for id in "fg":
+        session.remember(id, b"x" * 50)
+    assert [session.recall(id) is not None for id in "efg"] == [True, True, True]
+
+
 def test_the_table_leads_nowhere_from_closed_and_each_state_to_closed() -> None:
     assert not [step for step in TRANSITIONS if step[0] is State.CLOSED]
     assert set(TRANSITIONS.values()) == set(State) - {State.NEW}
