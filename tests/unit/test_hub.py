@@ -261,6 +261,20 @@ def test_heartbeats_are_answered_each_time(world: World) -> None:
     assert ada.read()[0]["timestamp"] == 1.5
 
 
+def test_a_later_resume_may_go_further_back_than_the_one_before(world: World) -> None:
+    ada, bob = world.join_all("Ada", "Bob")
+    bob.send("chat", content="x")
+    ada.read()
+    everything = ada.seq
+    for seq in (everything, 1, 0):
+        ada.cut()
+        ada.seq = seq
+        ada.resume(seq=seq)
+        read = ada.read()
+        assert read[0]["type"] == "resumed"
+        assert [m["seq"] for m in read[1:]] == list(range(seq + 1, everything + 1))
+
+
 def test_an_acknowledged_message_cannot_be_resumed_from(world: World) -> None:
     ada, bob = world.join_all("Ada", "Bob")
     bob.send("chat", content="x")
