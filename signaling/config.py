@@ -152,7 +152,7 @@ class Limits:
         most=1_000_000,
     )
     broadcast_rate: float = setting(
-        50.0,
+        100.0,
         "Of these, messages a second that go to a whole room (chat, update). Over it:"
         " rate-limited.",
         "limits",
@@ -160,7 +160,7 @@ class Limits:
         most=1_000_000,
     )
     broadcast_burst: int = setting(
-        200, "Such messages that one session may send at once.", "limits", least=1, most=1_000_000
+        400, "Such messages that one session may send at once.", "limits", least=1, most=1_000_000
     )
     heartbeat: float = setting(
         25.0,

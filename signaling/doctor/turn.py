@@ -6,7 +6,7 @@ import asyncio
 import ssl
 
 from aioice.stun import TransactionFailed, TransactionTimeout
-from aioice.turn import create_turn_endpoint
+from aioice.turn import TurnTransport, create_turn_endpoint
 
 from ..turn import TurnUrl
 
@@ -37,6 +37,9 @@ class _Inbox(asyncio.DatagramProtocol):
             self.first.set_exception(exc)
 
 
+_Allocation = tuple[TurnTransport, _Inbox]
+
+
 async def try_turn(
     url: TurnUrl,
     username: str,
@@ -52,7 +55,7 @@ async def try_turn(
     """
     secure = url.scheme == "turns"
     tls = (context or ssl.create_default_context()) if secure else None
-    transports = []
+    transports: list[_Allocation] = []
     try:
         async with asyncio.timeout(patience):
             for _ in range(2):
@@ -91,7 +94,7 @@ async def try_turn(
             await asyncio.sleep(0.2)
 
 
-async def _echo(first: tuple, second: tuple) -> str:  # type: ignore[type-arg]
+async def _echo(first: _Allocation, second: _Allocation) -> str:
     """Send from each allocation to the other: a permission is made by sending (RFC 8656, 9)."""
     addresses = [transport.get_extra_info("sockname") for transport, _ in (first, second)]
     arrived = asyncio.gather(first[1].first, second[1].first)
