@@ -110,8 +110,9 @@ class Limits:
         most=10_000_000,
     )
     outbox_messages: int = setting(
-        512,
-        "Messages that may wait for a client that reads slowly. Over it: overloaded.",
+        2048,
+        "Messages that may wait for a client that reads slowly; all that is kept for a resume, and"
+        " as many again. Over it: overloaded.",
         "limits",
         least=8,
         most=1_000_000,

@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 
 from signaling.config import Limits
-from signaling.connection import CLOSE_TIMEOUT, SOON, Connection, Connections, State, frame
+from signaling.connection import (
+    CLOSE_TIMEOUT,
+    SOON,
+    WRITE_BUFFER,
+    Connection,
+    Connections,
+    State,
+    frame,
+)
 from signaling.metrics import Metrics
+from signaling.session import Session
 
 
 class FakeTransport:
@@ -239,6 +248,25 @@ def test_a_full_outbox_in_bytes_is_overload() -> None:
         bench.connection.send(b"x" * 10_000)
     bench.loop.advance(0)
     assert bench.hub.rejected == ["overloaded"]
+
+
+@pytest.mark.parametrize("size", [200, 1000])
+def test_all_that_is_kept_for_a_resume_fits_into_the_outbox(size: int) -> None:
+    limits = Limits()
+    bench = Bench(outbox_messages=limits.outbox_messages)
+    session = Session("s_1", limits, now=0.0)
+    for _ in range(2 * limits.replay_messages):
+        session.number(b"x" * size)
+    taken = 0
+    for sent in session.replay_after(limits.replay_messages):
+        if taken > WRITE_BUFFER:
+            bench.connection.pause_writing()
+        taken += len(sent)
+        bench.connection.send(sent)
+    bench.loop.advance(0)
+    assert bench.hub.rejected == []
+    bench.connection.resume_writing()
+    assert len(bench.written) == limits.replay_messages
 
 
 def test_an_overloaded_client_that_reads_again_is_told_why(bench: Bench) -> None:
