@@ -330,7 +330,8 @@ class Client:
         """Connect and join; see the class for what it raises."""
         if ROOM_NAME.fullmatch(self.room) is None:
             raise RoomUnknown(f"{self.room!r} cannot be a room: letters, digits, '.', '_', '-'.")
-        url = websocket_url(self.server)
+        # A proxy before several hubs goes by the room.
+        url = f"{websocket_url(self.server)}?room={self.room}"
         self._joined = asyncio.get_running_loop().create_future()
         self._run_task = asyncio.create_task(self._run(url), name="signaling client")
         try:

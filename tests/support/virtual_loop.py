@@ -137,7 +137,7 @@ class VirtualHub:
             socket.break_off()
 
     async def connect(self, url: str) -> SimulatedSocket:
-        assert url == "ws://hub/ws"
+        assert url.partition("?")[0] == "ws://hub/ws"
         self.attempts.append(asyncio.get_running_loop().time())
         await asyncio.sleep(0.001)
         if self.down:
