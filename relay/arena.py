@@ -52,13 +52,17 @@ class Destination:
 
 
 class Destinations:
-    """Those of one fan-out, in order, with their pointers as a column."""
+    """Those of one fan-out, in order, with their pointers as a column.
 
-    __slots__ = ("items", "pointers")
+    `prepared` is the outbox's: what it has composed for them before, by their runs.
+    """
+
+    __slots__ = ("items", "pointers", "prepared")
 
     def __init__(self, items: Sequence[Destination]) -> None:
         self.items = list(items)
         self.pointers = np.array([item.pointer for item in items], np.uint64)
+        self.prepared: dict[tuple[int, ...], Any] = {}
 
 
 class Arena:

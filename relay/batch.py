@@ -36,6 +36,12 @@ MAX_SEGMENTS: Final = 64
 MAX_SEGMENTED: Final = 65000
 """Bytes in one such send; the kernel's limit is 65535 less the headers."""
 
+SAFE_RUN: Final = min(MAX_SEGMENTS, MAX_SEGMENTED // ROW)
+"""Packets that one such send takes even if each fills its row."""
+
+MAX_PREPARED: Final = 32
+"""Ways to fall into runs for which a fan-out's messages are kept."""
+
 FEW: Final = 16
 """Rows up to which a loop over them costs less than a numpy operation."""
 
@@ -261,6 +267,24 @@ class _Blocks:
         self._blocks.clear()
 
 
+_Sizes = tuple[npt.NDArray[np.uint16], npt.NDArray[np.int32]]
+
+
+class _Prepared:
+    """The messages of a block that starts at row 0, to be sent again and again: rows and
+    destinations stay where they are, the kernel reads the rows' lengths from the arena, so only
+    the size of segments is written anew."""
+
+    __slots__ = ("count", "headers", "pointer", "sizes")
+
+    def __init__(self, headers: npt.NDArray[Any], sizes: list[_Sizes]) -> None:
+        self.headers = headers
+        self.count = len(headers)
+        self.pointer: Pointer = _ffi.cast("struct mmsghdr *", headers.ctypes.data)
+        self.sizes = sizes
+        """(column of UDP_SEGMENT sizes, lengths of the rows that they are taken from)"""
+
+
 class MmsgOutbox(_Blocks):
     """`Outbox` by sendmmsg; runs of packets for one destination leave as one UDP_SEGMENT send."""
 
@@ -284,35 +308,67 @@ class MmsgOutbox(_Blocks):
         self._runs["namelen"] = _namelen(sock)
         self._runs_pointer = _ffi.cast("struct mmsghdr *", self._runs.ctypes.data)
         self._cmsgs = np.zeros(rows, CMSG)
-        self._cmsgs["len"] = 18  # CMSG_LEN(sizeof(uint16_t))
-        self._cmsgs["level"] = socket.IPPROTO_UDP
-        self._cmsgs["type"] = UDP_SEGMENT
+        _fill_cmsgs(self._cmsgs)
         self._runs["control"] = _addresses(self._cmsgs)
 
     def send(self) -> None:
         if not self._next:
             return
-        segmented = False
-        for first, destinations, runs in self._blocks:
-            packets = sum(runs)
-            if packets > 1:
-                segmented = self._segment
-            if len(destinations.items) <= FEW:
-                row = first
-                for destination in destinations.items:
-                    for _ in range(packets):
-                        self._single_pointer[row].msg_hdr.msg_name = destination.memory
-                        row += 1
-                continue
-            names = destinations.pointers
-            if packets > 1:
-                names = names.repeat(packets)
-            self._single_names[first : first + len(names)] = names
-        if segmented:
+        blocks = self._blocks
+        if len(blocks) == 1 and self._segment and len(blocks[0][1].items) > 1:
+            # One track's packets, as nearly always, so from row 0: the same messages as before.
+            prepared = self._prepare(blocks[0][1], blocks[0][2]) if not blocks[0][0] else None
+            if prepared is not None:
+                for sizes, lengths in prepared.sizes:
+                    sizes[:] = lengths
+                self._count(self._send_messages(prepared.pointer, prepared.count, prepared.headers))
+                return
+        if self._segment and any(sum(runs) > 1 for _, _, runs in blocks):
             dropped = self._send_messages(self._runs_pointer, self._compose(), self._runs)
         else:
+            self._address()
             dropped = self._send_messages(self._single_pointer, self._next, None)
         self._count(dropped)
+
+    def _prepare(self, destinations: Destinations, runs: Sequence[int]) -> _Prepared | None:
+        """What `_compose` makes of such a block, kept for the next one; None if its runs are
+        longer than one send takes, whatever the packets' size."""
+        key = tuple(runs)
+        prepared: _Prepared | None = destinations.prepared.get(key)
+        if prepared is not None:
+            return prepared
+        if max(key) > SAFE_RUN:
+            return None
+        packets, subs = sum(key), len(destinations.items)
+        headers, cmsgs = np.zeros(len(key) * subs, MMSGHDR), np.zeros(len(key) * subs, CMSG)
+        _fill_cmsgs(cmsgs)
+        headers["namelen"] = self._single["namelen"][0]
+        # The columns below keep the memory of `cmsgs` alive.
+        headers["control"] = _addresses(cmsgs)
+        sizes: list[_Sizes] = []
+        offset = 0
+        for number, run in enumerate(key):
+            part = slice(number * subs, (number + 1) * subs)
+            headers["name"][part] = destinations.pointers
+            headers["iov"][part] = self._iovecs[offset : packets * subs : packets]
+            headers["iovlen"][part] = run
+            if run > 1:
+                headers["controllen"][part] = CMSG.itemsize
+                lengths = self.arena.lengths[offset : packets * subs : packets]
+                sizes.append((cmsgs["size"][part], lengths))
+            offset += run
+        if len(destinations.prepared) >= MAX_PREPARED:
+            destinations.prepared.clear()
+        prepared = destinations.prepared[key] = _Prepared(headers, sizes)
+        return prepared
+
+    def _address(self) -> None:
+        """Write the destination of each row's own message."""
+        for first, destinations, runs in self._blocks:
+            names = destinations.pointers
+            if sum(runs) > 1:
+                names = names.repeat(sum(runs))
+            self._single_names[first : first + len(names)] = names
 
     def _compose(self) -> int:
         """Fill the messages of several rows; returns how many."""
@@ -367,7 +423,9 @@ class MmsgOutbox(_Blocks):
 
     def _send_apart(self, message: Any) -> int:
         first = (int(message["iov"]) - int(self._iovecs[0])) // IOVEC.itemsize
-        return self._send_messages(self._single_pointer + first, int(message["iovlen"]), None)
+        count = int(message["iovlen"])
+        self._single_names[first : first + count] = message["name"]
+        return self._send_messages(self._single_pointer + first, count, None)
 
 
 class PortableOutbox(_Blocks):
@@ -418,6 +476,12 @@ def _split(runs: Sequence[int], size: int) -> list[int]:
 def _addresses(array: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     """The address of each element, or of each row."""
     return array.ctypes.data + np.arange(len(array), dtype=np.uint64) * np.uint64(array.strides[0])
+
+
+def _fill_cmsgs(cmsgs: npt.NDArray[Any]) -> None:
+    cmsgs["len"] = 18  # CMSG_LEN(sizeof(uint16_t))
+    cmsgs["level"] = socket.IPPROTO_UDP
+    cmsgs["type"] = UDP_SEGMENT
 
 
 def _namelen(sock: socket.socket) -> int:

@@ -23,7 +23,7 @@ from relay.fanout import (
     get_runs,
     render,
 )
-from relay.leg import Leg
+from relay.leg import REPORT_GRACE, Leg
 from relay.rtp.cache import Cached
 from relay.rtp.codecs import Picture, inspect_descriptor
 from relay.rtp.packet import (
@@ -85,6 +85,8 @@ class Forwarder:
         self._numbers = TransportNumbers()
         self._next_layer = 0
         self._due = float("inf")
+        self.report_due = float("inf")
+        """From when on a `handle_timer` between packets would have reports to send."""
         self._pending: dict[Layer, list[Item]] = {}
         self._fans: dict[UpTrack, list[FanOut]] = {}
 
@@ -451,12 +453,19 @@ class Forwarder:
 
     def handle_timer(self, now: float) -> None:
         """Reports, NACKs, key frame requests and feedback that are due, of all legs."""
-        self._due = float("inf")
+        # Until all have had their turn, `wake` has nothing to tell.
+        self._due = float("-inf")
         for leg in list(self.legs.values()):
-            if leg.due <= now:
+            if leg.due <= now or leg.report_due <= now:
                 leg.handle_timer(now)
-            elif leg.due < self._due:
+        self._due = report_due = float("inf")
+        for leg in self.legs.values():
+            if leg.due < self._due:
                 self._due = leg.due
+            if leg.report_due < report_due:
+                report_due = leg.report_due
+        # Not with every packet: those of several legs together.
+        self.report_due = max(report_due, now + REPORT_GRACE / 2)
         if self._due != float("inf"):
             self._wake(self._due)
 

@@ -20,6 +20,10 @@ from relay.transport.ice import Address
 REPORT_INTERVAL: Final = 1.0
 """Seconds between sender or receiver reports."""
 
+REPORT_GRACE: Final = 0.05
+"""Seconds that a report waits for packets to come: it goes out in their turn of the event loop,
+and a turn of its own, through cold code, would cost as much as ten packets do."""
+
 FIRST_REPORT: Final = 0.1
 """Seconds until the first one: a subscriber needs it to play sound and picture together."""
 
@@ -87,7 +91,9 @@ class Leg:
         """By SSRC."""
         self.arrivals = ArrivalRecord()
         self.due = float("inf")
-        """When `handle_timer` has something to do."""
+        """When `handle_timer` has something to do that cannot wait."""
+        self.report_due = float("inf")
+        """When it has a report to send, if it is called anyhow."""
         self.remb: int | None = None
         """Bit/s that the subscriber says it can take."""
         self._rate = LossRate(plane.publish_bitrate)
@@ -344,7 +350,7 @@ class Leg:
 
     def handle_timer(self, now: float) -> None:
         """Send the reports, requests and feedback that are due; sets `due` anew."""
-        self.due = float("inf")
+        self.due = self.report_due = float("inf")
         if not self.ready:
             # Looked at again when keys and address have come: see `_update_ready`.
             return
@@ -354,7 +360,8 @@ class Leg:
             self._report_at = now + REPORT_INTERVAL
             out += self._build_reports(now)
         if self.ups or self.downs:
-            timers.append(self._report_at)
+            self.report_due = self._report_at
+            timers.append(self._report_at + REPORT_GRACE)
         if self.ups:
             self._think_of_layers(now, timers)
             out += self._build_requests(now, timers)

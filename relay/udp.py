@@ -261,6 +261,8 @@ class Udp:
         if self._hold_timer is not None and self._hold.get_timer() is None:
             self._hold_timer.cancel()
             self._hold_timer = None
+        if now >= self._forwarder.report_due:
+            self._forwarder.handle_timer(now)
 
     def _arm_hold(self, now: float) -> None:
         due = self._hold.get_timer()

@@ -36,7 +36,7 @@ from relay.udp import Udp, open_socket
 
 log = logging.getLogger(__name__)
 
-TICK = 0.1
+TICK = 0.2
 """Seconds between two looks at the rooms' timers; packets have a timer of their own, in `udp`."""
 
 _ALPHABET = string.ascii_letters + string.digits

@@ -235,6 +235,35 @@ def test_each_destination_gets_its_packets_in_order(
     assert stats.bytes_out == sum(len(data) for packets in expected for data in packets)
 
 
+def test_what_was_composed_before_serves_other_packets_and_addresses(
+    way: Any, ours: socket.socket, peers: list[socket.socket]
+) -> None:
+    stats = Stats()
+    outbox: Outbox = way[1](ours, stats, rows=64)
+    destinations = make_destinations(*(get_address(peer, ours.family) for peer in peers))
+    arrived: list[list[bytes]] = [[], [], []]
+    expected: list[list[bytes]] = [[], [], []]
+    rounds = [[900, 900, 40], [30, 30, 30], [8], [900, 40, 50, 50], [900, 900, 900], [9]]
+    for turn, sizes in enumerate(rounds):
+        first = outbox.reserve(3 * len(sizes))
+        for k in range(3):
+            for p, size in enumerate(sizes):
+                data = bytes((turn, k, p)) + b"." * size
+                put(outbox.arena, first + k * len(sizes) + p, data)
+                # From the fourth turn on, the first two have changed places.
+                expected[(1, 0, 2)[k] if turn >= 3 else k].append(data)
+        outbox.commit(first, destinations, runs_of(sizes))
+        outbox.send()
+        for k, peer in enumerate(peers):
+            arrived[k] += read_all(peer, len(sizes))
+        if turn == 2:
+            addresses = [get_address(peer, ours.family) for peer in peers]
+            destinations.items[0].set(addresses[1])
+            destinations.items[1].set(addresses[0])
+    assert arrived == expected
+    assert stats.packets_out == sum(map(len, expected))
+
+
 def test_a_full_outbox_sends_what_it_has(
     way: Any, ours: socket.socket, peers: list[socket.socket]
 ) -> None:

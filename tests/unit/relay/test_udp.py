@@ -14,7 +14,7 @@ import pytest
 from relay.batch import available, pack_address
 from relay.forwarder import Forwarder
 from relay.hold import HOLD, PATIENCE
-from relay.leg import Leg
+from relay.leg import REPORT_GRACE, Leg
 from relay.stats import DropReason, Stats
 from relay.tracks import DownTrack, UpTrack
 from relay.transport.ice import Address
@@ -359,6 +359,24 @@ async def test_the_forwarders_timer_runs_when_it_is_due(rig: Rig) -> None:
     rig.udp.close()
     rig.udp.close()
     assert rig.sock.fileno() == -1
+
+
+def test_a_report_leaves_with_packets_rather_than_by_a_timer_of_its_own(rig: Rig) -> None:
+    sock, _ = publish(rig)
+    # The key frame's answer, and the first reports.
+    rig.send(sock, build_frame(1)[0])
+    for _ in range(20):
+        rig.clock.now += 0.1
+        rig.forwarder.handle_timer(rig.clock.now)
+    before = rig.stats.rtcp_out
+    timer = rig.forwarder.get_timer()
+    assert timer is not None
+    rig.clock.now = timer - REPORT_GRACE
+    rig.send(sock, build_frame(1, 2)[0])
+    assert rig.stats.rtcp_out > before
+    later = rig.forwarder.get_timer()
+    assert later is not None
+    assert later > timer
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", ""])
