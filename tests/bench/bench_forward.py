@@ -1,11 +1,14 @@
 """What it costs to forward a packet: process CPU per packet sent, and latency added.
 
     python -m tests.bench.bench_forward --subs 1,10,100 --seconds 8
+    python -m tests.bench.bench_forward --subs 10 --load 70 --media-relay 2
 
 A server with the relay's own socket, forwarder and SRTP on one core, its load
 (`forward_load`) in another process on the other. Publishers send 640x360 VP8 at 1.2 Mbit/s and
 Opus; keys are set directly, so no handshake is in it. Beside it, in the same process, the plain
 bound: the same crypto and one `sendto` per packet, called through cffi in a loop.
+`--load` adds publishers until that share of the core is used: how late are packets then?
+`--media-relay` measures aiortc's MediaRelay, which decodes and encodes, in processes of its own.
 """
 
 from __future__ import annotations
@@ -39,6 +42,13 @@ from relay.transport.ice import Address
 from relay.transport.srtp import Srtp
 from relay.udp import Udp, open_socket
 from tests.bench.forward_load import make_key
+
+RAMP_START = 4
+"""Publishers that a ramp begins with."""
+
+RAMP_STEPS = 6
+RAMP_CLOSE = 5.0
+"""Percent of a core that are near enough."""
 
 BOUND_PACKETS = 40_000
 BOUND_SIZE = 900
@@ -168,6 +178,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     drops = {str(reason): count for reason, count in stats.drops.items() if count}
     lost = DropReason.SOCKET_FULL in stats.drops and stats.drops[DropReason.SOCKET_FULL]
     return {
+        "pubs": arguments.pubs,
         "subs": arguments.count,
         "us": cpu / max(packets, 1) * 1e6,
         "load": cpu / elapsed * 100,
@@ -177,9 +188,33 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "p50": result["p50"] * 1e3,
         "p99": result["p99"] * 1e3,
         "worst": result["worst"] * 1e3,
+        "frame_p50": result["frame_p50"] * 1e3,
+        "frame_p99": result["frame_p99"] * 1e3,
         "changed": result["changed"],
         "drops": drops,
     }
+
+
+def show(row: dict[str, Any], bound: float) -> None:
+    print(
+        f"{row['pubs']:6} {row['subs']:6} {row['us']:10.1f} {bound:6.1f} {row['load']:6.1f} "
+        f"{row['sent%']:7.2f} {row['got%']:7.2f} {row['p50']:8.2f} {row['p99']:7.2f} "
+        f"{row['worst']:6.1f} {row['frame_p50']:10.2f} {row['frame_p99']:10.2f} "
+        f"{row['changed']:8} {row['drops'] or ''}",
+        flush=True,
+    )
+
+
+def ramp(arguments: argparse.Namespace, bound: float) -> None:
+    """Add publishers, as many as the last measurement says are missing, up to `--load`."""
+    arguments.pubs = RAMP_START
+    for _ in range(RAMP_STEPS):
+        row = uvloop.run(run(arguments))
+        show(row, bound)
+        if row["load"] >= arguments.load - RAMP_CLOSE:
+            return
+        missing = arguments.load / max(row["load"], 1.0)
+        arguments.pubs = max(arguments.pubs + 1, int(arguments.pubs * min(missing, 4.0)))
 
 
 def main() -> None:
@@ -189,23 +224,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--profile", default="aes128-cm-sha1-80", choices=sorted(srtp.PROFILES))
+    parser.add_argument("--load", type=float, help="percent of the core to reach")
+    parser.add_argument("--media-relay", type=int, help="subscribers of aiortc's MediaRelay")
     parser.add_argument("--burst", action="store_true", help="frames at once, as Chromium sends")
     parser.add_argument("--extensions", action="store_true")
     parser.add_argument("--portable", action="store_true")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {0})
-    print("  subs  µs/packet  bound  core%   sent%    got%   p50 ms  p99 ms  worst  changed")
+    print(
+        "  pubs   subs  µs/packet  bound  core%   sent%    got%   p50 ms  p99 ms  worst"
+        "  frame p50  frame p99  changed"
+    )
     for _ in range(arguments.rounds):
         for subs in arguments.subs.split(","):
             arguments.count = int(subs)
             bound = measure_bound(arguments.profile, min(arguments.count, 100))
-            row = uvloop.run(run(arguments))
-            print(
-                f"{row['subs']:6} {row['us']:10.1f} {bound:6.1f} {row['load']:6.1f} "
-                f"{row['sent%']:7.2f} {row['got%']:7.2f} {row['p50']:8.2f} {row['p99']:7.2f} "
-                f"{row['worst']:6.1f} {row['changed']:8} {row['drops'] or ''}",
-                flush=True,
-            )
+            if arguments.load is not None:
+                ramp(arguments, bound)
+            else:
+                show(uvloop.run(run(arguments)), bound)
+    if arguments.media_relay is not None:
+        command = ["--subs", str(arguments.media_relay), "--seconds", str(arguments.seconds)]
+        subprocess.run([sys.executable, "-m", "tests.bench.media_relay", *command], check=True)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,8 @@ class Load:
         self.rx = get_session(self.profile, "sub0", inbound=True)
         self.sent = self.received = self.verified = self.changed = self.decrypted = 0
         self.latencies: list[float] = []
+        self.frame_latencies: list[float] = []
+        """Of frames' last packets, before which a player can show nothing."""
         self.gaps: dict[int, int] = {}
         self.poll = select.epoll()
         self.by_fd = {sock.fileno(): sock for sock in self.subs[1:]}
@@ -148,6 +150,8 @@ class Load:
         self.decrypted += 1
         number, sent = STAMP.unpack(packet[-STAMP.size :])
         self.latencies.append(arrived - sent)
+        if packet[1] == 0x80 | 96:
+            self.frame_latencies.append(arrived - sent)
         if self.sent_payloads.get(number) == packet[12:]:
             self.verified += 1
         else:
@@ -158,6 +162,7 @@ class Load:
         self.drain()
         self.sent = self.received = self.verified = self.changed = self.decrypted = 0
         self.latencies.clear()
+        self.frame_latencies.clear()
 
 
 def make_socket() -> socket.socket:
@@ -215,6 +220,7 @@ def main() -> None:
     time.sleep(0.05)
     load.drain()
     latencies = sorted(load.latencies) or [0.0]
+    frames = sorted(load.frame_latencies) or [0.0]
     result = {
         "sent": load.sent,
         "received": load.received,
@@ -223,6 +229,8 @@ def main() -> None:
         "p50": latencies[len(latencies) // 2],
         "p99": latencies[int(len(latencies) * 0.99)],
         "worst": latencies[-1],
+        "frame_p50": frames[len(frames) // 2],
+        "frame_p99": frames[int(len(frames) * 0.99)],
     }
     print(json.dumps(result), flush=True)
 
