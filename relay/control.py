@@ -251,7 +251,8 @@ class RoomStats(Message, frozen=True):
 
 
 class WorkerLost(Message, frozen=True):
-    """Made by the hub's side when a worker's process ends: its rooms must publish anew."""
+    """These rooms must publish anew: made by the hub's side when a worker's process ends, and by
+    a worker that had to give up a room."""
 
     rooms: list[str]
 

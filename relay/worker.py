@@ -165,7 +165,12 @@ class Worker:
                 return
             router = self._routers[message.room] = Router(message.room, self._site, self._emit)
         now = self._clock()
-        router.receive(message, now)
+        try:
+            router.receive(message, now)
+        except Exception:
+            self._give_up(message.room, now)
+            self._refuse_broken(message)
+            return
         if router.is_empty:
             del self._routers[message.room]
         elif message.room not in self._flush_due:
@@ -204,6 +209,13 @@ class Worker:
             loop_lag=self._lag,
         )
 
+    def _refuse_broken(self, command: control.Command) -> None:
+        if isinstance(command, control.GetStats):
+            self._refuse(command)
+        elif isinstance(command, control.Publish | control.Pull | control.AnswerOffer):
+            reason = "The relay made a mistake."
+            self._emit(control.Refused(command.request, "internal", reason))
+
     def _refuse(self, command: control.Command) -> None:
         match command:
             case control.GetStats():
@@ -217,8 +229,18 @@ class Worker:
         now = self._clock()
         for room in due:
             router = self._routers.get(room)
-            if router is not None:
-                router.flush(now)
+            try:
+                if router is not None:
+                    router.flush(now)
+            except Exception:
+                self._give_up(room, now)
+
+    def _give_up(self, room: str, now: float) -> None:
+        """A fault of ours costs its room a new start, and no other room anything."""
+        log.exception("relay: a room failed and begins anew")
+        with contextlib.suppress(Exception):
+            self._routers.pop(room).close(now)
+        self._emit(control.WorkerLost([room]))
 
     def _arm(self) -> None:
         assert self._loop is not None
@@ -229,8 +251,11 @@ class Worker:
         assert self._loop is not None
         self._lag = max(self._lag, self._loop.time() - self._tick_at)
         now = self._clock()
-        for router in self._routers.values():
-            router.handle_timer(now)
+        for room, router in list(self._routers.items()):
+            try:
+                router.handle_timer(now)
+            except Exception:
+                self._give_up(room, now)
         if now >= self._metrics_at:
             self._metrics_at = now + self._config.metrics_interval
             self._emit(self.collect_metrics())

@@ -207,7 +207,11 @@ class Server:
             due = self.hub.get_timer()
             now = time.monotonic()
             if due is not None and due <= now:
-                self.hub.handle_timer(now)
+                try:
+                    self.hub.handle_timer(now)
+                except Exception:
+                    # A fault of ours must not end all the others' timers with this one.
+                    _log.exception("a timer failed")
 
     async def _watch_certificate(self) -> None:
         """Load a renewed certificate without being told."""

@@ -213,7 +213,14 @@ class Limits:
     )
     handshake_timeout: float = setting(
         10.0,
-        "Seconds for a request's header to arrive, and from connecting to joining a room.",
+        "Seconds for a TLS handshake, and for a request to arrive.",
+        "limits",
+        least=0.1,
+        most=HOUR,
+    )
+    join_timeout: float = setting(
+        60.0,
+        "Seconds from connecting to joining a room; longer than two heartbeats.",
         "limits",
         least=0.1,
         most=HOUR,

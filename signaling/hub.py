@@ -151,7 +151,6 @@ class Hub:
         self._ice_servers = ice_servers
         self._authorize = authorize
         self.invite = invite
-        self._handshake_timeout = config.limits.handshake_timeout
         self._links: set[Link] = set()
         self._newcomers: deque[tuple[float, Link]] = deque()  # all may take equally long
         self._rooms: dict[str, Room] = {}
@@ -181,7 +180,7 @@ class Hub:
         return link
 
     def _await_join(self, link: Link) -> None:
-        link.join_by = self.clock() + self._handshake_timeout
+        link.join_by = self.clock() + self.limits.join_timeout
         self._newcomers.append((link.join_by, link))
 
     def receive(self, link: Link, data: bytes) -> None:
@@ -648,8 +647,12 @@ class Hub:
     # -- The relay ----------------------------------------------------------------------
 
     def receive_relay(self, event: control.Event) -> None:
-        """What a relay worker, or the one who watches the workers, tells."""
-        self.relaying.receive_event(event, self.clock())
+        """What a relay worker, or the one who watches the workers, tells. Never raises."""
+        try:
+            self.relaying.receive_event(event, self.clock())
+        except Exception:
+            # A fault of ours: it costs this event, and not the channel that all others come by.
+            log.exception("an event could not be handled", extra={"kind": type(event).__name__})
 
     def ask_stats(self, room: str, receiver: StatsReceiver) -> None:
         """Have `receiver` called, once, with what the relay measures in `room`, or with None."""

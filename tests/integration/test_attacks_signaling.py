@@ -29,7 +29,14 @@ Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[ServerProcess]:
     arguments = ["--trusted-proxy", "127.0.0.1", "--log-format", "json", "--max-frame", "4096"]
-    arguments += ["--handshake-timeout", "2", "--max-sockets", str(MAX_SOCKETS)]
+    arguments += [
+        "--handshake-timeout",
+        "2",
+        "--join-timeout",
+        "2",
+        "--max-sockets",
+        str(MAX_SOCKETS),
+    ]
     arguments += [
         "--max-description",
         "8192",

@@ -129,7 +129,7 @@ def test_who_closes_the_connection_waits_no_longer() -> None:
 
 
 def test_nobody_waits_for_ever() -> None:
-    world = World()
+    world = World(join_timeout=10)
     ada = open_lobby(world)
     eve = knock(world, "Eve")
     world.advance(KNOCK_TIMEOUT - 1)
@@ -333,7 +333,7 @@ def test_where_no_token_is_needed_none_is_given() -> None:
 
 
 def test_a_connection_that_joins_nothing_is_closed_even_if_it_says_that_it_lives() -> None:
-    world = World()
+    world = World(join_timeout=10)
     client, joined = world.client(), world.join("Ada")
     world.advance(5)
     client.send("heartbeat", timestamp=1)
@@ -348,7 +348,7 @@ def test_a_connection_that_joins_nothing_is_closed_even_if_it_says_that_it_lives
 
 
 def test_one_that_was_declined_has_the_whole_time_again() -> None:
-    world = World()
+    world = World(join_timeout=10)
     ada = open_lobby(world)
     eve = knock(world, "Eve")
     world.advance(8)

@@ -88,7 +88,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"less, for {limits.mesh_return:g} s",
         f"{limits.broadcast_rate:g} a second, {limits.broadcast_burst} at once",
         f"{limits.join_rate:g} a second, {limits.join_burst} at once",
-        f"{limits.handshake_timeout:g} s (`--handshake-timeout`)",
+        f"{limits.join_timeout:g} s (`--join-timeout`)",
         f"{limits.ban:g} s (`--ban`)",
         f"Beyond {VIOLATIONS_FOR_BAN} violations within a minute",
         f"after {KNOCK_TIMEOUT / 60:g} minutes",

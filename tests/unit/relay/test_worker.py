@@ -96,6 +96,34 @@ async def test_metrics_count_what_there_is(worker: Worker) -> None:
     assert metrics.rtt_ms is None
 
 
+@pytest.mark.parametrize("place", ["receive", "flush", "handle_timer"])
+async def test_a_fault_costs_its_own_room_only(
+    worker: Worker,
+    said: list[events.ToNode],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+) -> None:
+    for room in ("fine", "faulty"):
+        worker.receive(control.Join(room, "p_1"))
+        await turn()
+
+    def fail(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(worker.routers["faulty"], place, fail, raising=True)
+    worker.receive(control.Publish("faulty", "p_1", 1, make_offer(VIDEO)))
+    worker.receive(control.Publish("fine", "p_1", 2, make_offer(VIDEO)))
+    async with asyncio.timeout(30):
+        while control.WorkerLost(["faulty"]) not in said:  # noqa: ASYNC110 (a list, not an event)
+            await asyncio.sleep(0.01)
+    assert set(worker.routers) == {"fine"}
+    answered = {e.request: type(e) for e in said if isinstance(e, control.Answer | control.Refused)}
+    assert answered[2] is control.Answer
+    assert answered[1] is (control.Refused if place == "receive" else control.Answer)
+    assert "a room failed" in caplog.text
+
+
 async def test_the_end_leaves_nothing(worker: Worker) -> None:
     worker.receive(control.Join("demo", "p_1"))
     worker.receive(control.Publish("demo", "p_1", 1, make_offer(VIDEO)))
