@@ -5,6 +5,7 @@
  */
 
 import { Direct } from './direct.js';
+import { Freshness, fetchIceServers } from './ice.js';
 import { Publisher, Subscriber } from './relay.js';
 import { INITIAL, cameraOn, reduce } from './room.js';
 import { routes } from './routes.js';
@@ -60,6 +61,8 @@ export class Call {
   }
 
   #turnForced = false;
+  /** @type {string | undefined} */ #token;
+  #freshness = new Freshness({ fetch: () => fetchIceServers(this.#token), onServers: (servers) => this.#renewIce(servers) });
 
   /** What every peer connection is made with; `turn=1` in the address shows whether TURN works. @returns {RTCConfiguration} */
   get #ice() {
@@ -71,6 +74,7 @@ export class Call {
    */
   async join({ room, name, token, relayForced, turnForced = false }) {
     this.#turnForced = turnForced;
+    this.#token = token;
     this.dispatch({ type: 'joining', room, name, relayForced });
     this.#sentMetadata = JSON.stringify(this.#metadata());
     const signaling = new Signaling(this.url, {
@@ -83,6 +87,7 @@ export class Call {
       setInterval(() => this.#watchFlow(), FLOW_POLL),
       setInterval(() => this.#listen(), LEVEL_POLL),
       setInterval(() => this.#measure(), STATS_POLL),
+      setInterval(() => this.#freshness.check(Date.now()), STATS_POLL),
     ];
   }
 
@@ -104,9 +109,24 @@ export class Call {
     return this.#request({ type: 'chat', content });
   }
 
-  /** @param {string} participant */
-  kick(participant) {
-    return this.#request({ type: 'kick', participant });
+  /** @param {string} participant @param {boolean} ban  keep the person out, too */
+  kick(participant, ban) {
+    return this.#request({ type: 'kick', participant, ...(ban && { ban }) });
+  }
+
+  /** Lets someone who knocks in, or not. @param {string} knock @param {boolean} welcome */
+  answerKnock(knock, welcome) {
+    return this.#request({ type: welcome ? 'admit' : 'decline', knock });
+  }
+
+  /** @param {boolean} enabled */
+  setLobby(enabled) {
+    return this.#request({ type: 'lobby', enabled });
+  }
+
+  /** What somebody else needs to come in: a token until a time in ms, or nothing. @returns {Promise<{token?: string, expires?: number}>} */
+  async invite() {
+    return this.state.grants.moderate ? this.#request({ type: 'invite' }) : {};
   }
 
   /** Asks the hub to silence someone. @param {ParticipantState} participant */
@@ -186,6 +206,7 @@ export class Call {
         return this.#receiveSignal(message);
       case 'joined':
         this.#closeConnections();
+        this.#freshness.receive(message.ice_servers, Date.now());
         break;
       case 'relay-restarted':
         this.#closeRelay();
@@ -241,6 +262,7 @@ export class Call {
       this.dispatch({ type: 'left', reason });
       return;
     }
+    if (state === 'knocking') this.#closeConnections();
     this.dispatch({ type: 'connection', state, reason });
     for (const direct of this.#direct.values()) direct.setReachable(state === 'open');
   }
@@ -354,6 +376,14 @@ export class Call {
     this.#mutedSent.clear();
     this.#heardAt.clear();
     this.#sentMetadata = '';
+  }
+
+  /** Whatever gathers candidates from now on, on either side's wish, does so with these. @param {RTCIceServer[]} servers */
+  #renewIce(servers) {
+    this.dispatch({ type: 'ice-servers', iceServers: servers });
+    for (const pc of [...this.connections(), this.#publisher?.pc, this.#subscriber?.pc]) {
+      if (pc && pc.signalingState !== 'closed') pc.setConfiguration({ ...pc.getConfiguration(), ...this.#ice });
+    }
   }
 
   #metadata() {

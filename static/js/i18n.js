@@ -22,13 +22,23 @@ export function t(key, values = {}) {
   return strings[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
 }
 
-/** The text for `prefix` + `rest`, or for `prefix` + 'other' when there is none. @param {string} prefix @param {string} rest */
-export function tOther(prefix, rest) {
+/**
+ * The text for `prefix` + `rest`, or for `prefix` + 'other' when there is none.
+ * @param {string} prefix @param {string} rest @param {Record<string, string | number>} [values]
+ */
+export function tOther(prefix, rest, values) {
   const key = prefix + rest;
-  return t(/** @type {Key} */ (key in strings ? key : `${prefix}other`));
+  return t(/** @type {Key} */ (key in strings ? key : `${prefix}other`), values);
 }
 
 const clock = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' });
+
+const calendar = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
+
+/** @param {number} timestamp ms since the epoch */
+export function dateAndTime(timestamp) {
+  return calendar.format(timestamp);
+}
 
 /** @param {number} timestamp ms since the epoch */
 export function timeOfDay(timestamp) {

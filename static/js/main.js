@@ -1,9 +1,9 @@
 /** Wires the call, the media and the view together. */
 
 import { Call } from './call.js';
-import { language, t, tOther } from './i18n.js';
+import { dateAndTime, language, t, tOther } from './i18n.js';
 import { Media } from './media.js';
-import { inviteLink, loadSettings, readAddress, saveSettings, suggestRoom } from './settings.js';
+import { inviteLink, keepToken, keptToken, loadSettings, readAddress, saveSettings, suggestRoom, withoutToken } from './settings.js';
 import { Voices } from './view/audio.js';
 import { CallView } from './view/callview.js';
 import { HelpDialog, SettingsDialog, ask, farewell, soundGate } from './view/dialogs.js';
@@ -25,9 +25,11 @@ class Page {
   /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
   #drawing = false;
   #shown = '';
+  /** The form is still there to say why it did not work. */ #asking = false;
 
   constructor() {
     document.documentElement.lang = language;
+    this.#takeToken();
     this.media = new Media({ onChange: () => this.#mediaChanged() });
     for (const device of /** @type {const} */ (['camera', 'microphone'])) {
       this.media.devices[device].id = this.settings[device];
@@ -46,6 +48,7 @@ class Page {
       media: this.media,
       initial: { name: this.address.name || this.settings.name, room: this.address.room || suggestRoom() },
       onJoin: (name, room) => this.join(name, room),
+      onCancel: () => this.call.leave(),
       onToggle: (device, on) => this.toggle(device, on),
       onChoose: (device, id) => this.#choose(device, id),
     });
@@ -55,6 +58,12 @@ class Page {
       onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
       onSend: (text) => this.call.sendChat(text),
       onLock: (locked) => this.#try(this.call.lock(locked)),
+      onLobby: (enabled) => this.#setLobby(enabled),
+      knocks: {
+        onAdmit: (knocks) => knocks.forEach(({ id }) => this.#try(this.call.answerKnock(id, true))),
+        onDecline: ({ id }) => this.#try(this.call.answerKnock(id, false)),
+        onShow: () => this.#panel('people'),
+      },
       onMute: (participant) => this.#try(this.call.silence(participant)),
       onKick: (participant) => this.#kick(participant),
       canShareScreen: this.media.canShareScreen,
@@ -81,7 +90,9 @@ class Page {
   /** @param {string} name @param {string} room */
   async join(name, room) {
     this.#remember({ name });
+    keepToken(room, this.address.token);
     this.media.resumeAudio();
+    this.#asking = true;
     try {
       const { token, relay: relayForced, turn: turnForced } = this.address;
       await this.call.join({ room, name, token, relayForced, turnForced });
@@ -90,11 +101,14 @@ class Page {
       this.call.dispatch({ type: 'lobby' });
       if (code !== 'left') this.lobby.refuse(code ?? '');
       return;
+    } finally {
+      this.#asking = false;
     }
     sessionStorage.setItem(IN_CALL, room);
     const query = new URLSearchParams(location.search);
     query.set('room', room);
     query.delete('join');
+    query.delete('token');
     history.replaceState(null, '', `${location.pathname}?${query}`);
   }
 
@@ -130,6 +144,8 @@ class Page {
         return;
       case 'lock':
         return this.#try(this.call.lock(!state.locked));
+      case 'lobby':
+        return this.#setLobby(!state.lobby);
       case 'leave':
         return this.call.leave();
       default:
@@ -224,11 +240,14 @@ class Page {
         return;
       case 'room-updated':
         if (state.locked !== before.locked) this.notices.toast(t(state.locked ? 'toast.locked' : 'toast.unlocked'));
+        if (state.lobby !== before.lobby) this.notices.toast(t(state.lobby ? 'toast.lobbyOn' : 'toast.lobbyOff'));
         return;
+      case 'knock':
+        return this.notices.say(t('knock.one', { name: event.name }));
       case 'silenced':
         return this.notices.toast(t('toast.mutedByModerator'));
       case 'left':
-        if (before.phase !== 'call') return;
+        if (this.#asking) return;
         sessionStorage.removeItem(IN_CALL);
         this.media.stop();
         return;
@@ -262,25 +281,53 @@ class Page {
   }
 
   async #invite() {
-    const link = inviteLink(this.call.state.room);
+    const { room } = this.call.state;
+    const invitation = this.call.invite();
+    const link = invitation.then(({ token }) => inviteLink(room, token));
     try {
-      await navigator.clipboard.writeText(link);
-      this.notices.toast(t('toast.copied'));
+      // A promise, because an await between the click and the clipboard would lose the permission in Safari.
+      await navigator.clipboard.write([new ClipboardItem({ 'text/plain': link.then((text) => new Blob([text], { type: 'text/plain' })) })]);
+      const { token, expires } = await invitation;
+      this.notices.toast(token && expires ? t('toast.copiedUntil', { time: dateAndTime(expires) }) : t('toast.copied'));
     } catch {
-      this.notices.toast(t('toast.copyFailed', { link })); // no clipboard outside of secure pages
+      // No clipboard outside of secure pages; or no link, which says why.
+      this.#try(link.then((text) => this.notices.toast(t('toast.copyFailed', { link: text }))));
     }
+  }
+
+  /** @param {boolean} enabled */
+  #setLobby(enabled) {
+    return this.#try(this.call.setLobby(enabled));
+  }
+
+  /** Takes the token out of the address: it is a secret, and addresses are shown, kept and passed on. */
+  #takeToken() {
+    const address = readAddress(location.search, location.hash);
+    keepToken(address.room, address.token);
+    this.address.token = address.token ?? keptToken(address.room);
+    if (address.token) history.replaceState(null, '', location.pathname + withoutToken(location.search));
   }
 
   /** @param {import('./room.js').ParticipantState} participant */
   async #kick(participant) {
     const { name } = participant;
-    const yes = await ask({ title: t('people.kickSure', { name }), hint: t('people.kickHint'), yes: t('people.remove'), no: t('people.cancel') });
-    if (yes) this.#try(this.call.kick(participant.id));
+    const { yes, more: ban } = await ask({
+      title: t('people.kickSure', { name }),
+      hint: t('people.kickHint'),
+      more: t('people.ban'),
+      moreHint: t('people.banHint'),
+      yes: t('people.remove'),
+      no: t('people.cancel'),
+    });
+    if (yes) this.#try(this.call.kick(participant.id, ban));
   }
 
   /** @param {Promise<any>} request */
   #try(request) {
-    request.catch((error) => this.notices.toast(t('toast.refused', { reason: error.message })));
+    return request.catch((error) => {
+      this.notices.toast(tOther('failed.', error.code ?? 'other', { reason: error.message }));
+      this.draw();
+    });
   }
 
   /** @param {'camera' | 'microphone' | 'speaker'} device @param {string} id */
@@ -319,10 +366,15 @@ class Page {
       });
     }
     window.addEventListener('pagehide', () => {
-      if (this.call.state.phase !== 'call') return;
-      const { room } = this.call.state;
+      const { phase, waiting, room } = this.call.state;
+      if (phase !== 'call' && !waiting) return;
       this.call.leave();
       sessionStorage.setItem(IN_CALL, room); // a reload, if it is one, comes back
+    });
+    window.addEventListener('hashchange', () => {
+      // The full link, pasted where the room's is already open, loads nothing.
+      this.#takeToken();
+      this.lobby.showError('');
     });
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) location.reload(); // from the back-forward cache: the call is gone

@@ -33,6 +33,7 @@
  * @property {string} name
  * @property {Topology} topology
  * @property {boolean} locked
+ * @property {boolean} [lobby]  whether those who come have to knock
  *
  * @typedef {object} Joined
  * @property {'joined'} type
@@ -68,6 +69,8 @@
  *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
  *   | {type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}
  *   | {type: 'silenced', by: string}
+ *   | {type: 'knock', knock: string, name: string}
+ *   | {type: 'knock-ended', knock: string, reason: string}
  *   | {type: 'relay-restarted'}
  *   | {type: 'error', code: string, message: string}
  *   | Joined} ServerMessage

@@ -28,23 +28,27 @@
  * @property {number} timestamp
  * @property {boolean} own
  */
+/** @typedef {{id: string, name: string}} Knock */
 /**
  * @typedef {object} State
  * @property {'lobby' | 'joining' | 'call' | 'left'} phase
  * @property {string} leftBecause  why the call ended
  * @property {SignalingState} connection
  * @property {string} connectionReason
+ * @property {boolean} waiting      we have knocked, and nobody has answered yet
  * @property {string} self         own participant id, '' before joining
  * @property {string} name
  * @property {string} room
  * @property {import('./messages.js').Topology} topology
  * @property {boolean} locked
+ * @property {boolean} lobby        those who come have to knock
  * @property {boolean} relayAvailable
  * @property {boolean} relayForced
  * @property {Grants} grants
  * @property {RTCIceServer[]} iceServers
  * @property {ParticipantState[]} participants  the others, in order of arrival
  * @property {import('./messages.js').Track[]} ownTracks  published through the relay
+ * @property {Knock[]} knocks       who waits to be let in, for moderators
  * @property {{participant: string, level: number}[]} speakers
  * @property {ChatLine[]} chat
  * @property {number} unread
@@ -58,6 +62,7 @@
  *   | {type: 'connection', state: SignalingState, reason: string}
  *   | {type: 'left', reason: string}
  *   | {type: 'lobby'}
+ *   | {type: 'ice-servers', iceServers: RTCIceServer[]}
  *   | {type: 'panel', panel: State['panel']}
  *   | {type: 'pin', tile: string}
  *   | {type: 'flow', participant: string, path: 'p2p' | 'relay', flow: Flow}} Event
@@ -72,17 +77,20 @@ export const INITIAL = Object.freeze({
   leftBecause: '',
   connection: 'closed',
   connectionReason: '',
+  waiting: false,
   self: '',
   name: '',
   room: '',
   topology: 'mesh',
   locked: false,
+  lobby: false,
   relayAvailable: false,
   relayForced: false,
   grants: NO_GRANTS,
   iceServers: [],
   participants: [],
   ownTracks: [],
+  knocks: [],
   speakers: [],
   chat: [],
   unread: 0,
@@ -141,19 +149,27 @@ function enterRoom(state, message) {
   return {
     ...state,
     phase: 'call',
+    waiting: false,
     self: message.participant,
     room: message.room.name,
     topology: message.room.topology,
     locked: message.room.locked,
+    lobby: message.room.lobby ?? false,
     relayAvailable: message.relay,
     grants: message.grants,
     iceServers: message.ice_servers,
     participants: message.participants.map((one) => enter(one, true)),
     ownTracks: [],
+    knocks: [],
     speakers: [],
     pinned: '',
     generation: state.generation + 1,
   };
+}
+
+/** Before the door; that is also where one who comes back too late finds a lobby. @param {State} state @returns {State} */
+function wait(state) {
+  return { ...state, phase: 'joining', waiting: true, participants: [], ownTracks: [], knocks: [], speakers: [] };
 }
 
 /** @param {State} state @param {Event} event @returns {State} */
@@ -164,7 +180,7 @@ export function reduce(state, event) {
     case 'joined':
       return enterRoom(state, event);
     case 'connection':
-      return { ...state, connection: event.state, connectionReason: event.reason };
+      return { ...(event.state === 'knocking' ? wait(state) : state), connection: event.state, connectionReason: event.reason };
     case 'left':
       return { ...INITIAL, phase: 'left', leftBecause: event.reason, room: state.room, name: state.name, generation: state.generation };
     case 'lobby':
@@ -186,9 +202,16 @@ export function reduce(state, event) {
         pinned: state.pinned.startsWith(event.participant) ? '' : state.pinned,
       };
     case 'room-updated':
-      return { ...state, locked: event.room.locked, relayAvailable: event.relay ?? state.relayAvailable };
+      return { ...state, locked: event.room.locked, lobby: event.room.lobby ?? false, relayAvailable: event.relay ?? state.relayAvailable };
     case 'grants-updated':
-      return { ...state, grants: event.grants };
+      return { ...state, grants: event.grants, knocks: event.grants.moderate ? state.knocks : [] };
+    case 'knock':
+      if (state.knocks.some(({ id }) => id === event.knock)) return state;
+      return { ...state, knocks: [...state.knocks, { id: event.knock, name: event.name }] };
+    case 'knock-ended':
+      return { ...state, knocks: state.knocks.filter(({ id }) => id !== event.knock) };
+    case 'ice-servers':
+      return { ...state, iceServers: event.iceServers };
     case 'topology':
       return { ...state, topology: event.topology };
     case 'route':

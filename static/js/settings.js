@@ -68,7 +68,39 @@ export function readAddress(search, fragment = '') {
   };
 }
 
-/** The address that brings someone else into the room. @param {string} room */
-export function inviteLink(room) {
-  return `${location.origin}${location.pathname}?room=${encodeURIComponent(room)}`;
+/** The same address without a token: it is a secret, and addresses are shown, kept and passed on. @param {string} search */
+export function withoutToken(search) {
+  const query = new URLSearchParams(search);
+  query.delete('token');
+  return query.size ? `?${query}` : '';
+}
+
+const TOKEN = 'tandem-token'; // in sessionStorage: a reload in this tab still has it
+
+/** @param {string} room @param {string | undefined} token */
+export function keepToken(room, token) {
+  try {
+    if (token) sessionStorage.setItem(TOKEN, JSON.stringify({ room, token }));
+  } catch {
+    // Storage is switched off: after a reload the link is needed again.
+  }
+}
+
+/** The token that was kept for a room. @param {string} room @returns {string | undefined} */
+export function keptToken(room) {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(TOKEN) ?? '{}');
+    return kept.room === room && typeof kept.token === 'string' ? kept.token : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The address that brings someone else into the room.
+ * @param {string} room @param {string} [token]  an invitation, where one is needed
+ */
+export function inviteLink(room, token) {
+  const fragment = token ? `#${new URLSearchParams({ token })}` : '';
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(room)}${fragment}`;
 }

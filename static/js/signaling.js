@@ -6,7 +6,7 @@
 /** @typedef {import('./messages.js').Joined} Joined */
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./messages.js').ClientMessage} ClientMessage */
-/** @typedef {'connecting' | 'open' | 'reconnecting' | 'rejoining' | 'closed'} SignalingState */
+/** @typedef {'connecting' | 'knocking' | 'open' | 'reconnecting' | 'rejoining' | 'closed'} SignalingState */
 /** @typedef {{room: string, name: string, token?: string, metadata?: object}} JoinParameters */
 /**
  * @typedef {object} Environment  what a test replaces
@@ -92,7 +92,7 @@ export class Signaling {
   /** @type {any} */ #probeTimer = null;
 
   /**
-   * @param {string} url  ws:// or wss:// address of the hub
+   * @param {string} url  ws:// or wss:// address of the hub; the room is added, for proxies that go by it
    * @param {object} events
    * @param {(message: ServerMessage) => void} events.onMessage  in order, each once
    * @param {(state: SignalingState, reason: string) => void} [events.onState]
@@ -139,7 +139,7 @@ export class Signaling {
 
   /** Leaves the room; the hub closes the socket. */
   leave() {
-    if (this.#socket?.readyState === 1) this.#write({ type: 'leave', id: String(++this.#lastId) });
+    if (this.state === 'open') this.#write({ type: 'leave', id: String(++this.#lastId) });
     const socket = this.#socket;
     this.#end('left');
     socket?.close(1000);
@@ -147,7 +147,7 @@ export class Signaling {
 
   /** The network may have changed: find out soon whether the socket still lives. */
   probe() {
-    if (this.state === 'reconnecting') {
+    if (this.state === 'reconnecting' || (this.state === 'connecting' && this.#socket === null)) {
       this.#attempt = 0;
       this.environment.clearTimeout(this.#retryTimer);
       this.#open();
@@ -168,7 +168,7 @@ export class Signaling {
   }
 
   #open() {
-    const socket = this.environment.connect(this.url);
+    const socket = this.environment.connect(`${this.url}?room=${encodeURIComponent(this.#join?.room ?? '')}`);
     this.#socket = socket;
     socket.onopen = () => {
       this.#heardAt = this.environment.now();
@@ -201,6 +201,7 @@ export class Signaling {
     }
     if (message.type === 'resumed') return this.#resumed();
     if (message.type === 'joined') return this.#joined(message);
+    if (message.type === 'knocking') return this.#knocking();
     if (message.type === 'error' && this.state !== 'open' && !this.#pending.has(message.id)) {
       return this.#refused(message);
     }
@@ -234,6 +235,14 @@ export class Signaling {
     for (const { id, message } of this.#pending.values()) this.#write({ ...message, id });
   }
 
+  /** The room has a lobby: the reply to the join comes when a moderator has answered. */
+  #knocking() {
+    this.#seq = 0;
+    this.#attempt = 0;
+    this.#setState('knocking', '');
+    this.#scheduleHeartbeat();
+  }
+
   /** @param {Joined} message */
   #joined(message) {
     this.#session = message.session;
@@ -262,7 +271,7 @@ export class Signaling {
       this.#sendJoin();
     } else if (FINAL_JOIN_ERRORS.has(error.code)) {
       const socket = this.#socket;
-      this.#end(error.code, error.message);
+      this.#end(this.state === 'knocking' && error.code === 'forbidden' ? 'declined' : error.code, error.message);
       socket?.close(1000);
     }
     // Anything else (draining, overloaded, rate-limited, internal) is followed by a close or by a retry.
@@ -330,7 +339,7 @@ export class Signaling {
   /** @param {SignalingState} state @param {string} reason */
   #setState(state, reason) {
     this.state = state;
-    if (state === 'open') this.#drained = false;
+    if (state === 'open' || state === 'knocking') this.#drained = false;
     this.events.onState?.(state, reason);
   }
 }

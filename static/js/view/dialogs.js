@@ -71,24 +71,27 @@ export class HelpDialog {
 }
 
 /**
- * Asks before something that others will feel.
- * @param {{title: string, hint: string, yes: string, no: string}} words @returns {Promise<boolean>}
+ * Asks before something that others will feel, with one thing more that may be chosen.
+ * @param {{title: string, hint: string, yes: string, no: string, more: string, moreHint: string}} words
+ * @returns {Promise<{yes: boolean, more: boolean}>}
  */
-export function ask({ title, hint, yes, no }) {
+export function ask({ title, hint, yes, no, more, moreHint }) {
   return new Promise((resolve) => {
     let answer = false;
+    const choice = el('input', { type: 'checkbox', id: 'ask-more', class: 'switch', 'aria-describedby': 'ask-more-hint' });
     /** @param {boolean} value */
     const close = (value) => {
       answer = value;
       element.close();
     };
     const element = dialog('ask', title, el('p', { class: 'quiet' }, hint),
+      el('div', { class: 'switch-row' }, el('label', { for: 'ask-more', class: 'switch-text' }, more, el('span', { class: 'hint', id: 'ask-more-hint' }, moreHint)), choice),
       el('div', { class: 'dialog-buttons' },
         el('button', { type: 'button', class: 'secondary', onclick: () => close(false) }, no),
         el('button', { type: 'button', class: 'danger', onclick: () => close(true) }, yes)));
     element.addEventListener('close', () => {
       element.remove();
-      resolve(answer);
+      resolve({ yes: answer, more: choice.checked });
     });
     document.body.append(element);
     element.showModal();

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {'microphone' | 'camera' | 'share' | 'chat' | 'people' | 'stats' | 'invite' | 'settings' | 'fullscreen'
- *   | 'help' | 'leave' | 'lock' | 'close' | 'talk' | 'hush'} Action
+ *   | 'help' | 'leave' | 'lock' | 'lobby' | 'close' | 'talk' | 'hush'} Action
  */
 
 /** @type {Record<string, Action>} */

@@ -31,10 +31,11 @@ export class Lobby {
    * @param {Media} options.media
    * @param {{name: string, room: string}} options.initial
    * @param {(name: string, room: string) => void} options.onJoin
+   * @param {() => void} options.onCancel  does not wait any longer
    * @param {(device: 'camera' | 'microphone', on: boolean) => void} options.onToggle
    * @param {(device: 'camera' | 'microphone' | 'speaker', id: string) => void} options.onChoose
    */
-  constructor({ media, initial, onJoin, onToggle, onChoose }) {
+  constructor({ media, initial, onJoin, onCancel, onToggle, onChoose }) {
     this.media = media;
     this.onJoin = onJoin;
     this.video = el('video', { class: 'mirror', muted: true, playsinline: true, autoplay: true, 'aria-label': t('lobby.preview') });
@@ -49,6 +50,20 @@ export class Lobby {
     this.error = el('p', { class: 'form-error', role: 'alert', id: 'form-error' });
     this.join = el('button', { type: 'submit', class: 'primary' }, t('lobby.join'));
     this.pickers = new DevicePickers({ prefix: 'lobby', onChoose });
+    this.cancel = el('button', { type: 'button', class: 'secondary', onclick: onCancel }, t('waiting.cancel'));
+    this.waitingText = el('p', { class: 'quiet', role: 'status', 'aria-live': 'polite' });
+    this.waiting = el('div', { class: 'waiting' },
+      el('div', { class: 'lobby-title' }, el('h1', { tabindex: -1 }, t('waiting.title')), this.waitingText),
+      el('div', { class: 'waiting-dots', 'aria-hidden': 'true' }, el('i'), el('i'), el('i')),
+      this.cancel);
+    this.waiting.hidden = true;
+    this.fields = el('div', { class: 'lobby-fields' },
+      el('div', { class: 'lobby-title' }, el('h1', {}, t('lobby.title')), el('p', { class: 'quiet' }, t('lobby.nobodySees'))),
+      el('div', { class: 'field' }, el('label', { for: 'name', class: 'label' }, t('lobby.name')), this.name),
+      el('div', { class: 'field' }, el('label', { for: 'room', class: 'label' }, t('lobby.room')), this.room,
+        el('p', { class: 'hint', id: 'room-hint' }, t('lobby.roomHint'))),
+      this.error,
+      this.join);
     this.element = el('div', { class: 'lobby' },
       el('header', { class: 'lobby-header' }, logo()),
       el('div', { class: 'lobby-main' },
@@ -57,12 +72,8 @@ export class Lobby {
             el('div', { class: 'preview-controls' }, this.meter.element, this.mic, this.camera)),
           this.problem),
         el('form', { class: 'lobby-form', novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
-          el('div', { class: 'lobby-title' }, el('h1', {}, t('lobby.title')), el('p', { class: 'quiet' }, t('lobby.nobodySees'))),
-          el('div', { class: 'field' }, el('label', { for: 'name', class: 'label' }, t('lobby.name')), this.name),
-          el('div', { class: 'field' }, el('label', { for: 'room', class: 'label' }, t('lobby.room')), this.room,
-            el('p', { class: 'hint', id: 'room-hint' }, t('lobby.roomHint'))),
-          this.error,
-          this.join,
+          this.fields,
+          this.waiting,
           this.pickers.element)));
     this.room.setAttribute('aria-describedby', 'room-hint');
     this.#renderName();
@@ -107,7 +118,8 @@ export class Lobby {
     const joining = state.phase === 'joining';
     this.join.disabled = joining;
     setText(this.join, t(joining ? 'lobby.joining' : 'lobby.join'));
-    if (joining && state.connectionReason === 'lost') this.showError(t('lobby.unreachable'));
+    if (joining && !state.waiting && state.connectionReason === 'lost') this.showError(t('lobby.unreachable'));
+    this.#renderWaiting(state);
     const picture = this.media.live('camera');
     if (picture && this.video.srcObject !== this.media.stream) this.video.srcObject = this.media.stream;
     if (!picture) this.video.srcObject = null;
@@ -128,6 +140,19 @@ export class Lobby {
     this.meter.element.hidden = !this.media.live('microphone');
     this.pickers.render(this.media, speaker);
     this.#renderProblem();
+  }
+
+  /** @param {State} state */
+  #renderWaiting({ waiting, connection, room }) {
+    const changed = this.waiting.hidden === waiting;
+    this.waiting.hidden = !waiting;
+    this.fields.hidden = waiting;
+    if (waiting) setText(this.waitingText, connection === 'knocking' ? t('waiting.hint', { room }) : t('waiting.reconnecting'));
+    if (!changed) return;
+    if (waiting) {
+      this.showError('');
+      /** @type {HTMLElement | null} */ (this.waiting.querySelector('h1'))?.focus();
+    } else this.focus();
   }
 
   #renderProblem() {

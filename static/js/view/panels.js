@@ -3,7 +3,8 @@
 import { t, timeOfDay } from '../i18n.js';
 import { microphoneOn } from '../room.js';
 import { WINDOW, quality } from '../stats.js';
-import { avatar, el, icon, iconButton, setAttribute, setText, svg } from './dom.js';
+import { avatar, el, icon, iconButton, setAttribute, setIcon, setText, svg } from './dom.js';
+import { KnockList } from './knocks.js';
 
 /** @typedef {import('../room.js').State} State */
 /** @typedef {import('../room.js').ParticipantState} ParticipantState */
@@ -97,22 +98,31 @@ export class ChatPanel {
 
 export class PeoplePanel {
   /** @type {Map<string, {row: HTMLElement, name: HTMLElement, detail: HTMLElement, mic: HTMLElement, tools: HTMLElement}>} */ #rows = new Map();
+  #switching = false;
 
   /**
    * @param {object} options
    * @param {() => void} options.onInvite
    * @param {(locked: boolean) => void} options.onLock
+   * @param {(enabled: boolean) => Promise<void>} options.onLobby  ends when it is carried out, or refused
+   * @param {import('./knocks.js').KnockActions} options.knocks
    * @param {(participant: ParticipantState) => void} options.onMute
    * @param {(participant: ParticipantState) => void} options.onKick
    */
   constructor(options) {
     this.options = options;
     this.list = el('ul', { class: 'people-list' });
-    this.lock = el('button', { type: 'button', class: 'secondary wide', onclick: () => options.onLock(!this.locked) });
+    this.lockText = el('span');
+    this.lock = el('button', { type: 'button', class: 'secondary wide', onclick: () => options.onLock(!this.locked) }, this.lockText);
     this.note = el('p', { class: 'hint' });
+    this.knocks = new KnockList(options.knocks);
+    this.lobby = el('input', { type: 'checkbox', id: 'lobby-on', class: 'switch', 'aria-describedby': 'lobby-hint', onchange: () => this.#switchLobby() });
+    this.controls = el('div', { class: 'people-controls' },
+      el('div', { class: 'switch-row' }, el('label', { for: 'lobby-on', class: 'switch-text' }, t('people.lobby'), el('span', { class: 'hint', id: 'lobby-hint' }, t('people.lobbyHint'))), this.lobby),
+      this.lock);
     this.element = el('div', { class: 'panel-body people' },
       el('button', { type: 'button', class: 'primary wide', onclick: options.onInvite }, icon('link'), t('control.invite')),
-      this.list, this.note, this.lock);
+      this.knocks.element, this.list, this.note, this.controls);
     this.locked = false;
   }
 
@@ -127,8 +137,10 @@ export class PeoplePanel {
     const moderate = state.grants.moderate;
     setText(this.note, state.locked ? t('people.locked') : moderate ? t('people.moderator') : '');
     this.note.hidden = !this.note.textContent;
-    this.lock.hidden = !moderate;
-    this.lock.replaceChildren(icon(state.locked ? 'unlock' : 'lock'), t(state.locked ? 'control.unlock' : 'control.lock'));
+    this.controls.hidden = !moderate;
+    this.#renderLock(state.locked);
+    if (!this.#switching) this.lobby.checked = state.lobby;
+    this.knocks.render(state.knocks);
     const present = new Set([state.self, ...state.participants.map(({ id }) => id)]);
     for (const [id, { row }] of this.#rows) {
       if (present.has(id)) continue;
@@ -143,6 +155,19 @@ export class PeoplePanel {
       const detail = one.p2p !== 'flowing' && one.relay !== 'flowing' ? t('tile.connecting') : [t(`path.${path}`), t(`quality.${how}`)].filter(Boolean).join(' · ');
       this.#renderRow(one.id, one.name, one.name, detail, microphoneOn(one), moderate ? one : null);
     }
+  }
+
+  /** Until the hub has answered, the switch stands as it was set. */
+  async #switchLobby() {
+    this.#switching = true;
+    await this.options.onLobby(this.lobby.checked);
+    this.#switching = false;
+  }
+
+  /** @param {boolean} locked */
+  #renderLock(locked) {
+    setIcon(this.lock, locked ? 'unlock' : 'lock');
+    setText(this.lockText, t(locked ? 'control.unlock' : 'control.lock'));
   }
 
   /** @param {string} id @param {string} shown @param {string} name @param {string} detail @param {boolean} microphone @param {ParticipantState | null} moderated */

@@ -25,7 +25,8 @@ export class Toolbar {
     this.leave = control('leave', 'leave', 'leave');
     this.people = control('people', 'people', 'counted');
     this.count = el('span', { class: 'count', 'aria-hidden': 'true' });
-    this.people.append(this.count);
+    this.knocks = el('span', { class: 'badge knocking', 'aria-hidden': 'true' });
+    this.people.append(this.count, this.knocks);
     this.chat = control('chat', 'chat');
     this.badge = el('span', { class: 'badge', 'aria-hidden': 'true' });
     this.chat.append(this.badge);
@@ -62,7 +63,10 @@ export class Toolbar {
     this.share.classList.toggle('active', sharing);
     setLabel(this.leave, t('control.leave'));
     const count = state.participants.length + 1;
-    setLabel(this.people, t('control.peopleCount', { count }), withKey(t('control.people'), 'P'));
+    const waiting = state.knocks.length;
+    setLabel(this.people, waiting ? t('control.peopleWaiting', { count, waiting }) : t('control.peopleCount', { count }), withKey(t('control.people'), 'P'));
+    setText(this.knocks, String(waiting));
+    this.knocks.hidden = waiting === 0;
     setText(this.count, String(count));
     setLabel(this.chat, state.unread ? t('control.chatUnread', { count: state.unread }) : t('control.chat'), withKey(t('control.chat'), 'C'));
     setText(this.badge, state.unread > 99 ? '99+' : String(state.unread));
@@ -85,12 +89,14 @@ export class Menu {
     this.lock = this.#item('lock', 'control.lock', 'lock', '');
     const fullscreen = this.#item('expand', 'control.fullscreen', 'fullscreen', 'F');
     fullscreen.hidden = !document.fullscreenEnabled;
+    this.lobby = this.#item('door', 'control.lobbyOn', 'lobby', '');
     this.list = el('div', { class: 'menu', role: 'menu', 'aria-label': t('control.more'), onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) },
       this.share,
       this.#item('link', 'control.invite', 'invite', 'I'),
       this.#item('sliders', 'control.settings', 'settings', 'D'),
       this.#item('chart', 'control.stats', 'stats', 'N'),
       fullscreen,
+      this.lobby,
       this.lock,
       this.#item('keyboard', 'control.help', 'help', '?'));
     this.list.hidden = true;
@@ -103,6 +109,8 @@ export class Menu {
   /** @param {import('../room.js').State} state @param {boolean} sharing */
   render(state, sharing) {
     this.lock.hidden = !state.grants.moderate;
+    this.lobby.hidden = !state.grants.moderate;
+    setText(/** @type {Element} */ (this.lobby.querySelector('span')), t(state.lobby ? 'control.lobbyOff' : 'control.lobbyOn'));
     setIcon(this.lock, state.locked ? 'unlock' : 'lock');
     setText(/** @type {Element} */ (this.lock.querySelector('span')), t(state.locked ? 'control.unlock' : 'control.lock'));
     setText(/** @type {Element} */ (this.share.querySelector('span')), t(sharing ? 'control.stopShare' : 'control.share'));

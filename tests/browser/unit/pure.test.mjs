@@ -7,7 +7,7 @@ import { conversation, grid, spotlight } from '../../../static/js/layout.js';
 import { loudness } from '../../../static/js/media.js';
 import { cameraLimits } from '../../../static/js/peer.js';
 import { keepLinesOpen } from '../../../static/js/relay.js';
-import { readAddress, roomName, suggestRoom } from '../../../static/js/settings.js';
+import { readAddress, roomName, suggestRoom, withoutToken } from '../../../static/js/settings.js';
 import { History, WINDOW, quality, readReport } from '../../../static/js/stats.js';
 import { en } from '../../../static/js/strings/en.js';
 import { zh } from '../../../static/js/strings/zh.js';
@@ -112,6 +112,8 @@ test('the address fills the form', () => {
   assert.deepEqual(readAddress(''), { room: '', name: '', token: undefined, join: false, relay: false, turn: false });
   assert.equal(readAddress('?turn=1').turn, true);
   assert.equal(readAddress('?token=seen', '#token=unseen').token, 'unseen');
+  assert.equal(withoutToken('?room=demo&token=seen&name=Ada'), '?room=demo&name=Ada');
+  assert.equal(withoutToken('?token=seen'), '');
 });
 
 test('a room name is one that the hub takes', () => {

@@ -121,3 +121,36 @@ test('a relay that restarted has no tracks and no flow', () => {
   assert.deepEqual(state.ownTracks, []);
   assert.deepEqual([state.participants[0].tracks, state.participants[0].relay], [[], 'none']);
 });
+
+test('who waits before the door has nobody in the room, and is in it once let in', () => {
+  const knocking = { type: 'connection', state: 'knocking', reason: '' };
+  let state = after({ type: 'joining', room: 'demo', name: 'Eve', relayForced: false }, knocking);
+  assert.deepEqual([state.phase, state.waiting], ['joining', true]);
+  state = reduce(state, { type: 'connection', state: 'connecting', reason: 'lost' });
+  assert.equal(state.waiting, true);
+  state = reduce(state, joined());
+  assert.deepEqual([state.phase, state.waiting], ['call', false]);
+  state = reduce(state, knocking); // came back too late, and found a lobby
+  assert.deepEqual([state.phase, state.waiting, state.participants], ['joining', true, []]);
+  assert.equal(routes(state).connect.size, 0);
+  assert.equal(reduce(state, { type: 'lobby' }).waiting, false);
+});
+
+test('knocks are listed once, in order, until they are answered or we moderate no more', () => {
+  const knock = (id) => ({ type: 'knock', knock: id, name: `name of ${id}` });
+  let state = after(joined(), knock('k_1'), knock('k_2'), knock('k_1'));
+  assert.deepEqual(state.knocks, [{ id: 'k_1', name: 'name of k_1' }, { id: 'k_2', name: 'name of k_2' }]);
+  state = reduce(state, { type: 'knock-ended', knock: 'k_1', reason: 'admitted' });
+  assert.deepEqual(state.knocks.map(({ id }) => id), ['k_2']);
+  const grants = { publish: true, subscribe: true, chat: true, moderate: false };
+  assert.deepEqual(reduce(state, { type: 'grants-updated', grants }).knocks, []);
+  assert.deepEqual(reduce(state, joined()).knocks, []);
+});
+
+test('the room says whether it has a lobby; saying nothing means none', () => {
+  const room = { name: 'demo', topology: 'mesh', locked: false };
+  let state = after(joined({ room: { ...room, lobby: true } }));
+  assert.equal(state.lobby, true);
+  state = reduce(state, { type: 'room-updated', room });
+  assert.equal(state.lobby, false);
+});

@@ -12,6 +12,7 @@ const JOINED = {
 class World {
   constructor() {
     this.sockets = [];
+    this.addresses = [];
     this.messages = [];
     this.states = [];
     this.time = 1_000_000;
@@ -21,7 +22,7 @@ class World {
       onMessage: (message) => this.messages.push(message),
       onState: (state, reason) => this.states.push(reason ? `${state}:${reason}` : state),
     }, {
-      connect: () => this.connect(),
+      connect: (url) => this.connect(url),
       random: () => 0.5,
       setTimeout: (callback, milliseconds) => {
         this.timers.set(++this.last, { at: this.time + milliseconds, callback });
@@ -32,7 +33,8 @@ class World {
     });
   }
 
-  connect() {
+  connect(url) {
+    this.addresses.push(url);
     const socket = {
       readyState: 0, sent: [], closed: false,
       send(text) { this.sent.push(JSON.parse(text)); },
@@ -220,4 +222,73 @@ test('waits longer each time, up to a bound, and never the same for everyone', (
   const waits = [0, 1, 2, 3, 4, 5, 10].map((attempt) => backoff(attempt, () => 1));
   assert.deepEqual(waits, [300, 600, 1200, 2400, 4800, 8000, 8000]);
   assert.equal(backoff(3, () => 0), 1200);
+});
+
+test('names the room in the address, for proxies that go by it', async () => {
+  const world = new World();
+  await world.join();
+  assert.deepEqual(world.addresses, ['ws://hub/ws?room=demo']);
+});
+
+test('waits where it has to knock, keeps the connection alive, and is let in', async () => {
+  const world = new World();
+  const joined = world.signaling.join({ room: 'demo', name: 'Eve' });
+  world.open();
+  world.say({ type: 'knocking', id: '1' });
+  world.pass(60_000 - 15_000);
+  assert.deepEqual(world.sent('heartbeat').map(({ seq }) => seq), [0, 0]);
+  world.say({ ...JOINED, id: '1' });
+  assert.equal((await joined).participant, 'p_1');
+  assert.deepEqual(world.states, ['connecting', 'knocking', 'open']);
+});
+
+test('one who is declined is told so, and not knocked for again', async () => {
+  const world = new World();
+  const joined = world.signaling.join({ room: 'demo', name: 'Eve' });
+  world.open();
+  world.say({ type: 'knocking', id: '1' }, { type: 'error', id: '1', code: 'forbidden', message: 'no' });
+  await assert.rejects(joined, { code: 'declined' });
+  world.pass(60_000);
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.states.at(-1), 'closed:declined');
+});
+
+test('one who waits knocks again after the connection was lost, and after the server drained', async () => {
+  for (const [code, reason] of [[1006, 'lost'], [1001, 'draining']]) {
+    const world = new World();
+    const joined = world.signaling.join({ room: 'demo', name: 'Eve' });
+    world.open();
+    world.say({ type: 'knocking', id: '1' });
+    if (code === 1001) world.say({ type: 'error', code: 'draining', message: '' });
+    world.lose(code);
+    world.pass(1_000);
+    world.open();
+    assert.deepEqual(world.socket.sent.map(({ type }) => type), ['join']);
+    world.say({ type: 'knocking', id: '2' }, { ...JOINED, id: '2' });
+    await joined;
+    assert.deepEqual(world.states, ['connecting', 'knocking', `connecting:${reason}`, 'knocking', 'open']);
+  }
+});
+
+test('who gives up waiting closes the connection and says nothing more', async () => {
+  const world = new World();
+  const joined = world.signaling.join({ room: 'demo', name: 'Eve' });
+  world.open();
+  world.say({ type: 'knocking', id: '1' });
+  world.signaling.leave();
+  await assert.rejects(joined, { code: 'left' });
+  assert.equal(world.sent('leave').length, 0);
+  assert.equal(world.socket.closed, true);
+});
+
+test('one whose session has expired may find a lobby, and waits there', async () => {
+  const world = new World();
+  await world.join();
+  world.lose();
+  world.pass(1_000);
+  world.open();
+  world.say({ type: 'error', code: 'session-expired', message: '' }, { type: 'knocking', id: '2' });
+  assert.equal(world.states.at(-1), 'knocking');
+  world.say({ ...JOINED, participant: 'p_9', session: 's_9', id: '2' });
+  assert.equal(world.states.at(-1), 'open');
 });
