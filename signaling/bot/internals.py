@@ -183,7 +183,6 @@ class Tap:
         self.packets = 0
         self.frames = 0
         self._arrivals: dict[int, float] = {}
-        self._codec: RTCRtpCodecParameters | None = None
         self._requested = float("-inf")
         self._receiver = receiver
         hidden = cast(Any, receiver)
@@ -204,6 +203,15 @@ class Tap:
     def request_key_frame(self) -> None:
         """Have a picture loss indication sent with the next packet that arrives."""
         cast(Any, self._receiver)._RTCRtpReceiver__decoder_error.set()
+
+    def _find_codec(self) -> RTCRtpCodecParameters | None:
+        """The codec of the frame at the front: the relay puts others' media on a line in use."""
+        buffer = self._buffer
+        front = (
+            None if buffer._origin is None else buffer._packets[buffer._origin % buffer.capacity]
+        )
+        codecs = cast(Any, self._receiver)._RTCRtpReceiver__codecs
+        return None if front is None else codecs.get(front.payload_type)
 
     def _take_ready(self) -> JitterFrame | None:
         frame = self._buffer._remove_frame(0)
@@ -227,10 +235,10 @@ class Tap:
         await self._handle_rtp(packet, arrival_time_ms=arrival_time_ms)
         # aiortc takes one frame out for each packet that comes in: what once was late would
         # stay so for ever.
-        while self._codec is not None and (frame := self._take_ready()) is not None:
+        while (codec := self._find_codec()) and (frame := self._take_ready()) is not None:
             mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
             frame.timestamp = mapper.map(frame.timestamp)
-            self._receive_frame(self._codec, frame)
+            self._receive_frame(codec, frame)
 
     async def _handle_rtcp_packet(self, packet: Any) -> None:
         # After a BYE aiortc never decodes that line again, though browsers send on it again.
@@ -239,7 +247,6 @@ class Tap:
 
     def _receive_frame(self, codec: RTCRtpCodecParameters, frame: JitterFrame) -> None:
         self.frames += 1
-        self._codec = codec
         if isinstance(self._buffer, ImpatientBuffer) and self._buffer.skipped:
             if not is_key_frame(codec.name, frame.data):
                 self._request_again()

@@ -35,7 +35,7 @@ from signaling.bot.lines import (
     set_local_description,
     tap_new_tracks,
 )
-from signaling.bot.sources import Kind, Label
+from signaling.bot.sources import Kind, Label, Source
 from signaling.client import Participant, Refused
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ class Peer:
         self._lines: dict[Label, Line] = {}
         self._taps: dict[str, Tap] = {}
         self._extensions: dict[str, str] = {}
+        self._remade: dict[Label, str | None] = {}
+        """For which codec the connection was last made anew, by line."""
         self._channel: RTCDataChannel | None = None
         self._data_opened = asyncio.Event()
         self._data_wanted = False
@@ -145,6 +147,9 @@ class Peer:
                 # In the middle of a negotiation, its end looks for what is new.
                 if self._pc is not None and self._pc.signalingState == "stable":
                     await self._offer_if_needed()
+            case "remake":
+                await self._drop()
+                await self._offer()
             case "rebuild":
                 await self._drop()
                 if not self._polite:
@@ -152,7 +157,8 @@ class Peer:
                 else:
                     await self._offer()
             case "lost":
-                await self._report_lost()
+                if payload is self._pc:
+                    await self._report_lost()
 
     def _open_pc(self) -> RTCPeerConnection:
         pc = make_connection(self._room.client)
@@ -203,7 +209,7 @@ class Peer:
                 return  # Perfect negotiation: the other side takes its offer back.
             assert self._checkpoint is not None
             self._checkpoint.rollback()
-        elif (
+        if (
             pc is not None
             and pc.remoteDescription is not None
             and session_of(pc.remoteDescription.sdp) != session_of(description)
@@ -229,8 +235,9 @@ class Peer:
 
     async def _offer_if_needed(self) -> None:
         assert self._pc is not None
-        self._attach()
-        if self._add_lines(self._pc) or (self._data_wanted and self._channel is None):
+        if self._must_remake(self._attach()):
+            self.receive("remake", None)
+        elif self._add_lines(self._pc) or (self._data_wanted and self._channel is None):
             await self._offer()
 
     def _local_sdp(self, pc: RTCPeerConnection) -> Raw:
@@ -241,18 +248,29 @@ class Peer:
 
     # -- What is sent -------------------------------------------------------------------
 
-    def _attach(self) -> None:
-        """Put each source on its line, where there is one and it can carry it."""
+    def _attach(self) -> list[Source]:
+        """Put each source on its line, where there is one; returns those whose packets have
+        another codec than their line is settled on."""
+        refused: list[Source] = []
         by_label = {source.label: source for source in self._room.sources}
         for label, line in self._lines.items():
             source = by_label.get(label)
             if not line.attach(source):
                 line.attach(None)
-                log.warning(
-                    "%s cannot take %s packets from here",
-                    self.participant.id,
-                    source.codec if source else "",
-                )
+                refused += [source] if source is not None else []
+        return refused
+
+    def _must_remake(self, refused: list[Source]) -> bool:
+        """aiortc's senders keep their codec for ever, so that another one takes a new
+        connection. It is tried once for each change."""
+        remake = False
+        for source in refused:
+            if self._remade.get(source.label) != source.codec:
+                self._remade[source.label] = source.codec
+                remake = True
+            else:
+                log.warning("%s cannot take %s packets", self.participant.id, source.codec)
+        return remake
 
     def _add_lines(self, pc: RTCPeerConnection) -> bool:
         """Add lines for sources that have none; True if the other side must be told."""
@@ -341,17 +359,17 @@ class Peer:
         elif state in ("failed", "closed"):
             self.connected = False
             # Closed by the other side: it may be leaving, or moving to the relay.
-            self._later(0 if state == "failed" else OPEN_AFTER / 2, "lost")
+            self._later(0 if state == "failed" else OPEN_AFTER / 2, "lost", pc)
 
     def _arm_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._later(CONNECT_WITHIN, "lost")
+        self._deadline = self._later(CONNECT_WITHIN, "lost", self._pc)
 
-    def _later(self, seconds: float, what: str) -> asyncio.TimerHandle:
+    def _later(self, seconds: float, what: str, payload: Any = None) -> asyncio.TimerHandle:
         def act() -> None:
             self._timers.discard(timer)
-            self.receive(what, None)
+            self.receive(what, payload)
 
         timer = asyncio.get_running_loop().call_later(seconds, act)
         self._timers.add(timer)

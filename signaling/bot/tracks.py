@@ -229,10 +229,11 @@ class RemoteTrack:
             if not frame.key:
                 self.request_key_frame()
                 return
-            self._promote(tap, frame)
+            self._promote(tap)
         elif tap is not self._tap:
             return
         self.received += 1
+        self.codec = frame.codec
         if frame.key:
             self._wants_key = False
         elif self._wants_key:
@@ -246,11 +247,10 @@ class RemoteTrack:
         if self._encoded is not None:
             self._queue_for_decoder(self._encoded, frame, moment)
 
-    def _promote(self, tap: Tap, frame: EncodedFrame) -> None:
+    def _promote(self, tap: Tap) -> None:
         if self._tap is not None:
             self._tap.listener = None
         self._tap, self._next = tap, None
-        self.codec = frame.codec
         self._base = None
 
     def _time(self, frame: EncodedFrame) -> float:

@@ -216,6 +216,24 @@ async def test_a_file_is_played_to_its_end_or_for_ever(server: str, tmp_path: Pa
         assert ada.sources == []
 
 
+@pytest.mark.parametrize("via", WAYS)
+async def test_packets_may_have_another_codec_than_what_was_sent_before(
+    server: str, tmp_path: Path, via: Way
+) -> None:
+    film = make_film(tmp_path / "film.mp4", seconds=1.0, video="libx264")
+    join = joins(server, via=via)
+    async with join("Ada") as ada, join("Bob") as bob:
+        await publish_known(ada, sound=False)
+        await publish_known(bob, sound=False)
+        track, back = await soon(bob.track("video")), await soon(ada.track("video"))
+        await see(track)
+        assert track.codec == "VP8"
+        await ada.publish(film, copy=True, loop=True)
+        await until(lambda: track.codec == "H264" or track.ended)
+        await see(await soon(bob.track("video")))
+        await see(back)
+
+
 async def test_chat_and_data_reach_the_others(server: str) -> None:
     join = joins(server)
     async with join("Ada") as ada, join("Bob") as bob:
