@@ -165,11 +165,12 @@ class RoundTrip:
     When each was sent is remembered, since its NTP time is the publisher's and not ours.
     """
 
-    __slots__ = ("_sent", "rtt")
+    __slots__ = ("_sent", "least", "rtt")
 
     def __init__(self) -> None:
         self._sent: dict[int, float] = {}
         self.rtt: float | None = None  # seconds, smoothed
+        self.least: float | None = None  # the shortest so far
 
     def on_sent(self, ntp: int, now: float) -> None:
         """A sender report with this NTP time goes out."""
@@ -187,3 +188,4 @@ class RoundTrip:
             return
         rtt = max(0.0, rtt)
         self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
+        self.least = rtt if self.least is None else min(rtt, self.least)

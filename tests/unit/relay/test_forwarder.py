@@ -376,6 +376,22 @@ def test_a_subscriber_gets_again_what_it_misses_as_rtx() -> None:
     assert call.plane.stats.nacks_in == 1
 
 
+def test_what_is_asked_for_in_less_than_the_shortest_round_trip_is_on_its_way() -> None:
+    call = Call(payload_types={96: 96})
+    for ntp, took in ((1 << 32, 0.04), (2 << 32, 0.4), (3 << 32, 0.4)):
+        call.down.round_trip.on_sent(ntp, 0.5)
+        block = rtcp.ReportBlock(call.down.ssrc, 0, 0, 0, 0, rtcp.middle_of_ntp(ntp), 0)
+        call.down.receive_report(block, 0.5 + took)
+    call.receive(build(2), now=1.0)
+    (sent,) = call.take()
+    call.feed_back(rtcp.build_nack(1, call.down.ssrc, [1001]), now=1.02)
+    assert call.take() == []
+    assert call.dropped(DropReason.NACK_EARLY) == 1
+    # A busy machine's round trips are long at times: that is no reason to refuse it now.
+    call.feed_back(rtcp.build_nack(1, call.down.ssrc, [1001]), now=1.05)
+    assert call.take() == [sent]
+
+
 def test_without_rtx_the_same_packet_is_sent_again_to_the_last_bit() -> None:
     call = Call(payload_types={96: 96})
     call.receive(build(2))

@@ -137,6 +137,7 @@ def test_the_round_trip_is_measured_on_our_own_clock() -> None:
     trip.on_sent(6 * SECOND, 101.0)
     trip.on_report(echo(6 * SECOND, 0.0), 101.16)
     assert trip.rtt == pytest.approx(0.09, abs=0.001)
+    assert trip.least == pytest.approx(0.08, abs=0.001)
 
 
 def test_echoes_of_what_was_not_sent_or_cannot_be_are_ignored() -> None:
