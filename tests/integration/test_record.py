@@ -203,14 +203,12 @@ async def test_a_track_that_comes_later_begins_a_second_file(server: str, tmp_pa
 
 async def test_h264_is_recorded_as_it_is(server: str, tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4", video="libx264")
-    async with (
-        Bot.join(server, room="h264", name="Ada") as ada,
-        Bot.join(server, room="h264", name="Recorder") as bot,
-    ):
+    async with Bot.join(server, room="h264", name="Ada") as ada:
         await ada.publish(film, copy=True, loop=True)
-        recorder = Recorder(bot, tmp_path / "out")
-        async with running(recorder.run()):
-            await until(lambda: recorder.progress.seconds > 3)
+        async with Bot.join(server, room="h264", name="Recorder") as bot:
+            recorder = Recorder(bot, tmp_path / "out")
+            async with running(recorder.run()):
+                await until(lambda: recorder.progress.seconds > 3)
     (path,) = recorder.progress.files
     assert path.suffix == ".mkv"
     with av.open(str(path)) as container:
