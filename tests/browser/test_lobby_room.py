@@ -17,6 +17,8 @@ from tests.browser.conftest import Enter
 from tests.support.browser import Hub, Participant, Wire, running_hub
 
 DEMO = (Path(__file__).parent / "demo.js").read_text()
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 PICTURES = os.environ.get("SCREENSHOTS")
 SECRET = "a-secret-that-is-long-enough-for-hs256"
 WAITING = "Waiting for someone to let you in"
@@ -125,7 +127,8 @@ def test_one_who_may_not_moderate_reads_so_and_who_is_kept_out_stays_out(enter: 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Hub]:
-    with running_hub("--relay-workers", "0", "--api-key", f"key:{SECRET}") as running:
+    turn = ("--turn-url", "turn:127.0.0.1:9", "--turn-secret", "shared")
+    with running_hub("--relay-workers", "0", "--api-key", f"key:{SECRET}", *turn) as running:
         yield running
 
 
@@ -135,6 +138,18 @@ def make_token(room: str, identity: str) -> str:
     return auth.mint(
         ("key", SECRET), room=room, identity=identity, wall=time.time(), ttl=600, grant=grant
     )
+
+
+def renews_its_turn_credentials(one: Participant) -> None:
+    """When half of their life is over, those of connections that stand are new, too."""
+    one.wait("(call) => call.connections().length === 2")
+    old = one.state()["iceServers"]
+    one.page.evaluate("() => { const now = Date.now; Date.now = () => now() + 24 * 3600_000; }")
+    one.wait("(call, page, old) => call.state.iceServers[0].username !== old", old[0]["username"])
+    used = one.ask(
+        "(call) => call.connections().map((pc) => pc.getConfiguration().iceServers[0].username)"
+    )
+    assert set(used) == {one.state()["iceServers"][0]["username"]}
 
 
 def copied(page: Page) -> str:
@@ -181,6 +196,7 @@ def test_an_invitation_opens_the_door_and_does_not_stay_in_the_address(
     eve.page.get_by_label("Your name").fill("Eve")
     eve.press("Join")
     eve.joined()
+    renews_its_turn_credentials(eve)
     complaints = [line for one in (ada, bob, eve) for line in one.watched.complaints]
     for one in (ada, bob, eve):
         one.page.context.close()
@@ -200,10 +216,12 @@ def test_the_screens_of_the_door(
     )
     one = Participant(context, hub.url(room=f"design-{room}", name="Ada Lovelace"))
     page = one.page
+    faults: list[str] = []
 
     def keep(name: str) -> None:
         page.mouse.move(0, 0)
         page.wait_for_function(INSIDE)
+        faults.extend(page.evaluate(AUDIT) + page.evaluate(CONTRAST))
         if PICTURES is not None:
             page.wait_for_timeout(500)
             page.screenshot(path=Path(PICTURES) / f"door-{name}-{size}-{scheme}.png")
@@ -253,3 +271,4 @@ def test_the_screens_of_the_door(
     complaints = one.watched.complaints
     context.close()
     assert complaints == []
+    assert faults == []
