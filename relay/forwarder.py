@@ -3,6 +3,8 @@
 No await, no log call, no object per destination; an exception only for a malformed packet.
 What differs between subscribers is written by `fanout`, what a packet means is known to `tracks`,
 feedback goes through `leg`.
+
+Above 400 lines, because a packet's whole way is read from top to bottom here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The media of one transport, both ways: which SSRC is what, and the RTCP that goes with it."""
+"""The media of one transport, both ways: which SSRC is what, and the RTCP that goes with it.
+
+Above 400 lines, because a compound packet holds what both directions have to say at once.
+"""
 
 from __future__ import annotations
 
