@@ -38,6 +38,9 @@ BACKOFF_FIRST: Final = 0.2
 BACKOFF_MAX: Final = 8.0
 PENDING_MAX: Final = 512
 """Unanswered requests; a call in trouble makes a few dozen."""
+RETRY_MARGIN: Final = 0.001
+"""Seconds past the moment from which the hub says that it takes another message: timers may
+go off a little early, and a message too early is one more refusal."""
 EVENTS_WAITING: Final = 2048
 """Events that may wait for one reader; a reader that falls further behind ends with an error."""
 ROOM_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -308,6 +311,7 @@ class Client:
         self._readers: set[_Reader] = set()
         self._handlers: list[tuple[type, Callable[[Any], object]]] = []
         self._outbox: asyncio.Queue[bytes] | None = None
+        self._knocking: asyncio.Queue[bytes] | None = None  # of a connection that waits in a lobby
         self._joined: asyncio.Future[None] | None = None
         self._leaving = False
         self._run_task: asyncio.Task[None] | None = None
@@ -396,7 +400,7 @@ class Client:
             except Refused as error:
                 if error.code != "rate-limited" or error.retry_after is None:
                     raise
-                await asyncio.sleep(error.retry_after)
+                await asyncio.sleep(error.retry_after + RETRY_MARGIN)
 
     def send(self, message: ClientMessage) -> None:
         """Like `request`, for when a refusal changes nothing: it is only logged."""
@@ -540,7 +544,7 @@ class Client:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._outbox = None
+            self._outbox = self._knocking = None
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -574,7 +578,7 @@ class Client:
         self._heard = max(self._heard, loop.time() - self._heartbeat)
         while loop.time() - self._heard < 2 * self._heartbeat:
             await asyncio.sleep(self._heartbeat)
-            if self._outbox is outbox:
+            if outbox in (self._outbox, self._knocking):
                 now = round(loop.time() * 1000)
                 outbox.put_nowait(messages.encode(messages.Heartbeat(timestamp=now, seq=self._seq)))
 
@@ -608,6 +612,12 @@ class Client:
                 return
             case messages.Joined():
                 self._begin(message, outbox)
+                return
+            case messages.Knocking():
+                # A moderator may take a while; until then the heartbeats show that we wait.
+                self._knocking = outbox
+                log.info("waiting to be let into room %s", self.room)
+                self._emit(message)
                 return
             case messages.Resumed():
                 self._outbox = outbox

@@ -84,6 +84,29 @@ def test_participants_come_change_and_go() -> None:
     play(scenario)
 
 
+def test_a_lobby_is_waited_in_for_as_long_as_it_takes() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client("Ada") as ada:
+            await ada.request(messages.SetLobby(enabled=True))
+            knocks: list[messages.KnockInfo] = []
+            ada.on(messages.KnockInfo, knocks.append)
+            bob, eve = hub.client("Bob"), hub.client("Eve")
+            joining = [asyncio.create_task(one.start()) for one in (bob, eve)]
+            await until(lambda: len(knocks) == 2)
+            await asyncio.sleep(150)
+            assert not any(task.done() for task in joining)
+            named = {knock.name: knock.knock for knock in knocks}
+            await ada.request(messages.Admit(knock=named["Bob"]))
+            await joining[0]
+            assert bob.connected
+            await ada.request(messages.Decline(knock=named["Eve"]))
+            with pytest.raises(Refused, match="forbidden"):
+                await joining[1]
+            await bob.close()
+
+    play(scenario)
+
+
 @pytest.mark.parametrize("name", ["", "no spaces", "a" * 65, "käse", "line\n"])
 def test_a_room_that_cannot_be_is_refused_before_connecting(name: str) -> None:
     async def scenario(hub: VirtualHub) -> None:
@@ -217,7 +240,7 @@ def test_a_reader_that_falls_behind_is_told_and_the_others_go_on() -> None:
                     pass
             await client.chat("still here")
 
-    play(scenario, message_rate=100_000, message_burst=100_000)
+    play(scenario, message_burst=100_000, broadcast_burst=100_000)
 
 
 def test_a_handler_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
