@@ -120,7 +120,7 @@ async def test_strangers_and_forgers_do_not_disturb_a_call(
     relay.recorded = None
     received = relay.received
     guess = f"{transport.local.ufrag}:them"
-    for number in range(2000):
+    for number in range(800):
         random_bytes = rng.randbytes(rng.randrange(1, 200))
         socket.sendto(mutate(rng, seeds, 1400) or b"\x00")
         socket.sendto(rng.choice(seeds))  # a replay, from elsewhere
@@ -129,7 +129,7 @@ async def test_strangers_and_forgers_do_not_disturb_a_call(
         if number % 30 == 0:
             socket.sendto(make_check(guess, "x" * 32, nominate=True))
         await asyncio.sleep(0)  # lets the socket be read: nothing is lost for want of room
-    await wait_until(lambda: relay.received > received + 7000)
+    await wait_until(lambda: relay.received > received + 2800)
     assert stranger.received == []
     drops = relay.stats.drops
     assert drops[DropReason.REPLAYED] > 0
