@@ -231,6 +231,11 @@ export class Call {
   /** @param {Extract<ServerMessage, {type: 'offer' | 'answer' | 'candidate'}>} message */
   #receiveSignal(message) {
     if (message.from !== 'relay') {
+      const direct = this.#direct.get(message.from);
+      if (direct?.expected && message.type === 'offer' && direct.peer.isAnother(message.sdp)) {
+        this.#disconnect(message.from);
+        if (!this.#direct.has(message.from)) this.#connect(message.from);
+      }
       this.#direct.get(message.from)?.receive(message);
     } else if (message.type === 'offer') {
       this.#subscriber ??= new Subscriber({

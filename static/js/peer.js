@@ -119,6 +119,16 @@ export class Peer {
     return this.#inbox;
   }
 
+  /**
+   * Whether an offer comes from another connection than the one this is with: the other side made
+   * its own anew, and what is closed over there cannot be used again here.
+   * @param {string} sdp
+   */
+  isAnother(sdp) {
+    const known = fingerprints(this.pc.currentRemoteDescription?.sdp ?? '');
+    return known.length > 0 && !fingerprints(sdp).some((one) => known.includes(one));
+  }
+
   restart() {
     this.begin();
     if (!this.#closed) this.pc.restartIce();
@@ -222,4 +232,9 @@ export class Peer {
     }
     this.lines.set(source, this.pc.addTransceiver(outgoing?.track ?? kindOf(source), init));
   }
+}
+
+/** Of the certificates that a description names. @param {string} sdp */
+function fingerprints(sdp) {
+  return (sdp.match(/^a=fingerprint:\S+ \S+/gim) ?? []).map((line) => line.toLowerCase());
 }
