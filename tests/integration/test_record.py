@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -30,6 +31,9 @@ from tests.support.bots import (
     until,
 )
 from tests.support.pictures import block_position, is_known_picture, level, loudest_hertz
+
+# Codecs fill a core, and what a starved one did not encode in time is not in the file.
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +233,7 @@ async def test_a_killed_recorder_leaves_files_that_play(server: str, tmp_path: P
         try:
             for process in both:
                 assert process.stderr is not None
-                await soon(read_until(process.stderr, b"  5 s"))
+                await soon(read_until_seconds(process.stderr, 5))
         finally:
             for process in both:
                 process.send_signal(signal.SIGKILL)
@@ -251,9 +255,13 @@ async def start_command(server: str, *arguments: str) -> asyncio.subprocess.Proc
     )
 
 
-async def read_until(stream: asyncio.StreamReader, text: bytes) -> None:
-    while text not in (line := await stream.readline()):
-        assert line, "the recorder ended"
+async def read_until_seconds(stream: asyncio.StreamReader, seconds: int) -> None:
+    """A busy recorder does not tell of each second."""
+    while line := await stream.readline():
+        told = re.search(rb"  (\d+) s", line)
+        if told and int(told[1]) >= seconds:
+            return
+    raise AssertionError("the recorder ended")
 
 
 async def test_a_composed_file_shows_everybody_and_mixes_their_sound(
@@ -269,13 +277,12 @@ async def test_a_composed_file_shows_everybody_and_mixes_their_sound(
         await publish_flashes(bob)
         composer = Composer(bot, path, width=320, height=180, fps=12)
         async with running(composer.run()):
-            await until(lambda: composer.seconds > 5)
+            await until(lambda: composer.seconds > 5 and composer.pictures > 12)
     pictures, sound = read(path)
     # An encoder that cannot keep up leaves pictures out, but never all of a second's.
     assert len(pictures) > 10
     assert np.diff([time for time, _ in pictures]).max() < 1.2
-    last = pictures[-1][1]
-    halves = [last[45:135, :160], last[45:135, 160:]]
+    halves = [p[45:135, side] for _, p in pictures for side in (slice(160), slice(160, None))]
     assert any(is_known_picture(half, tolerance=60) for half in halves)
     spectrum = np.abs(np.fft.rfft(sound[16_000:].astype(float)))
     hertz = np.fft.rfftfreq(len(sound[16_000:]), 1 / 16_000)
