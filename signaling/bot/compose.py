@@ -121,6 +121,8 @@ class Composer:
     ) -> None:
         self.path = Path(path)
         self.seconds = 0.0
+        self.pictures = 0
+        """Written so far; fewer than `seconds` times `fps` where encoding cannot keep up."""
         self._bot = bot
         self._size = (width, height)
         self._fps = fps
@@ -201,6 +203,7 @@ class Composer:
             picture = compose(frames, *self._size)
             picture.pts, picture.time_base = self._written, Fraction(1, self._fps)
             self._container.mux(self._video.encode(picture))
+            self.pictures += 1
         sound = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="stereo")
         sound.sample_rate = RATE
         sound.pts, sound.time_base = self._written * RATE // self._fps, Fraction(1, RATE)
