@@ -161,7 +161,8 @@ class Worker:
         router = self._routers.get(message.room)
         if router is None:
             if not isinstance(message, control.Join):
-                self._refuse(message)
+                reason = "Nobody of that name is here."
+                self._refuse(message, "unknown-participant", reason)
                 return
             router = self._routers[message.room] = Router(message.room, self._site, self._emit)
         now = self._clock()
@@ -169,7 +170,7 @@ class Worker:
             router.receive(message, now)
         except Exception:
             self._give_up(message.room, now)
-            self._refuse_broken(message)
+            self._refuse(message, "internal", "The relay made a mistake.")
             return
         if router.is_empty:
             del self._routers[message.room]
@@ -209,20 +210,13 @@ class Worker:
             loop_lag=self._lag,
         )
 
-    def _refuse_broken(self, command: control.Command) -> None:
-        if isinstance(command, control.GetStats):
-            self._refuse(command)
-        elif isinstance(command, control.Publish | control.Pull | control.AnswerOffer):
-            reason = "The relay made a mistake."
-            self._emit(control.Refused(command.request, "internal", reason))
-
-    def _refuse(self, command: control.Command) -> None:
+    def _refuse(self, command: control.Command, code: control.RefusalCode, reason: str) -> None:
+        """Answer a command that asks for something; the others want no answer."""
         match command:
             case control.GetStats():
                 self._emit(control.RoomStats(command.request, []))
             case control.Publish() | control.Pull() | control.AnswerOffer():
-                reason = "Nobody of that name is here."
-                self._emit(control.Refused(command.request, "unknown-participant", reason))
+                self._emit(control.Refused(command.request, code, reason))
 
     def _flush(self) -> None:
         due, self._flush_due = self._flush_due, set()

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import uvloop
 
 from . import app, logs, minting
+from .arguments import Parser
 from .config import Config, ConfigError, Option, list_options, load
 
 USAGE_ERROR = 2
@@ -120,13 +121,6 @@ def read_file(path: str) -> str:
         raise ConfigError(f"--config: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"--config: {path} is not text in UTF-8") from None
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as for every other wrong setting."""
-
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"{message}; --help lists the options")
 
 
 def make_parser() -> Parser:

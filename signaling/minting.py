@@ -7,23 +7,19 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 from urllib.parse import urlencode
 
 from . import auth
+from .arguments import Parser
 from .config import ConfigError
 from .messages import Grant
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"token: {message}; --help lists the options")
-
-
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m signaling token",
         description="Mints an access token (JWT, HS256, as LiveKit's libraries do) and prints it.",
         epilog="The key may also come from SIGNALING_API_KEY; of several the first signs.",

@@ -9,11 +9,12 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 import aiohttp
 import msgspec
 
+from ..arguments import Parser
 from ..config import ConfigError, Limits
 from ..turn import make_credentials, parse_url
 from . import machine, report
@@ -25,13 +26,8 @@ from .turn import TurnError, try_turn
 CREDENTIAL_LIFE = 300  # seconds; longer than the checks take
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"doctor: {message}; --help lists the options")
-
-
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m signaling doctor",
         description="Says what will not work in a deployment, and what to do about it. Run it"
         " on the server for its limits, and from elsewhere for what its users meet.",

@@ -28,6 +28,7 @@ RUNGS = {
     "signaling.handshake": 0,
     "signaling.proxy": 0,
     "signaling.webhooks": 0,
+    "signaling.arguments": 1,
     "signaling.auth": 1,
     "signaling.session": 1,
     "signaling.room": 1,
