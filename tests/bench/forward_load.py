@@ -62,8 +62,10 @@ def make_schedule(publisher: int, seconds: float, burst: bool) -> list[Due]:
     mean = BITRATE / 8 / FRAME_RATE
     sequence = 1
     phase = chance.random() / FRAME_RATE
+    # Nobody's key frames wait for another's: together they would be a load of their own.
+    shift = chance.randrange(KEY_FRAME_EVERY)
     for frame in range(int(seconds * FRAME_RATE)):
-        key = frame % KEY_FRAME_EVERY == 0
+        key = frame == 0 or (frame + shift) % KEY_FRAME_EVERY == 0
         size = int(mean * (5 if key else chance.uniform(0.7, 1.16)))
         at = phase + frame / FRAME_RATE
         sizes = [PAYLOAD] * (size // PAYLOAD) + [max(64, size % PAYLOAD)]
