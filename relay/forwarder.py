@@ -170,7 +170,8 @@ class Forwarder:
         read_extensions(view, packet, track.extension_map)
         if packet.transport_sequence >= 0:
             self._note_arrival(leg, packet.transport_sequence, now)
-        layer.count(packet.end - packet.start, now)
+        layer.heard_at = now
+        layer.octets += packet.end - packet.start
         repeated = False
         payload_type = track.payload_types.get(packet.payload_type)
         if payload_type is None:
@@ -213,7 +214,8 @@ class Forwarder:
         inspector = track.inspectors[packet.payload_type]
         inspector(view, packet.payload_start, packet.payload_end, picture)
         choice = track.choice
-        choice.receive_packet(layer.index, packet.end - packet.start, now)
+        if choice.current is None or len(track.layers) > 1:
+            choice.receive_packet(layer.index, packet.end - packet.start, now)
         if picture.key_frame:
             layer.key_frames.receive_key_frame()
             if choice.receive_key_frame(layer.index):
@@ -225,7 +227,7 @@ class Forwarder:
             return
         if not layer.nacks.on_packet(item.number, now):
             track.request_key_frame(now)
-        timer = layer.nacks.get_timer()
+        timer = layer.nacks.timer
         if timer is not None and timer < leg.due:
             leg.wake(timer)
         self._normalise(layer, item, now)
@@ -293,9 +295,10 @@ class Forwarder:
 
     def flush(self, now: float) -> None:
         """Forward what was received since the last time, and send it."""
-        for layer, items in self._pending.items():
-            self._forward(layer, items, now)
-        self._pending.clear()
+        if self._pending:
+            for layer, items in self._pending.items():
+                self._forward(layer, items, now)
+            self._pending.clear()
         self._outbox.send()
 
     def _forward(self, layer: Layer, items: list[Item], now: float) -> None:
@@ -304,18 +307,20 @@ class Forwarder:
             track.dirty = False
             self._fans[track] = build_fan_outs(track, self._outbox.arena.rows)
         fans = self._fans.get(track, ())
-        if fans:
-            track.sent_packets += len(items)
-            track.sent_octets += sum(i.packet.end - i.packet.payload_start for i in items)
         for fan in fans:
             self._forward_to(fan, layer, items)
+        octets = 0
         for item in items:
+            octets += item.packet.end - item.packet.payload_start
             if item.number > layer.newest:
                 layer.newest = item.number
                 layer.newest_timestamp = item.packet.timestamp
                 layer.newest_at = now
                 # Handed over, not copied: the item takes the old one for its next packet.
                 layer.picture, item.picture = item.picture, layer.picture
+        if fans:
+            track.sent_packets += len(items)
+            track.sent_octets += octets
 
     def _forward_to(self, fan: FanOut, layer: Layer, items: list[Item]) -> None:
         """In runs as long as the outbox takes at once, broken by packets that go apart."""

@@ -405,7 +405,7 @@ class Leg:
                 if layer.key_frames.take(now):
                     stats.plis_out += 1
                     out.append(rtcp.build_pli(RELAY_SSRC, layer.ssrc))
-                for timer in (layer.nacks.get_timer(), layer.key_frames.get_timer()):
+                for timer in (layer.nacks.timer, layer.key_frames.get_timer()):
                     if timer is not None:
                         timers.append(timer)
         return out
@@ -429,6 +429,8 @@ class Leg:
                 out.append(rtcp.build_sender_report(report))
                 out.append(rtcp.build_description(down.ssrc, self._cname))
         layers = set(self.streams.values())
+        for layer in layers:
+            layer.measure(now)
         blocks = [block for layer in layers if (block := layer.received.report(layer.ssrc, now))]
         for start in range(0, len(blocks), rtcp.MAX_REPORTS):
             part = blocks[start : start + rtcp.MAX_REPORTS]

@@ -62,9 +62,9 @@ class Layer:
     """
 
     __slots__ = (
-        "_bytes",
         "_rate",
         "_window_at",
+        "_window_octets",
         "cache",
         "clock",
         "heard_at",
@@ -75,6 +75,7 @@ class Layer:
         "newest_at",
         "newest_timestamp",
         "number",
+        "octets",
         "picture",
         "received",
         "rid",
@@ -106,27 +107,28 @@ class Layer:
         self.picture = Picture()
         self.heard_at = float("-inf")
         """When a packet came last, whether wanted or not."""
-        self._bytes = 0
+        self.octets = 0
+        """Bytes of packets that came, in all."""
         self._window_at = -1.0
+        self._window_octets = 0
         self._rate = 0.0
 
-    def count(self, size: int, now: float) -> None:
-        """A packet of `size` bytes came."""
-        self.heard_at = now
-        self._bytes += size
+    def measure(self, now: float) -> None:
+        """Learn the bitrate; to be called about once a second."""
         elapsed = now - self._window_at
         if elapsed >= RATE_WINDOW:
-            self._rate = 8 * self._bytes / elapsed if self._window_at >= 0 else 0.0
+            octets = self.octets - self._window_octets
+            self._rate = 8 * octets / elapsed if self._window_at >= 0 else 0.0
             self._window_at = now
-            self._bytes = 0
+            self._window_octets = self.octets
 
     def get_bitrate(self, now: float) -> float:
         """Bit/s over the last window; 0 when nothing has come for two of them."""
-        elapsed = now - self._window_at
-        if self._window_at < 0 or elapsed > 2 * RATE_WINDOW:
+        if now - self.heard_at > 2 * RATE_WINDOW or self._window_at < 0:
             return 0.0
         # The first window is not over yet: as good an estimate as there is.
-        return self._rate or 8 * self._bytes / max(elapsed, 0.25)
+        octets = self.octets - self._window_octets
+        return self._rate or 8 * octets / max(now - self._window_at, 0.25)
 
 
 class UpTrack:

@@ -43,23 +43,34 @@ class PacketCache:
 
     def add(self, number: int, data: bytes, now: float) -> Cached | None:
         """Keep a packet under its extended number; None: it is older than what is kept."""
-        size = len(self._ring)
+        ring = self._ring
+        size = len(ring)
         if number > self._top:
             if number - self._top > size:
                 self.clear()
+                ring = self._ring
                 self._oldest = number
             self._top = number
-            self._drop_below(number - size + 1)
+            while self._oldest <= number - size:
+                self._drop_oldest()
         elif number < self._oldest:
             return None
         slot = number % size
-        held = self._ring[slot]
+        held = ring[slot]
         if held is not None:
             self._bytes -= len(held.data)
-        cached = Cached(number, data, now)
-        self._ring[slot] = cached
+        cached = ring[slot] = Cached(number, data, now)
         self._bytes += len(data)
-        self._evict(now)
+        # Off the old end goes what is too old or too much; the newest always stays.
+        while self._oldest < self._top:
+            oldest = ring[self._oldest % size]
+            if (
+                oldest is not None
+                and self._bytes <= self._max_bytes
+                and now - oldest.at <= self._max_age
+            ):
+                break
+            self._drop_oldest()
         return cached
 
     def get(self, number: int, now: float) -> Cached | None:
@@ -82,23 +93,6 @@ class PacketCache:
         self._bytes = 0
         self._oldest = 0
         self._top = -1
-
-    def _drop_below(self, number: int) -> None:
-        while self._oldest < number:
-            self._drop_oldest()
-
-    def _evict(self, now: float) -> None:
-        """Drop from the old end what is too old or too much; the newest always stays."""
-        ring, size = self._ring, len(self._ring)
-        while self._oldest < self._top:
-            cached = ring[self._oldest % size]
-            if (
-                cached is not None
-                and self._bytes <= self._max_bytes
-                and now - cached.at <= self._max_age
-            ):
-                return
-            self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         slot = self._oldest % len(self._ring)

@@ -25,15 +25,16 @@ class _Missing:
 class NackGenerator:
     """One stream's gaps. Numbers are extended; `now` is monotonic seconds.
 
-    After a change, `nacks_to_send` tells what to ask for and `get_timer` when to come back.
+    After a change, `nacks_to_send` tells what to ask for and `timer` when to come back.
     """
 
-    __slots__ = ("_at", "_missing", "_timer", "given_up", "newest", "recovered", "rtt")
+    __slots__ = ("_at", "_missing", "given_up", "newest", "recovered", "rtt", "timer")
 
     def __init__(self) -> None:
         self._missing: dict[int, _Missing] = {}
         self._at = 0.0  # when the newest packet came
-        self._timer: float | None = None  # never later than the earliest `due`
+        self.timer: float | None = None
+        """When to call `nacks_to_send`, at the latest; None: nothing is missing."""
         self.newest = -1
         self.rtt = DEFAULT_RTT  # seconds from a request to its answer, smoothed
         self.recovered = 0  # packets that came after they were missed
@@ -64,13 +65,13 @@ class NackGenerator:
             # What was sent during an outage is too late to be of use.
             self.given_up += gap + len(self._missing)
             self._missing.clear()
-            self._timer = None
+            self.timer = None
             return False
         due = now + REORDER
         for absent in range(newest + 1, number):
             self._missing[absent] = _Missing(now, due)
-        if self._timer is None or due < self._timer:
-            self._timer = due
+        if self.timer is None or due < self.timer:
+            self.timer = due
         whole = len(self._missing) <= MAX_MISSING
         while len(self._missing) > MAX_MISSING:
             del self._missing[next(iter(self._missing))]
@@ -80,16 +81,12 @@ class NackGenerator:
     def reset(self) -> None:
         """Forget what is missing: the stream stopped, or nobody wants it."""
         self._missing.clear()
-        self._timer = None
+        self.timer = None
         self.newest = -1
-
-    def get_timer(self) -> float | None:
-        """When to call `nacks_to_send`; None: nothing is missing."""
-        return self._timer
 
     def nacks_to_send(self, now: float) -> list[int]:
         """The numbers due now, ascending; what is hopeless is forgotten and counted."""
-        if self._timer is None or now < self._timer:
+        if self.timer is None or now < self.timer:
             return []
         due: list[int] = []
         hopeless: list[int] = []
@@ -112,5 +109,5 @@ class NackGenerator:
         for number in hopeless:
             del self._missing[number]
         self.given_up += len(hopeless)
-        self._timer = timer
+        self.timer = timer
         return due

@@ -149,6 +149,7 @@ class Packet:
         "extension_end",
         "extension_profile",
         "extension_start",
+        "has_read",
         "kept",
         "marker",
         "mid",
@@ -190,6 +191,7 @@ class Packet:
         self.rid: bytes | None = None
         self.repaired_rid: bytes | None = None
         self.descriptor_at = -1  # the dependency descriptor's value, in the buffer
+        self.has_read = False  # whether any of these was there
         # Of the normalised header: from the packet's start.
         self.transport_sequence_at = -1
         self.send_time_at = -1
@@ -308,12 +310,16 @@ def iter_extensions(buf: ReadBuffer, packet: Packet) -> Iterator[tuple[int, int,
 
 def read_extensions(buf: ReadBuffer, packet: Packet, ids: ExtensionMap) -> None:
     """Read what the relay uses of the extension, and note what is carried through. Never raises."""
-    packet.kept.clear()
-    packet.transport_sequence = packet.send_time = packet.audio_level = packet.descriptor_at = -1
-    packet.voice = False
-    packet.mid = packet.rid = packet.repaired_rid = None
+    if packet.has_read:
+        packet.has_read = False
+        packet.kept.clear()
+        packet.transport_sequence = packet.send_time = packet.audio_level = -1
+        packet.descriptor_at = -1
+        packet.voice = False
+        packet.mid = packet.rid = packet.repaired_rid = None
     if packet.extension_start == packet.extension_end:
         return
+    packet.has_read = True
     actions, relay_ids = ids.actions, ids.relay_ids
     for identifier, at, length in iter_extensions(buf, packet):
         action = actions[identifier]
@@ -355,7 +361,13 @@ def normalise_header(buf: Buffer, packet: Packet, ids: ExtensionMap) -> None:
     raises PacketError. `read_extensions` comes first.
     """
     kept = packet.kept
-    extension = _build_extension(buf, packet, ids)
+    if kept:
+        extension = _build_extension(buf, packet, ids)
+    else:
+        places = ids.places[0]
+        extension = places.alone
+        packet.transport_sequence_at = places.transport_sequence_at
+        packet.send_time_at = places.send_time_at
     start = packet.payload_start - HEADER_SIZE - len(extension)
     while start < 0:
         if not kept:

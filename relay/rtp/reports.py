@@ -49,10 +49,10 @@ class ReceiverStats:
     def on_packet(self, number: int, timestamp: int, now: float) -> None:
         """A packet with extended `number` came at `now` (seconds, monotonic); duplicates too."""
         self.received += 1
-        if self._first < 0:
-            self._first = self.highest = number
-        elif number > self.highest:
+        if number > self.highest:
             self.highest = number
+            if self._first < 0:
+                self._first = number
         elif number < self._first:
             self._first = number
         if self._timestamp_at >= 0:

@@ -33,19 +33,16 @@ class Unwrapper:
 
     def unwrap(self, number: int) -> int:
         """The extended number; `newest` moves if it is newer."""
-        extended = self.peek(number)
-        if extended > self.newest:
-            self.newest = extended
-        return extended
-
-    def peek(self, number: int) -> int:
-        """The extended number; nothing moves."""
         newest = self.newest
         if newest < 0:
             # One turn above zero, so that what was sent before the first is not negative.
-            return self._mask + 1 + number
-        half = self._half
-        return newest + ((number - newest + half) & self._mask) - half
+            extended = self._mask + 1 + number
+        else:
+            half = self._half
+            extended = newest + ((number - newest + half) & self._mask) - half
+        if extended > newest:
+            self.newest = extended
+        return extended
 
 
 class Segment:

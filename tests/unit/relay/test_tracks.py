@@ -113,6 +113,7 @@ def test_a_bitrate_is_that_of_the_last_window() -> None:
             ],
             number * 0.04,
         )
+        plane.forwarder.handle_timer(number * 0.04)
     assert track.get_bitrate(4.0) == pytest.approx(200_000, rel=0.05)
     assert track.get_bitrate(4.0 + 3 * RATE_WINDOW) == 0.0
 

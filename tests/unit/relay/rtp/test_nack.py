@@ -15,14 +15,14 @@ def feed(nack: NackGenerator, *numbers: int, now: float = 0.0) -> bool:
 def test_a_stream_without_gaps_asks_for_nothing() -> None:
     nack = NackGenerator()
     assert feed(nack, *range(100, 200))
-    assert nack.get_timer() is None
+    assert nack.timer is None
     assert nack.nacks_to_send(10.0) == []
 
 
 def test_a_gap_is_asked_for_after_the_reorder_delay() -> None:
     nack = NackGenerator()
     feed(nack, 100, 104)
-    assert nack.get_timer() == REORDER
+    assert nack.timer == REORDER
     assert nack.nacks_to_send(REORDER / 2) == []
     assert nack.nacks_to_send(REORDER) == [101, 102, 103]
     assert nack.nacks_to_send(REORDER) == []
@@ -33,14 +33,14 @@ def test_packets_out_of_order_are_not_asked_for() -> None:
     feed(nack, 100, 102)
     feed(nack, 101, now=REORDER / 2)
     assert nack.nacks_to_send(REORDER) == []
-    assert nack.get_timer() is None
+    assert nack.timer is None
     assert nack.recovered == 1
 
 
 def test_duplicates_and_packets_before_the_first_change_nothing() -> None:
     nack = NackGenerator()
     feed(nack, 100, 100, 99, 101)
-    assert nack.get_timer() is None
+    assert nack.timer is None
     assert nack.newest == 101
 
 
@@ -49,7 +49,7 @@ def test_a_request_is_repeated_with_the_round_trip_until_it_is_answered() -> Non
     nack.rtt = 0.1
     feed(nack, 100, 102)
     assert nack.nacks_to_send(0.01) == [101]
-    again = nack.get_timer()
+    again = nack.timer
     assert again is not None
     assert 0.1 <= again - 0.01 <= 0.15
     assert nack.nacks_to_send(again) == [101]
@@ -74,7 +74,7 @@ def test_what_does_not_come_is_given_up() -> None:
     nack.rtt = 0.001
     feed(nack, 100, 102)
     tries, now = 0, 0.0
-    while (timer := nack.get_timer()) is not None:
+    while (timer := nack.timer) is not None:
         now = timer
         tries += len(nack.nacks_to_send(now))
     assert tries <= MAX_TRIES
@@ -93,7 +93,7 @@ def test_a_huge_gap_wants_a_key_frame_instead() -> None:
     nack = NackGenerator()
     feed(nack, 100)
     assert not feed(nack, 102 + MAX_MISSING)
-    assert nack.get_timer() is None
+    assert nack.timer is None
     assert feed(nack, 103 + MAX_MISSING)
 
 
@@ -101,7 +101,7 @@ def test_after_an_outage_a_key_frame_is_wanted_instead() -> None:
     nack = NackGenerator()
     feed(nack, 100)
     assert not feed(nack, 110, now=MAX_AGE + 0.1)
-    assert nack.get_timer() is None
+    assert nack.timer is None
     assert nack.given_up == 9
     assert feed(nack, 111, now=MAX_AGE + 0.1)
 
@@ -118,6 +118,6 @@ def test_a_reset_forgets_what_is_missing() -> None:
     nack = NackGenerator()
     feed(nack, 100, 110)
     nack.reset()
-    assert nack.get_timer() is None
+    assert nack.timer is None
     feed(nack, 500)
-    assert nack.get_timer() is None
+    assert nack.timer is None
