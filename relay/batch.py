@@ -193,11 +193,13 @@ class MmsgInbox(_Rows):
         if count <= 0:
             self.sizes = []
             return 0
-        if count > FEW:
-            self.sizes = self._received[:count].tolist()
-        else:
-            headers = self._pointer
+        headers = self._pointer
+        if count == 1:
+            self.sizes = [headers.msg_len]
+        elif count <= FEW:
             self.sizes = [headers[index].msg_len for index in range(count)]
+        else:
+            self.sizes = self._received[:count].tolist()
         return count
 
     def address(self, index: int) -> Address:
@@ -205,9 +207,10 @@ class MmsgInbox(_Rows):
         return Address(bytes(self._name_view[start : start + self._namelen]))
 
     def keep(self, index: int) -> bool:
-        if not super().keep(index):
+        if not self._spare:
             return False
-        self._iovec_pointer[index].iov_base = self.arena.pointers[self.rows[index]]
+        row = self.rows[index] = self._spare.pop()
+        self._iovec_pointer[index].iov_base = self.arena.pointers[row]
         return True
 
 

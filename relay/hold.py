@@ -40,41 +40,42 @@ class FrameHold:
     """The frames that are not whole yet, one per layer."""
 
     def __init__(self) -> None:
-        self._held: dict[Layer, Held] = {}
+        self.held: dict[Layer, Held] = {}
+        """In the order in which they are due."""
 
-    def wants(self, layer: Layer, ssrc: int, marker: bool, now: float) -> bool:
-        """Whether a packet of `layer` is to wait for the rest of its frame.
+    def wants(self, layer: Layer, marker: bool, now: float) -> bool:
+        """Whether a packet of `layer`, not a retransmission, is to wait for the rest of its frame.
 
         RFC 7741, 4.1, and all other video: "the marker bit [...] MUST be set for the very
         last packet of each encoded frame". The header is not authentic yet; it decides about
         a few milliseconds only.
         """
-        if marker or layer.ssrc != ssrc or layer.track.kind != "video" or not layer.track.downs:
+        if marker or layer.track.kind != "video" or not layer.track.downs:
             return False
-        held = self._held.get(layer)
+        held = self.held.get(layer)
         if held is None:
             return True
         return len(held.rows) < MAX_HELD and now - held.since < PATIENCE
 
     def hold(self, leg: Leg, layer: Layer, row: int, size: int, now: float) -> None:
         """Keep what `wants` said yes to."""
-        held = self._held.get(layer)
+        held = self.held.get(layer)
         if held is None:
-            held = self._held[layer] = Held(leg, now)
+            held = self.held[layer] = Held(leg, now)
         held.rows.append((row, size, now))
 
     def take(self, layer: Layer) -> list[tuple[int, int, float]]:
         """What is held of the layer, to go before its packet that has come now."""
-        held = self._held.pop(layer, None)
+        held = self.held.pop(layer, None)
         return [] if held is None else held.rows
 
     def take_due(self, now: float) -> list[Held]:
         """The frames whose rest has not come in time."""
-        due = [layer for layer, held in self._held.items() if now - held.since >= HOLD]
-        return [self._held.pop(layer) for layer in due]
+        due = [layer for layer, held in self.held.items() if now - held.since >= HOLD]
+        return [self.held.pop(layer) for layer in due]
 
     def get_timer(self) -> float | None:
         """When to call `take_due`; None: nothing is held."""
-        if not self._held:
+        if not self.held:
             return None
-        return next(iter(self._held.values())).since + HOLD
+        return next(iter(self.held.values())).since + HOLD

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -22,6 +23,7 @@ from relay.batch import (
 from relay.forwarder import Forwarder
 from relay.hold import FrameHold
 from relay.leg import Leg
+from relay.rtp.packet import HEADER_SIZE
 from relay.stats import DropReason, Stats
 from relay.transport.ice import Address
 
@@ -32,6 +34,9 @@ RECEIVE_BUFFER: Final = 4 << 20
 SEND_BUFFER: Final = 4 << 20
 """Bytes asked of the kernel, which may grant less (net.core.rmem_max): about a key frame's burst
 to a few hundred subscribers, and what arrives while one turn of the loop takes."""
+
+_HEAD: Final = struct.Struct("!BB6xI")
+"""Of an RTP header: version and flags, marker and payload type, SSRC."""
 
 _STUN_HEADER: Final = 20
 _STUN_USERNAME: Final = 0x0006
@@ -233,18 +238,19 @@ class Udp:
 
     def _receive_media(self, leg: Leg, index: int, size: int, start: int, now: float) -> None:
         """Forward it, or hold it until the rest of its frame has come."""
-        inbox = self.inbox
-        view, row = inbox.arena.view, inbox.rows[index]
-        ssrc = int.from_bytes(view[start + 8 : start + 12], "big") if size >= 12 else 0
-        layer = leg.streams.get(ssrc)
-        if layer is not None:
-            marker = view[start + 1] >= 128
-            if self._hold.wants(layer, ssrc, marker, now) and inbox.keep(index):
-                self._hold.hold(leg, layer, row, size, now)
-                self._arm_hold(now)
-                return
-            if layer.ssrc == ssrc:
-                self._release(leg, self._hold.take(layer))
+        inbox, hold = self.inbox, self._hold
+        row = inbox.rows[index]
+        if size >= HEADER_SIZE:
+            _, second, ssrc = _HEAD.unpack_from(inbox.arena.view, start)
+            layer = leg.streams.get(ssrc)
+            if layer is not None and layer.ssrc == ssrc:
+                if hold.wants(layer, second >= 128, now) and inbox.keep(index):
+                    hold.hold(leg, layer, row, size, now)
+                    if self._hold_timer is None:
+                        self._arm_hold(now)
+                    return
+                if layer in hold.held:
+                    self._release(leg, hold.take(layer))
         self._forwarder.receive(leg, row, size, now)
 
     def _release(self, leg: Leg, held: list[tuple[int, int, float]]) -> None:
@@ -254,11 +260,12 @@ class Udp:
 
     def _flush(self, now: float) -> None:
         self._forwarder.flush(now)
-        # Only now: until it is forwarded, a packet lies where it was read to.
-        for row in self._released:
-            self.inbox.free(row)
-        self._released.clear()
-        if self._hold_timer is not None and self._hold.get_timer() is None:
+        if self._released:
+            # Only now: until it is forwarded, a packet lies where it was read to.
+            for row in self._released:
+                self.inbox.free(row)
+            self._released.clear()
+        if self._hold_timer is not None and not self._hold.held:
             self._hold_timer.cancel()
             self._hold_timer = None
         if now >= self._forwarder.report_due:
@@ -266,7 +273,7 @@ class Udp:
 
     def _arm_hold(self, now: float) -> None:
         due = self._hold.get_timer()
-        if self._hold_timer is None and self._loop is not None and due is not None:
+        if self._loop is not None and due is not None:
             self._hold_timer = self._loop.call_later(max(due - now, 0.0), self._handle_hold)
 
     def _handle_hold(self) -> None:

@@ -40,8 +40,10 @@ from .routes import Routes
 from .tls import list_addresses, make_context, reload_context, stamp_files
 from .webhooks import parse_secret
 
-# How exactly the hub's timers are kept. All of them are of seconds.
+# How exactly the hub's timers are kept, and how soon one is seen that is set meanwhile.
+# All of them are of seconds.
 TICK = 0.1
+LOOK = 0.5
 # How often the certificate's files are looked at. Seconds; they change every two months.
 CERTIFICATE_CHECK = 30.0
 # What is still open this long after everything was told to end, is cut. Seconds.
@@ -201,9 +203,11 @@ class Server:
         ]
 
     async def _keep_time(self) -> None:
-        """Run the hub's timers. One look in each tick costs less than to re-arm at each message."""
+        """Run the hub's timers. A look now and then costs less than to re-arm at each message."""
+        due: float | None = None
         while True:
-            await asyncio.sleep(TICK)
+            wait = LOOK if due is None else due - time.monotonic()
+            await asyncio.sleep(min(LOOK, max(TICK, wait)))
             due = self.hub.get_timer()
             now = time.monotonic()
             if due is not None and due <= now:

@@ -25,9 +25,9 @@ def test_packets_wait_until_the_last_one_of_their_frame(published: tuple[Leg, La
     leg, layer = published
     hold = FrameHold()
     for row in range(3):
-        assert hold.wants(layer, SSRC, False, 1.0)
+        assert hold.wants(layer, False, 1.0)
         hold.hold(leg, layer, row, 100 + row, 1.0)
-    assert not hold.wants(layer, SSRC, True, 1.0)
+    assert not hold.wants(layer, True, 1.0)
     assert hold.take(layer) == [(0, 100, 1.0), (1, 101, 1.0), (2, 102, 1.0)]
     assert hold.take(layer) == []
     assert hold.get_timer() is None
@@ -37,8 +37,8 @@ def test_a_packet_that_comes_after_a_while_ends_the_wait(published: tuple[Leg, L
     leg, layer = published
     hold = FrameHold()
     hold.hold(leg, layer, 0, 100, 1.0)
-    assert hold.wants(layer, SSRC, False, 1.0 + 0.9 * PATIENCE)
-    assert not hold.wants(layer, SSRC, False, 1.0 + 1.01 * PATIENCE)
+    assert hold.wants(layer, False, 1.0 + 0.9 * PATIENCE)
+    assert not hold.wants(layer, False, 1.0 + 1.01 * PATIENCE)
 
 
 def test_nothing_waits_for_longer_than_the_limit(published: tuple[Leg, Layer]) -> None:
@@ -57,13 +57,9 @@ def test_a_large_frame_goes_out_in_parts(published: tuple[Leg, Layer]) -> None:
     leg, layer = published
     hold = FrameHold()
     for row in range(MAX_HELD):
-        assert hold.wants(layer, SSRC, False, 1.0)
+        assert hold.wants(layer, False, 1.0)
         hold.hold(leg, layer, row, 100, 1.0)
-    assert not hold.wants(layer, SSRC, False, 1.0)
-
-
-def test_a_retransmission_does_not_wait(published: tuple[Leg, Layer]) -> None:
-    assert not FrameHold().wants(published[1], 0x1002, False, 1.0)
+    assert not hold.wants(layer, False, 1.0)
 
 
 def test_sound_does_not_wait() -> None:
@@ -71,11 +67,11 @@ def test_sound_does_not_wait() -> None:
     leg = plane.open_leg("publisher")
     track = plane.publish(leg, "a", audio_media(0x2001))
     plane.subscribe(plane.open_leg("subscriber"), track, 0x5000, kind="audio")
-    assert not FrameHold().wants(leg.streams[0x2001], 0x2001, False, 1.0)
+    assert not FrameHold().wants(leg.streams[0x2001], False, 1.0)
 
 
 def test_what_nobody_receives_does_not_wait() -> None:
     plane = Plane()
     leg = plane.open_leg("publisher")
     plane.publish(leg, "t", video_media(SSRC))
-    assert not FrameHold().wants(leg.streams[SSRC], SSRC, False, 1.0)
+    assert not FrameHold().wants(leg.streams[SSRC], False, 1.0)

@@ -258,7 +258,7 @@ def publish(rig: Rig) -> tuple[socket.socket, socket.socket]:
     """A publisher's socket and a subscriber's."""
     sock, publisher = rig.connect_peer()
     receiver, subscriber = rig.connect_peer()
-    track = UpTrack("t", video_media(SSRC))
+    track = UpTrack("t", video_media(SSRC, rtx_ssrc=SSRC + 1))
     publisher.leg.add_up(track)
     down = DownTrack(subscriber.leg, "video", 0x5000, None, sequence=10, timestamp=0)
     subscriber.leg.add_down(down)
@@ -293,6 +293,17 @@ def test_a_frame_leaves_when_its_last_packet_has_come(rig: Rig) -> None:
     rig.send(sock, frame[3])
     assert read_sequences(receiver, 4) == [10, 11, 12, 13]
     assert rig.stats.rtp_in == 4
+
+
+def test_a_retransmission_does_not_wait(rig: Rig) -> None:
+    sock, receiver = publish(rig)
+    rig.send(sock, build_frame(1)[0])
+    missing = struct.pack("!H", 2) + build_vp8(1, key_frame=False, first=True, data=bytes(50))
+    rig.send(
+        sock,
+        build_rtp(payload_type=121, sequence=1, timestamp=2, ssrc=SSRC + 1, payload=missing),
+    )
+    assert read_sequences(receiver, 2) == [10, 11]
 
 
 def test_a_frame_that_dawdles_leaves_in_parts(rig: Rig) -> None:
