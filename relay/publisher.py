@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from relay.control import Kind, Source, Track
 from relay.leg import Leg
-from relay.sdp.capabilities import Codec
+from relay.sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, Codec
 from relay.sdp.description import BadSdp
 from relay.sdp.negotiation import (
     Publication,
@@ -40,6 +40,7 @@ class Published:
     participant: str
     source: Source
     up: UpTrack
+    _sent: Codec | None = None
 
     @property
     def id(self) -> str:
@@ -53,7 +54,22 @@ class Published:
     def codecs(self) -> list[Codec]:
         """The relay's entries of what the publisher may send: what it does send, then its order."""
         codecs = [published.codec for published in self.up.media.codecs]
-        return sorted(codecs, key=lambda codec: codec.name != self.up.codec)
+        return sorted(codecs, key=lambda codec: codec is not self._sent)
+
+    def note_codec(self, now: float) -> bool:
+        """Look at what arrived last; whether its codec is another one than was known."""
+        layer = self.up.get_current()
+        newest = None if layer is None else layer.cache.get(layer.newest, now)
+        codec = None if newest is None else CODEC_BY_PAYLOAD_TYPE.get(newest.data[1] & 0x7F)
+        if codec is None or codec is self._sent:
+            return False
+        self._sent = codec
+        self.up.codec = codec.name
+        return True
+
+    def forget_codec(self) -> None:
+        """Others were agreed on: the first of them is what will be sent, until another comes."""
+        self._sent = None
 
     def describe(self) -> Track:
         return Track(self.id, self.kind, self.source, self.up.muted)
@@ -66,6 +82,8 @@ class Changes:
     added: list[Published] = field(default_factory=list)
     removed: list[Published] = field(default_factory=list)
     updated: list[Published] = field(default_factory=list)
+    recoded: list[Published] = field(default_factory=list)
+    """Other codecs were agreed on."""
 
 
 class Publisher:
@@ -169,7 +187,11 @@ class Publisher:
             elif track is None:
                 changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind]))
             else:
+                known = track.up.media.codecs
                 self.transport.leg.update_up(track.up, media)
+                if media.codecs != known:
+                    track.forget_codec()
+                    changes.recoded.append(track)
                 if source is not None and source != track.source:
                     track.source = source
                     changes.updated.append(track)

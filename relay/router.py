@@ -137,6 +137,7 @@ class Router:
                     if due is not None and due <= now:
                         side.transport.handle_timer(now)
         self._look_at_levels(now)
+        self._look_at_codecs(now)
         self.flush(now)
 
     def close(self, now: float) -> None:
@@ -253,8 +254,22 @@ class Router:
             self._emit(control.TrackPublished(self.room, track.participant, track.describe()))
         for track in changes.updated:
             self._emit(control.TrackUpdated(self.room, track.participant, track.describe()))
+        for track in changes.recoded:
+            self._follow_codec(track)
         if changes.added:
             self._stale.update(self._participants)
+
+    def _look_at_codecs(self, now: float) -> None:
+        for track in self._tracks.values():
+            if track.note_codec(now):
+                self._follow_codec(track)
+
+    def _follow_codec(self, track: Published) -> None:
+        """Who receives the track is to be offered the codec that it is sent in."""
+        for name, participant in self._participants.items():
+            receiver = participant.receiver
+            if isinstance(receiver, Subscriber) and receiver.follow_codec(track):
+                self._stale.add(name)
 
     def _withdraw(self, tracks: list[Published]) -> None:
         for track in tracks:

@@ -87,7 +87,11 @@ class Receiver:
                 timestamp=self._site.number(),
             )
             self.transport.leg.add_down(down)
+        known = down.payload_types.keys() if down.source is track.up else slot.payload_types.keys()
         down.attach(track.up, slot.payload_types, now, extensions=bool(slot.extensions))
+        if not slot.payload_types.keys() <= known:
+            # What came in that codec until now was dropped.
+            track.up.request_key_frame(now)
 
 
 class Subscriber(Receiver):
@@ -127,6 +131,13 @@ class Subscriber(Receiver):
             if identity not in self._tracks and self._assign(track):
                 self._tracks[identity] = track
                 self._changed = True
+
+    def follow_codec(self, track: Published) -> bool:
+        """Have the track's m-line offered with the codec that it is sent in; False: it was."""
+        if not self._subscription.widen(track.id, track.codecs[0]):
+            return False
+        self._changed = True
+        return True
 
     def restart_ice(self) -> None:
         """Have the next offer carry fresh ICE credentials."""

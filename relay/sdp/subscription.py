@@ -93,6 +93,15 @@ class Subscription:
         slot.participant, slot.track, slot.codecs = participant, track, tuple(codecs)
         return slot
 
+    def widen(self, track: str, codec: Codec) -> bool:
+        """Have the m-line of a track hold this codec, too, from the next offer on; False: it
+        does, or there is none. One that is full loses what it has held longest."""
+        slot = self.get_slot(track)
+        if slot is None or codec in slot.codecs:
+            return False
+        slot.codecs = get_slot_codecs(slot.kind, (codec, *slot.codecs))
+        return True
+
     def release(self, track: str) -> Slot | None:
         """Free the slot of a track; its m-line becomes `inactive` in the next offer."""
         slot = self.get_slot(track)

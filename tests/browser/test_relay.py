@@ -27,6 +27,27 @@ SUBSCRIBER = (
     "call.relayConnections().subscriber.pc.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
 )
 
+SEND_CODEC = """async (call, page, name) => {
+  const sender = call.relayConnections().publisher.pc.getSenders()
+    .find(({ track }) => track?.kind === 'video');
+  const parameters = sender.getParameters();
+  const codec = parameters.codecs.find(({ mimeType }) => mimeType === `video/${name}`);
+  for (const encoding of parameters.encodings) encoding.codec = codec;
+  await sender.setParameters(parameters);
+}"""
+SEE_CODEC = """async (call, page, name) => {
+  let first;
+  for (let attempt = 0; attempt < 600; attempt += 1) {
+    const stats = await call.relayConnections().subscriber.pc.getStats();
+    const video = [...stats.values()].find((one) => one.type === 'inbound-rtp'
+      && one.kind === 'video' && stats.get(one.codecId)?.mimeType === `video/${name}`);
+    first ??= video?.framesDecoded;
+    if (video?.framesDecoded > first + 5) return true;
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
+  return false;
+}"""
+
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
@@ -93,6 +114,14 @@ def test_a_screen_through_the_relay_twice(enter: Enter) -> None:
         ada.press("Stop sharing")
         ben.page.locator("[data-source=screen]").wait_for(state="detached")
     ben.wait_for_media({"Ada"})
+
+
+def test_a_camera_that_goes_on_in_another_codec_is_seen(enter: Enter) -> None:
+    ada, ben = enter("Ada", relay=1), enter("Ben", relay=1)
+    ben.wait_for_media({"Ada"})
+    for codec in ("AV1", "VP8", "AV1"):
+        ada.ask(SEND_CODEC, codec)
+        assert ben.ask(SEE_CODEC, codec), codec
 
 
 def test_a_moderator_mutes_through_the_relay(enter: Enter) -> None:

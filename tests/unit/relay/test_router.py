@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay import control
+from relay.leg import Leg
+from relay.rtp import rtcp
+from relay.sdp.description import parse_description_untrusted
+from relay.stats import DropReason
+from tests.support.media import build_rtp, build_vp8
 
 from .rooms import World
-from .sdp.offers import AUDIO, DIGEST, VIDEO, make_answer, make_offer
+from .sdp.offers import AUDIO, AV1, DIGEST, VIDEO, make_answer, make_offer, read_corpus
 
 
 @pytest.fixture
@@ -311,6 +318,114 @@ def test_slots_are_limited_and_a_free_one_serves_who_waited() -> None:
     assert [entry.participant for entry in offer.tracks] == ["bob"]
 
 
+# -- Codecs -----------------------------------------------------------------------------
+
+
+def test_a_publisher_that_agrees_on_another_codec_is_offered_with_it(world: World) -> None:
+    world.join("ada", "bob", "carol")
+    world.publish("carol")
+    world.publish("ada", VIDEO, AUDIO)
+    for _ in range(2):
+        world.answer(world.offers()["bob"])
+    before = _list_formats(world.offers()["bob"].sdp)
+    assert all("AV1" not in names for names in before)
+    offer = world.offers(world.publish("ada", AV1, AUDIO))["bob"]
+    lines = _list_formats(offer.sdp)
+    assert [names[: len(old)] for names, old in zip(lines, before, strict=True)] == before
+    assert sum("AV1" in names for names in lines) == 1
+    ada = next(t for t in world.router.tracks if (t.participant, t.kind) == ("ada", "video"))
+    assert 45 not in ada.up.downs[0].payload_types
+    world.answer(offer)
+    assert ada.up.downs[0].payload_types[45] == 45
+    # Back again: the line still holds it.
+    assert world.offers(world.publish("ada", VIDEO, AUDIO)) == {}
+
+
+def test_who_has_an_offer_open_gets_the_other_codec_with_the_next(world: World) -> None:
+    world.join("ada", "bob")
+    first = world.offers(world.publish("ada", VIDEO))["bob"]
+    assert world.offers(world.publish("ada", AV1)) == {}
+    second = world.offers(world.answer(first))["bob"]
+    assert "AV1" in _list_formats(second.sdp)[0]
+    assert world.offers(world.answer(second)) == {}
+
+
+def publish_as_chromium(world: World) -> control.Offer:
+    """Ada publishes, Bob has been offered it, and both have a connection."""
+    world.join("ada", "bob")
+    offer = world.offers(world.publish("ada", sdp=read_corpus("chromium-publish")))["bob"]
+    world.answer(offer)
+    for transport in world.router.transports:
+        world.connect(transport)
+    return offer
+
+
+def send_frame(world: World, number: int, *, payload_type: int) -> None:
+    """Ada's camera sends one packet, a key frame in VP8 and AV1 alike."""
+    track = next(t for t in world.router.tracks if t.kind == "video")
+    payload = b"\x18" if payload_type == 45 else build_vp8(number, key_frame=True)
+    packet = build_rtp(
+        payload_type=payload_type,
+        sequence=number,
+        timestamp=3000 * number,
+        ssrc=track.up.layers[0].ssrc,
+        payload=payload + bytes(40),
+        marker=True,
+    )
+    world.plane.receive(_get_leg(world, "ada/publish"), [packet], world.now)
+
+
+def test_a_codec_that_was_not_offered_is_offered_once_it_is_sent(world: World) -> None:
+    offer = publish_as_chromium(world)
+    assert "AV1" not in _list_formats(offer.sdp)[1]
+    send_frame(world, 1, payload_type=96)
+    assert world.offers(world.advance(1.0)) == {}
+    for number in range(2, 5):
+        send_frame(world, number, payload_type=45)
+    again = world.offers(world.advance(0.2))["bob"]
+    assert "AV1" in _list_formats(again.sdp)[1]
+    assert again.tracks == offer.tracks
+    ada, bob = _get_leg(world, "ada/publish"), _get_leg(world, "bob/subscribe")
+    world.plane.sent.clear()
+    world.answer(again)
+    world.plane.forwarder.handle_timer(world.now)
+    assert any(isinstance(packet, rtcp.Pli) for packet in world.plane.take_rtcp(ada))
+    send_frame(world, 5, payload_type=45)
+    (packet,) = world.plane.take_rtp(bob)
+    assert packet[1] & 0x7F == 45
+    assert world.offers(world.advance(1.0)) == {}
+    stats = world.do(control.GetStats("demo", 5))[0]
+    assert isinstance(stats, control.RoomStats)
+    assert "AV1" in [track.codec for track in stats.tracks]
+
+
+def test_to_a_subscriber_the_codecs_of_a_publisher_are_one_stream(world: World) -> None:
+    publish_as_chromium(world)
+    bob = _get_leg(world, "bob/subscribe")
+    out = []
+    for number in range(1, 10):
+        send_frame(world, number, payload_type=45 if 3 < number < 8 else 96)
+        out += world.plane.take_rtp(bob)
+        if number == 5:
+            world.answer(world.offers(world.advance(0.2))["bob"])
+    assert world.plane.stats.drops[DropReason.UNKNOWN_PAYLOAD_TYPE] == 2
+    heads = [struct.unpack_from("!xBHI", packet) for packet in out]
+    assert [number & 0x7F for number, _, _ in heads] == [96, 96, 96, 45, 45, 96, 96]
+    assert [sequence - heads[0][1] for _, sequence, _ in heads] == list(range(7))
+    frames = [(timestamp - heads[0][2]) // 3000 for _, _, timestamp in heads]
+    assert frames == [0, 1, 2, 5, 6, 7, 8]
+
+
+def test_a_codec_that_the_subscriber_refused_is_not_offered_again(world: World) -> None:
+    publish_as_chromium(world)
+    send_frame(world, 1, payload_type=45)
+    offer = world.offers(world.advance(0.2))["bob"]
+    answer = make_answer(offer.sdp, accept=lambda line: ":45 " not in line and ":46 " not in line)
+    world.do(control.AnswerOffer("demo", "bob", 60, answer.replace(" 45 46", "")))
+    send_frame(world, 2, payload_type=45)
+    assert world.offers(world.advance(5.0)) == {}
+
+
 # -- Playing ----------------------------------------------------------------------------
 
 
@@ -439,7 +554,10 @@ class Rooms(RuleBasedStateMachine):
         self.open.pop(name, None)
         self.do(control.Leave("demo", name))
 
-    @rule(name=names, media=st.sampled_from([(VIDEO,), (VIDEO, AUDIO), (VIDEO, AUDIO, VIDEO)]))
+    @rule(
+        name=names,
+        media=st.sampled_from([(VIDEO,), (VIDEO, AUDIO), (AV1, AUDIO), (VIDEO, AUDIO, VIDEO)]),
+    )
     def publish(self, name: str, media: tuple[object, ...]) -> None:
         self._follow(self.world.publish(name, *media))
 
@@ -479,6 +597,15 @@ TestRooms.settings = settings(max_examples=30, stateful_step_count=30, deadline=
 
 def _ufrag(sdp: str) -> str:
     return sdp.partition("a=ice-ufrag:")[2].splitlines()[0]
+
+
+def _list_formats(sdp: str) -> list[list[str]]:
+    """The codecs of each m-line."""
+    return [[f.name for f in media.formats] for media in parse_description_untrusted(sdp).media]
+
+
+def _get_leg(world: World, name: str) -> Leg:
+    return next(t.leg for t in world.router.transports if t.leg.name == name)
 
 
 def _fingerprint(sdp: str) -> str:

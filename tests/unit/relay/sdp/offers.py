@@ -26,6 +26,11 @@ VIDEO = (
     "96 97",
     ["rtpmap:96 VP8/90000", "rtcp-fb:96 nack pli", "rtpmap:97 rtx/90000", "fmtp:97 apt=96"],
 )
+AV1 = (
+    "video",
+    "45 46",
+    ["rtpmap:45 AV1/90000", "rtcp-fb:45 nack pli", "rtpmap:46 rtx/90000", "fmtp:46 apt=45"],
+)
 
 
 def read_corpus(name: str) -> str:

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.sdp.capabilities import CODECS, H264_BASELINE, OPUS, RED, VP8, Codec, Kind
-from relay.sdp.description import BadSdp, Description, parse_description_untrusted
+from relay.sdp.description import (
+    MAX_SDP,
+    BadSdp,
+    Description,
+    parse_description_untrusted,
+)
+from relay.sdp.matching import match_codecs
 from relay.sdp.subscription import MAX_SLOT_CODECS, Slot, Subscription, get_slot_codecs
 
-from .offers import LOCAL, count_ssrcs, make_answer
+from .offers import LOCAL, count_ssrcs, make_answer, read_corpus
 
 AV1 = next(c for c in CODECS if c.name == "AV1")
 VIDEO = get_slot_codecs("video", [])
@@ -152,6 +158,39 @@ def test_an_answer_that_does_not_fit_is_refused_and_changes_nothing(
     assert audio.payload_types == {}
     subscription.receive_answer(answer)
     assert audio.payload_types == {111: 111}
+
+
+def test_a_line_is_widened_by_a_codec_and_stays_short() -> None:
+    subscription = make_subscription()
+    every = [c for c in CODECS if c.kind == "video"]
+    slot = subscription.assign("video", "p_1", "t_1", get_slot_codecs("video", every))
+    others = [codec for codec in every if codec not in slot.codecs]
+    for codec in others:
+        assert subscription.widen("t_1", codec)
+        assert not subscription.widen("t_1", codec)
+        assert slot.codecs[:3] == (VP8, H264_BASELINE, codec)
+        assert len(slot.codecs) == MAX_SLOT_CODECS
+    # Those sent last are kept, so that a publisher between two of them needs no further offer.
+    assert slot.codecs[3:] == (others[-2], others[-3])
+    assert not subscription.widen("t_2", AV1)
+
+
+def test_an_offer_to_a_room_of_fifty_stays_below_200_kib() -> None:
+    """Forty-nine browsers that all switched what they send as often as it may take."""
+    audio, video, *_ = parse_description_untrusted(read_corpus("chromium-publish")).media
+    subscription = make_subscription()
+    for number in range(49):
+        for media in (audio, video):
+            codecs = [published.codec for published in match_codecs(media)]
+            kind: Kind = "audio" if media is audio else "video"
+            track = f"t_{number:016d}{kind[0]}"
+            participant = f"p_{number:016d}"
+            subscription.assign(kind, participant, track, get_slot_codecs(kind, codecs))
+            for codec in codecs:
+                subscription.widen(track, codec)
+    offered = subscription.build_offer(LOCAL)
+    assert len(offered) < 200 * 1024
+    assert len(make_answer(offered)) < MAX_SDP
 
 
 def test_what_everyone_decodes_comes_first_and_the_list_stays_short() -> None:
