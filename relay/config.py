@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -28,6 +30,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     consent_timeout: float = 30.0
     """Seconds without a STUN check after which a transport counts as gone (RFC 7675)."""
+
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """What a worker's log lines look like; `auto` is text on a terminal and JSON elsewhere."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least of what a worker logs."""
 
     metrics_interval: float = 1.0
     """Seconds between a worker's metrics."""

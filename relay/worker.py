@@ -11,6 +11,7 @@ import contextlib
 import gc
 import ipaddress
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -23,7 +24,7 @@ import ifaddr
 import msgspec
 import uvloop
 
-from relay import control, events
+from relay import control, events, logs
 from relay.batch import unpack_address
 from relay.channel import Channel
 from relay.config import Config
@@ -34,7 +35,8 @@ from relay.stats import Stats
 from relay.transport.dtls import Certificate
 from relay.udp import Udp, open_socket
 
-log = logging.getLogger(__name__)
+# By its own name, also where it is the program.
+log = logging.getLogger("relay.worker")
 
 TICK = 0.2
 """Seconds between two looks at the rooms' timers; packets have a timer of their own, in `udp`."""
@@ -231,7 +233,7 @@ class Worker:
 
     def _give_up(self, room: str, now: float) -> None:
         """A fault of ours costs its room a new start, and no other room anything."""
-        log.exception("relay: a room failed and begins anew")
+        log.exception("a room failed and begins anew")
         with contextlib.suppress(Exception):
             self._routers.pop(room).close(now)
         self._emit(control.WorkerLost([room]))
@@ -265,7 +267,7 @@ async def run(fd: int, config: Config, index: int) -> int:
     try:
         sock = open_socket(host, port)
     except OSError as error:
-        log.error("relay: UDP %s port %d can't be bound: %s", host or "*", port, error.strerror)
+        log.error("UDP %s port %d can't be bound: %s", host or "*", port, error.strerror)
         socket.socket(fileno=fd).close()
         return EXIT_NO_SOCKET
     ended = asyncio.Event()
@@ -302,15 +304,19 @@ async def run(fd: int, config: Config, index: int) -> int:
 
 def main(arguments: list[str]) -> int:
     """The process: `fd index config`."""
-    fd, index, config = int(arguments[0]), int(arguments[1]), arguments[2]
+    fd, index = int(arguments[0]), int(arguments[1])
+    config = msgspec.json.decode(arguments[2], type=Config)
     # Ctrl-C reaches the whole process group; the node decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s %(levelname)s relay[{index}] %(message)s"
-    )
-    with contextlib.suppress(BrokenPipeError):
-        return uvloop.run(run(fd, msgspec.json.decode(config, type=Config), index))
-    return 0
+    form, level = config.log_format, config.log_level
+    logs.configure(sys.stderr, form=form, level=level, environ=os.environ, worker=index)
+    try:
+        return uvloop.run(run(fd, config, index))
+    except BrokenPipeError:
+        return 0
+    except Exception:
+        log.exception("a fault of the worker's own ended it")
+        return 1
 
 
 if __name__ == "__main__":

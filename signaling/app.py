@@ -166,6 +166,8 @@ class Server:
             workers=self.config.relay_workers,
             hosts=self.config.host,
             public_ips=self.config.public_ip,
+            log_format=self.config.log_format,
+            log_level=self.config.log_level,
         )
         return Node(config, on_event=on_event)
 

@@ -11,7 +11,9 @@ from typing import Any, TextIO
 
 import uvloop
 
-from . import app, logs, minting
+from relay import logs
+
+from . import app, minting
 from .arguments import Parser
 from .config import Config, ConfigError, Option, list_options, load
 

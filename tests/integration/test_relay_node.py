@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from relay import control
 from relay.config import Config
 from relay.node import Node
 from tests.support.caller import BLUE, RED, Picture, call, until
-from tests.support.processes import run_server
+from tests.support.processes import run_server, spawn
 from tests.unit.relay.sdp.offers import AUDIO, make_offer
 
 
@@ -150,6 +151,33 @@ async def test_no_worker_survives_its_hub() -> None:
         server.send_signal(signal.SIGKILL)
         await server.wait()
         await until(lambda: not any(is_alive(child) for child in children))
+
+
+async def test_hub_and_workers_write_one_log_of_one_shape() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = str(other.getsockname()[1])
+        server = await spawn(
+            "--port", "0", "--relay-port", port, "--host", "127.0.0.1", "--log-format", "json"
+        )
+        await server.wait_log("can't be bound")
+
+    def count_ends() -> int:
+        return sum("ended; restart" in line for line in server.log)
+
+    try:
+        await server.wait_log("takes rooms")
+        before = count_ends()
+        os.kill(find_children(server.process.pid)[0], signal.SIGKILL)
+        await until(lambda: count_ends() > before)
+        server.send_signal()
+        assert await server.wait() == 0
+    finally:
+        await server.stop()
+    lines = [json.loads(line) for line in server.log]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    refused, *_ = [line for line in lines if "can't be bound" in line["message"]]
+    assert (refused["level"], refused["logger"], refused["worker"]) == ("error", "relay.worker", 0)
 
 
 async def test_after_a_worker_was_killed_media_come_back() -> None:

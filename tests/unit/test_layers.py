@@ -60,6 +60,7 @@ RUNGS = {
     "relay.events": 0,
     "relay.stats": 0,
     "relay.config": 0,
+    "relay.logs": 0,
     "relay.rtp.": 0,
     "relay.rtp.cache": 1,
     "relay.rtp.nack": 1,
@@ -91,7 +92,7 @@ RUNGS = {
 PURE_BELOW = 2
 OUTSIDE = {"asyncio", "socket", "time", "random", "secrets", "select", "selectors", "threading"}
 # Formatting a log line's time is no rule that depends on a clock.
-IMPURE = {"signaling.logs": {"time"}}
+IMPURE = {"relay.logs": {"time"}}
 RELAY_SEEN_BY_SIGNALING = "relay.control"
 MOUNTS_RELAY = {"signaling.app", "signaling.cli"}
 
