@@ -14,7 +14,7 @@ import uvloop
 from relay import logs
 
 from . import app, minting
-from .arguments import Parser
+from .arguments import Parser, read_file
 from .config import Config, ConfigError, Option, list_options, load
 
 USAGE_ERROR = 2
@@ -112,17 +112,7 @@ def parse_serve(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     flags = vars(make_parser().parse_args(arguments))
     path = flags.pop("config", None) or environ.get("SIGNALING_CONFIG")
     environ = {name: value for name, value in environ.items() if name != "SIGNALING_CONFIG"}
-    return load(flags, environ, read_file(path) if path else None, path or "")
-
-
-def read_file(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigError(f"--config: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"--config: {path} is not text in UTF-8") from None
+    return load(flags, environ, read_file("--config", path) if path else None, path or "")
 
 
 def make_parser() -> Parser:

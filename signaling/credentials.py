@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import auth, turn
+from .arguments import read_file
 from .config import Config, ConfigError
 from .logs import Log
 from .messages import Grant
@@ -51,7 +52,7 @@ class Credentials:
         except ValueError as error:
             raise ConfigError(f"--api-key: {error}") from None
         if config.api_key_file is not None:
-            text = _read_file("--api-key-file", config.api_key_file)
+            text = read_file("--api-key-file", config.api_key_file)
             try:
                 keys |= auth.parse_keys(text.splitlines())
             except ValueError as error:
@@ -60,7 +61,7 @@ class Credentials:
             raise ConfigError(f"--api-key-file: {config.api_key_file} holds no key")
         secret = config.turn_secret or ""
         if config.turn_secret_file is not None:
-            secret = _read_file("--turn-secret-file", config.turn_secret_file).strip()
+            secret = read_file("--turn-secret-file", config.turn_secret_file).strip()
             if not secret:
                 raise ConfigError(f"--turn-secret-file: {config.turn_secret_file} is empty")
         self._keys, self._turn_secret = keys, secret
@@ -107,13 +108,3 @@ class Credentials:
             wall=self._wall(),
             ttl=self._config.turn_ttl,
         )
-
-
-def _read_file(flag: str, path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigError(f"{flag}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{flag}: {path} is not text in UTF-8") from None

@@ -11,7 +11,7 @@ from typing import TextIO
 from urllib.parse import urlencode
 
 from . import auth
-from .arguments import Parser
+from .arguments import Parser, read_file
 from .config import ConfigError
 from .messages import Grant
 
@@ -91,11 +91,8 @@ def _find_key(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[
             lines, source = [options.api_key], "--api-key"
         elif options.api_key_file is not None:
             source = f"--api-key-file: {options.api_key_file}"
-            with open(options.api_key_file, encoding="utf-8") as file:
-                lines = file.read().splitlines()
+            lines = read_file("token: --api-key-file", options.api_key_file).splitlines()
         keys = auth.parse_keys(lines)
-    except OSError as error:
-        raise ConfigError(f"token: {source}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"token: {source}: {error}") from None
     if not keys:

@@ -14,7 +14,7 @@ from typing import TextIO
 import aiohttp
 import msgspec
 
-from ..arguments import Parser
+from ..arguments import Parser, read_file
 from ..config import ConfigError, Limits
 from ..turn import make_credentials, parse_url
 from . import machine, report
@@ -107,11 +107,7 @@ class Examination:
             if self._turn:
                 raise ConfigError("doctor: --turn-url needs --turn-secret-file")
             return ""
-        try:
-            with open(path, encoding="utf-8") as file:
-                return file.read().strip()
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"doctor: --turn-secret-file: cannot read {path}") from None
+        return read_file("doctor: --turn-secret-file", path).strip()
 
     async def examine(self) -> AsyncIterator[Finding]:
         """Yield findings as they come, from what everything needs to what few need."""
