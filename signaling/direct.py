@@ -13,6 +13,7 @@ whether this aiohttp has them, and `tests/unit/test_direct.py` pins each one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -88,12 +89,16 @@ class DirectProtocol(asyncio.Protocol):
 
     __slots__ = ("connection", "data_received", "pause_writing", "resume_writing")
 
+    data_received: Any  # returns something, which the transport passes over
+    pause_writing: Callable[[], None]
+    resume_writing: Callable[[], None]
+
     def __init__(self, connection: Connection, reader: WebSocketReader) -> None:
         self.connection = connection
         # The transport calls the compiled parser with no Python frame between them.
-        self.data_received = reader.feed_data  # type: ignore[assignment,method-assign]
-        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+        self.data_received = reader.feed_data
+        self.pause_writing = connection.pause_writing
+        self.resume_writing = connection.resume_writing
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.connection.lost()
