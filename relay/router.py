@@ -6,37 +6,17 @@ are gathered until `flush`, so that a burst of them makes one offer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from relay import control
+from relay import control, figures
 from relay.leg import Leg
+from relay.participant import Participant
 from relay.publisher import Changes, Published, Publisher, SourceForbidden
 from relay.sdp.description import BadSdp
 from relay.site import Site
 from relay.speakers import Speakers
 from relay.subscriber import Player, Receiver, Subscriber
 from relay.transport.transport import ENDED, Transport, TransportState
-
-_TOLD: Mapping[TransportState, control.TransportState] = {
-    TransportState.CONNECTING: "connecting",
-    TransportState.CONNECTED: "connected",
-    TransportState.DISCONNECTED: "disconnected",
-    TransportState.FAILED: "failed",
-    TransportState.CLOSED: "closed",
-}
-
-
-@dataclass(slots=True)
-class _Participant:
-    join: control.Join
-    routes: frozenset[str] | None = frozenset()
-    """Whose tracks it is to receive; None: everyone's. Nobody's, until it has been said: between
-    its `Join` and its `Route` it must not be offered what the mesh carries."""
-    refused: set[str] = field(default_factory=set)
-    """Tracks that it unsubscribed from."""
-    publisher: Publisher | None = None
-    receiver: Subscriber | Player | None = None
 
 
 class Router:
@@ -46,7 +26,7 @@ class Router:
         self.room = room
         self._site = site
         self._emit = emit
-        self._participants: dict[str, _Participant] = {}
+        self._participants: dict[str, Participant] = {}
         self._tracks: dict[str, Published] = {}
         self._speakers = Speakers()
         self._stale: set[str] = set()
@@ -75,19 +55,6 @@ class Router:
         sides = [s for p in self._participants.values() for s in (p.publisher, p.receiver)]
         return [side.transport for side in sides if side is not None]
 
-    def count_transports(self) -> dict[control.TransportState, int]:
-        """How many transports are in which state."""
-        states: dict[control.TransportState, int] = {}
-        for transport in self.transports:
-            told = _TOLD.get(transport.state, "connecting")
-            states[told] = states.get(told, 0) + 1
-        return states
-
-    def list_rtts(self) -> list[float]:
-        """Round trips in ms, of the receivers whose reports told."""
-        rtts = (down.round_trip.rtt for receiver in self.receivers for down in receiver.downs)
-        return [1000 * rtt for rtt in rtts if rtt is not None]
-
     def receive(self, command: control.Command, now: float) -> None:
         """Carry out one command; a faulty one is refused or ignored, never raised."""
         match command:
@@ -112,7 +79,8 @@ class Router:
             case control.RestartIce():
                 self._restart_ice(command.participant, now)
             case control.GetStats():
-                self._emit(control.RoomStats(command.request, self._collect_stats(now)))
+                tracks = figures.describe_tracks(self.tracks, now)
+                self._emit(control.RoomStats(command.request, tracks))
 
     def flush(self, now: float) -> None:
         """Draw the consequences of what happened since the last time; make the offers due."""
@@ -156,7 +124,7 @@ class Router:
     def _join(self, command: control.Join, now: float) -> None:
         participant = self._participants.get(command.participant)
         if participant is None:
-            self._participants[command.participant] = _Participant(command)
+            self._participants[command.participant] = Participant(command)
         else:
             participant.join = command
             if not command.publish and participant.publisher is not None:
@@ -187,14 +155,11 @@ class Router:
 
     def _select(self, command: control.Select) -> None:
         participant = self._participants.get(command.participant)
-        if participant is None:
-            return
-        if command.wanted:
-            participant.refused.difference_update(command.tracks)
-        else:
-            # Only what exists: the set can't grow without bound.
-            participant.refused.update(t for t in command.tracks if t in self._tracks)
-        self._stale.add(command.participant)
+        if participant is not None:
+            # Only what exists: what is refused can't grow without bound.
+            tracks = [track for track in command.tracks if track in self._tracks]
+            participant.select(tracks, command.wanted)
+            self._stale.add(command.participant)
 
     # -- Publishing ---------------------------------------------------------------------
 
@@ -280,7 +245,7 @@ class Router:
         if tracks:
             self._stale.update(self._participants)
 
-    def _end_publisher(self, participant: _Participant, now: float) -> None:
+    def _end_publisher(self, participant: Participant, now: float) -> None:
         publisher, participant.publisher = participant.publisher, None
         if publisher is not None:
             self._withdraw(publisher.close(now))
@@ -304,20 +269,8 @@ class Router:
 
     # -- Receiving ----------------------------------------------------------------------
 
-    def _choose_for(self, name: str, participant: _Participant) -> dict[str, Published]:
-        if not participant.join.subscribe:
-            return {}
-        routes = participant.routes
-        return {
-            identity: track
-            for identity, track in self._tracks.items()
-            if track.participant != name
-            and identity not in participant.refused
-            and (routes is None or track.participant in routes)
-        }
-
-    def _refresh(self, name: str, participant: _Participant, now: float) -> None:
-        tracks = self._choose_for(name, participant)
+    def _refresh(self, name: str, participant: Participant, now: float) -> None:
+        tracks = participant.choose(self._tracks)
         receiver = participant.receiver
         if receiver is None:
             if not tracks:
@@ -354,7 +307,7 @@ class Router:
         if not participant.join.subscribe:
             self._refuse(command.request, "forbidden", "Subscribing is not allowed.")
             return
-        tracks = self._choose_for(command.participant, participant)
+        tracks = participant.choose(self._tracks)
         player = participant.receiver
         if not isinstance(player, Player):
             player = Player(command.participant, self._site, on_state=self._receive_receiver_state)
@@ -407,7 +360,7 @@ class Router:
     # -- Telling ------------------------------------------------------------------------
 
     def _tell_state(self, name: str, direction: control.Direction, state: TransportState) -> None:
-        told = _TOLD.get(state)
+        told = figures.TOLD.get(state)
         if told is not None and name in self._participants:
             self._emit(control.TransportChanged(self.room, name, direction, told))
 
@@ -423,19 +376,3 @@ class Router:
         change = self._speakers.take_change(now)
         if change is not None:
             self._emit(control.Speakers(self.room, change))
-
-    def _collect_stats(self, now: float) -> list[control.TrackStats]:
-        return [
-            control.TrackStats(
-                participant=track.participant,
-                track=track.id,
-                kind=track.kind,
-                codec=track.up.codec,
-                bitrate=track.up.get_bitrate(now),
-                loss=track.up.loss,
-                jitter_ms=1000 * track.up.jitter,
-                rtt_ms=None,
-                subscribers=len(track.up.downs),
-            )
-            for track in self._tracks.values()
-        ]

@@ -24,7 +24,7 @@ import ifaddr
 import msgspec
 import uvloop
 
-from relay import control, events, logs
+from relay import control, events, figures, logs
 from relay.batch import unpack_address
 from relay.channel import Channel
 from relay.config import Config
@@ -189,9 +189,9 @@ class Worker:
         tracks = [track for router in self._routers.values() for track in router.tracks]
         rtts = []
         for router in self._routers.values():
-            for state, count in router.count_transports().items():
+            for state, count in figures.count_transports(router.transports).items():
                 transports[state] = transports.get(state, 0) + count
-            rtts += router.list_rtts()
+            rtts += figures.list_rtts(router.receivers)
         audio = sum(track.kind == "audio" for track in tracks)
         return control.WorkerMetrics(
             packets_in=stats.packets_in,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay import control
+from relay.figures import count_transports
 from relay.leg import Leg
 from relay.rtp import rtcp
 from relay.sdp.description import parse_description_untrusted
@@ -512,7 +513,7 @@ def test_statistics_name_each_track(world: World) -> None:
         ("ada", "video", "VP8", 1),
         ("ada", "audio", "opus", 1),
     ]
-    assert world.router.count_transports() == {"connecting": 2}
+    assert count_transports(world.router.transports) == {"connecting": 2}
 
 
 class Rooms(RuleBasedStateMachine):
