@@ -1,6 +1,7 @@
 """HTTP: the WebSocket's door, the page, health, metrics and the operations API.
 
 Each refusal is JSON with a stable `code` and a `message` for people; no exception's text leaves.
+Above 400 lines, because all routes pass one guard, and what it asks of a request is beside it.
 """
 
 from __future__ import annotations

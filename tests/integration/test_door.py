@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from signaling import door as door_module
-from signaling.app import bind
 from signaling.config import Limits
 from signaling.door import RESPONSE_TIMEOUT, Door
+from signaling.listening import bind
 from signaling.metrics import Metrics
 from signaling.proxy import parse_networks
 

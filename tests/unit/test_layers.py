@@ -50,6 +50,7 @@ RUNGS = {
     "signaling.client": 3,
     "signaling.routes": 4,
     "signaling.door": 4,
+    "signaling.listening": 4,
     "signaling.app": 4,
     "signaling.bot.": 4,
     "signaling.doctor.": 4,
