@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from .config import ConfigError
+from .settings import ConfigError
 
 PROGRAM: Final = "python -m signaling"
 

@@ -15,7 +15,8 @@ from relay import logs
 
 from . import app, minting
 from .arguments import Parser, read_file
-from .config import Config, ConfigError, Option, list_options, load
+from .config import Config, list_options, load
+from .settings import ConfigError, Option
 
 USAGE_ERROR = 2
 

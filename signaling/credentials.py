@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from . import auth, turn
 from .arguments import read_file
-from .config import Config, ConfigError
+from .config import Config
 from .logs import Log
 from .messages import Grant
+from .settings import ConfigError
 
 _log = Log(__name__)
 

@@ -8,9 +8,9 @@ import os
 import socket
 from collections.abc import Sequence
 
-from .config import ConfigError
 from .door import BACKLOG
 from .logs import Log
+from .settings import ConfigError
 
 _log = Log(__name__)
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from . import auth
 from .arguments import Parser, read_file
-from .config import ConfigError
 from .messages import Grant
+from .settings import ConfigError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

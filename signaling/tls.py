@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .config import Config, ConfigError
+from .config import Config
 from .logs import Log
+from .settings import ConfigError
 
 # Browsers refuse certificates that are valid for longer than 398 days.
 VALIDITY = datetime.timedelta(days=365)

@@ -15,7 +15,8 @@ import aiohttp
 import msgspec
 
 from ..arguments import Parser, read_file
-from ..config import ConfigError, Limits
+from ..config import Limits
+from ..settings import ConfigError
 from ..turn import make_credentials, parse_url
 from . import machine, report
 from . import server as server_checks

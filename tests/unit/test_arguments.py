@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from signaling.arguments import PROGRAM, Parser, read_file
-from signaling.config import ConfigError
+from signaling.settings import ConfigError
 
 
 def test_a_file_is_read_or_its_option_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from signaling import cli
-from signaling.config import Config, ConfigError, list_options
+from signaling.config import Config, list_options
+from signaling.settings import ConfigError
 
 
 def test_help_names_every_setting_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from signaling.config import Config, ConfigError, Limits, is_local, list_options, load
+from signaling.config import Config, Limits, is_local, list_options, load
+from signaling.settings import ConfigError
 
 
 def refuse(

@@ -24,6 +24,7 @@ RUNGS = {
     "signaling.lobby": 0,
     "signaling.metrics": 0,
     "signaling.config": 0,
+    "signaling.settings": 0,
     "signaling.logs": 0,
     "signaling.handshake": 0,
     "signaling.proxy": 0,

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from signaling.auth import Authority
-from signaling.config import ConfigError
 from signaling.minting import parse_ttl, run
+from signaling.settings import ConfigError
 
 KEY = "front-desk:a secret of at least thirty-two bytes"
 AUTHORITY = Authority({"front-desk": "a secret of at least thirty-two bytes"})

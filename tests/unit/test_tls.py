@@ -11,7 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from signaling.config import Config, ConfigError
+from signaling.config import Config
+from signaling.settings import ConfigError
 from signaling.tls import load_context, make_certificate, make_context
 
 NOW = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
