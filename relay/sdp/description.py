@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, cast
 
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
@@ -85,7 +85,8 @@ class Media:
 
     `ssrcs` maps each SSRC to its cname (maybe ""), `fid` each media SSRC to its RTX SSRC.
     `simulcast_send` and `simulcast_receive` hold rids, best written order kept, each
-    alternative list flattened to its first.
+    alternative list flattened to its first. `alike` is the index of the first m-line read that
+    says the same but for mid and streams; the two share their lists.
     """
 
     kind: str
@@ -111,6 +112,7 @@ class Media:
     simulcast_receive: list[str] = field(default_factory=list)
     sctp_port: int | None = None
     bundle_only: bool = False
+    alike: int = field(default=-1, compare=False)
 
 
 @dataclass(slots=True)
@@ -145,7 +147,12 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,64}")
 _ICE: Final = re.compile(r"[!-~]{4,256}")
 _URI: Final = re.compile(r"[!-~]{1,256}")
+# What tells an m-line and its streams from others like it.
+_OWN_LINE: Final = re.compile(r"\na=(?:mid:|msid:|ssrc)[^\n]*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+Formats = Mapping[int, Format]
 
 
 @dataclass(slots=True)
@@ -160,18 +167,28 @@ class _Ice:
 
 def parse_description_untrusted(text: str) -> Description:
     """Read a session description; raises `BadSdp` and nothing else."""
-    session, sections = _split_sections(text)
+    head, *sections = _split_sections(text)
     description = Description()
-    session_ice = _Ice()
+    session = _Ice()
     direction: Direction = "sendrecv"
-    for key, value in session:
+    for key, value in _read_attributes(head):
         if key in DIRECTIONS:
             direction = cast(Direction, key)
-        elif not _read_ice(session_ice, key, value):
+        elif not _read_ice(session, key, value):
             _read_session_attribute(description, key, value)
-    for line, attributes in sections:
-        media = _read_media(line, attributes, session_ice, direction, description.lite)
-        media.mid = media.mid or _free_mid(description.media, len(description.media))
+    # The m-lines of a large answer are alike but for the mids: what they share is read once.
+    known: dict[str, Media] = {}
+    for index, section in enumerate(sections):
+        shared = _OWN_LINE.sub("", section)
+        first = known.get(shared)
+        if first is None:
+            first = known[shared] = _read_media(shared, session, direction, description.lite)
+            first.alike = index
+        media = replace(first, ssrcs={}, fid={})
+        for key, value in _read_attributes("".join(_OWN_LINE.findall(section))):
+            if key in _MEDIA_ATTRIBUTES:
+                _MEDIA_ATTRIBUTES[key](media, value)
+        media.mid = media.mid or _free_mid(description.media, index)
         description.media.append(media)
     mids = [media.mid for media in description.media]
     if len(set(mids)) != len(mids):
@@ -179,35 +196,35 @@ def parse_description_untrusted(text: str) -> Description:
     return description
 
 
-Attributes = list[tuple[str, str]]
-
-
-def _split_sections(text: str) -> tuple[Attributes, list[tuple[str, Attributes]]]:
-    """Check sizes and split into the session's attributes, and each m-line with its own."""
+def _split_sections(text: str) -> list[str]:
+    """The session's lines, and each m-line's, without their "m="."""
     if len(text) > MAX_SDP:
         raise BadSdp(f"The description is longer than {MAX_SDP} characters.")
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if not lines or lines[0].strip() != "v=0":
+    text = text.replace("\r\n", "\n").removesuffix("\r").rstrip("\n")
+    if text.partition("\n")[0].strip() != "v=0":
         raise BadSdp("The description does not begin with v=0.")
-    session: Attributes = []
-    sections: list[tuple[str, Attributes]] = []
-    current = session
-    for number, line in enumerate(lines, 1):
-        if len(line) > MAX_LINE or _CONTROL.search(line):
-            raise BadSdp(f"Line {number} is too long or has control characters.")
+    sections = text.split("\nm=")
+    if len(sections) > 1 + MAX_MEDIA:
+        raise BadSdp(f"More than {MAX_MEDIA} m-lines.")
+    return sections
+
+
+def _read_attributes(text: str) -> list[tuple[str, str]]:
+    """Check lines' form and size; names and values of those that are attributes."""
+    if _CONTROL.search(text):
+        raise BadSdp("A line has control characters.")
+    attributes: list[tuple[str, str]] = []
+    for line in text.split("\n"):
+        if len(line) > MAX_LINE:
+            raise BadSdp(f"A line is too long: {_quote(line)}.")
         if line.startswith("a="):
-            if len(current) == MAX_ATTRIBUTES:
-                raise BadSdp(f"More than {MAX_ATTRIBUTES} attributes at line {number}.")
             key, _, value = line[2:].partition(":")
-            current.append((key, value.strip()))
-        elif line.startswith("m="):
-            if len(sections) == MAX_MEDIA:
-                raise BadSdp(f"More than {MAX_MEDIA} m-lines.")
-            current = []
-            sections.append((line[2:], current))
+            attributes.append((key, value.strip()))
         elif line and line[1:2] != "=":
-            raise BadSdp(f"Line {number} is not of the form x=value.")
-    return session, sections
+            raise BadSdp(f"A line is not of the form x=value: {_quote(line)}.")
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise BadSdp(f"A section has more than {MAX_ATTRIBUTES} attributes.")
+    return attributes
 
 
 def _read_session_attribute(description: Description, key: str, value: str) -> None:
@@ -244,22 +261,21 @@ def _read_ice(ice: _Ice, key: str, value: str) -> bool:
     return True
 
 
-def _read_media(
-    line: str, attributes: Attributes, session: _Ice, direction: Direction, lite: bool
-) -> Media:
-    media = _read_media_line(line)
+def _read_media(section: str, session: _Ice, direction: Direction, lite: bool) -> Media:
+    attributes = _read_attributes("m=" + section)
+    media = _read_media_line(section.partition("\n")[0])
     media.direction = direction
     ice = _Ice()
     formats = {f.payload_type: f for f in media.formats}
     for key, value in attributes:
-        if key in DIRECTIONS:
-            media.direction = cast(Direction, key)
-        elif not (
-            _read_ice(ice, key, value)
-            or _read_format_attribute(formats, key, value)
-            or key not in _MEDIA_ATTRIBUTES
-        ):
+        if key in _FORMAT_ATTRIBUTES:
+            _FORMAT_ATTRIBUTES[key](formats, value)
+        elif key in _MEDIA_ATTRIBUTES:
             _MEDIA_ATTRIBUTES[key](media, value)
+        elif key in DIRECTIONS:
+            media.direction = cast(Direction, key)
+        else:
+            _read_ice(ice, key, value)
     media.transport = _merge_ice(ice, session, lite)
     return media
 
@@ -282,29 +298,43 @@ def _read_media_line(line: str) -> Media:
     return media
 
 
-def _read_format_attribute(formats: dict[int, Format], key: str, value: str) -> bool:
-    """Take a=rtpmap, a=fmtp or a=rtcp-fb; False if it is none of them."""
-    if key not in ("rtpmap", "fmtp", "rtcp-fb"):
-        return False
+def _read_rtpmap(formats: Formats, value: str) -> None:
     subject, _, rest = value.partition(" ")
-    if key == "rtcp-fb" and subject == "*":
-        full = any(len(entry.feedback) >= MAX_FEEDBACK for entry in formats.values())
-        chosen = [] if full else list(formats.values())
+    entry = formats.get(_number(subject, 127, "a=rtpmap"))
+    if entry is not None:
+        name, _, numbers = rest.strip().partition("/")
+        clock_rate, _, channels = numbers.partition("/")
+        entry.name = _match(_TOKEN, name, "a=rtpmap")
+        entry.clock_rate = _number(clock_rate, 2**32 - 1, "a=rtpmap")
+        entry.channels = _number(channels, 255, "a=rtpmap") if channels else 1
+
+
+def _read_fmtp(formats: Formats, value: str) -> None:
+    subject, _, rest = value.partition(" ")
+    entry = formats.get(_number(subject, 127, "a=fmtp"))
+    if entry is not None:
+        entry.parameters = rest.strip()
+
+
+def _read_feedback(formats: Formats, value: str) -> None:
+    subject, _, rest = value.partition(" ")
+    if subject == "*":
+        entries = list(formats.values())
+        if any(len(entry.feedback) >= MAX_FEEDBACK for entry in entries):
+            return
     else:
-        known = formats.get(_number(subject, 127, f"a={key}"))
-        chosen = [known] if known is not None else []
-    for entry in chosen:
-        if key == "fmtp":
-            entry.parameters = rest.strip()
-        elif key == "rtcp-fb" and len(entry.feedback) < MAX_FEEDBACK:
+        known = formats.get(_number(subject, 127, "a=rtcp-fb"))
+        entries = [known] if known is not None else []
+    for entry in entries:
+        if len(entry.feedback) < MAX_FEEDBACK:
             entry.feedback.append(rest.strip())
-        elif key == "rtpmap":
-            name, _, numbers = rest.strip().partition("/")
-            clock_rate, _, channels = numbers.partition("/")
-            entry.name = _match(_TOKEN, name, "a=rtpmap")
-            entry.clock_rate = _number(clock_rate, 2**32 - 1, "a=rtpmap")
-            entry.channels = _number(channels, 255, "a=rtpmap") if channels else 1
-    return True
+
+
+_FORMAT_ATTRIBUTES: Final[Mapping[str, Callable[[Formats, str], None]]] = {
+    "rtpmap": _read_rtpmap,
+    "fmtp": _read_fmtp,
+    "rtcp-fb": _read_feedback,
+}
 
 
 def _read_extmap(media: Media, value: str) -> None:
@@ -425,9 +455,9 @@ def _match(pattern: re.Pattern[str], value: str, where: str) -> str:
 
 
 def _number(text: str, maximum: int, where: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > maximum:
-        raise BadSdp(f"{where} is not a number up to {maximum}: {_quote(text)}.")
-    return int(text)
+    if _NUMBER.fullmatch(text) and (number := int(text)) <= maximum:
+        return number
+    raise BadSdp(f"{where} is not a number up to {maximum}: {_quote(text)}.")
 
 
 def _quote(text: str) -> str:

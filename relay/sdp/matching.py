@@ -174,10 +174,11 @@ def check_transport(
     description: Description, accepted: Sequence[str]
 ) -> TransportDescription | None:
     """Return the one transport under the accepted m-lines; None if there are none."""
-    media = [m for m in description.media if m.mid in accepted]
+    mids, bundle = set(accepted), set(description.bundle)
+    media = [m for m in description.media if m.mid in mids]
     if not media:
         return None
-    if len(media) > 1 and not all(m.mid in description.bundle for m in media):
+    if len(media) > 1 and not all(m.mid in bundle for m in media):
         raise BadSdp("The m-lines are not in one BUNDLE group: use the bundle policy max-bundle.")
     # A bundle-only m-line may leave to the first one what they share (RFC 9143 7.1.3).
     if not all(m.rtcp_mux or m.bundle_only for m in media):

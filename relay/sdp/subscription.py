@@ -143,12 +143,13 @@ class Subscription:
         if remote.setup == "actpass":
             raise BadSdp("The answer leaves the DTLS role open: a=setup must be active or passive.")
         self.remote = remote
+        agreed: dict[int, tuple[dict[int, int], frozenset[int]]] = {}
         for slot, media in zip(self.slots, description.media, strict=False):
             slot.dead = slot.dead or not media.port
-            slot.payload_types, slot.extensions = {}, frozenset()
-            if media.port and media.direction in ("recvonly", "sendrecv"):
-                slot.payload_types = map_payload_types(match_codecs(media))
-                slot.extensions = shared_extensions(media)
+            if media.alike not in agreed:
+                agreed[media.alike] = _agree(media)
+            payload_types, slot.extensions = agreed[media.alike]
+            slot.payload_types = dict(payload_types)
 
 
 def get_slot_codecs(kind: Kind, published: Sequence[Codec]) -> tuple[Codec, ...]:
@@ -157,6 +158,13 @@ def get_slot_codecs(kind: Kind, published: Sequence[Codec]) -> tuple[Codec, ...]
     stay small. A publisher that sends another codec than its first: put that one first."""
     basics = (OPUS,) if kind == "audio" else (VP8, H264_BASELINE)
     return tuple(dict.fromkeys((*basics, *published)))[:MAX_SLOT_CODECS]
+
+
+def _agree(media: Media) -> tuple[dict[int, int], frozenset[int]]:
+    """`payload_types` and `extensions` of the slot whose answer this is."""
+    if not media.port or media.direction not in ("recvonly", "sendrecv"):
+        return {}, frozenset()
+    return map_payload_types(match_codecs(media)), shared_extensions(media)
 
 
 def _make_slot(mid: str, kind: Kind, slots: Sequence[Slot], random: Callable[[], int]) -> Slot:
