@@ -5,11 +5,19 @@ A subscriber's m-lines are reused and never rejected; a player brings its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
-from .capabilities import H264_BASELINE, OPUS, SUBSCRIBER_EXTENSIONS, VP8, Codec, Kind
+from .capabilities import (
+    CODECS,
+    H264_BASELINE,
+    OPUS,
+    SUBSCRIBER_EXTENSIONS,
+    VP8,
+    Codec,
+    Kind,
+)
 from .description import (
     BadSdp,
     Description,
@@ -167,6 +175,27 @@ def _agree(media: Media) -> tuple[dict[int, int], frozenset[int]]:
     return map_payload_types(match_codecs(media)), shared_extensions(media)
 
 
+def _list_formats(codec: Codec) -> Iterator[Format]:
+    yield Format(
+        codec.payload_type,
+        codec.name,
+        codec.clock_rate,
+        codec.channels,
+        codec.fmtp,
+        list(codec.feedback),
+    )
+    if codec.rtx is not None:
+        yield rtx_format(codec.rtx, codec.payload_type, codec.clock_rate)
+
+
+# Made once: an offer to a room of 50 has a thousand of them.
+_FORMATS: Final = {codec.payload_type: tuple(_list_formats(codec)) for codec in CODECS}
+_EXTENSIONS: Final = {
+    kind: tuple(Extension(e.id, e.uri) for e in extensions)
+    for kind, extensions in SUBSCRIBER_EXTENSIONS.items()
+}
+
+
 def _make_slot(mid: str, kind: Kind, slots: Sequence[Slot], random: Callable[[], int]) -> Slot:
     taken = {s.ssrc for s in slots} | {s.rtx_ssrc for s in slots} | {0}
 
@@ -182,19 +211,8 @@ def _make_slot(mid: str, kind: Kind, slots: Sequence[Slot], random: Callable[[],
 def _offer_slot(slot: Slot, cname: str) -> Media:
     media = Media(slot.kind, slot.mid)
     for codec in slot.codecs:
-        media.formats.append(
-            Format(
-                codec.payload_type,
-                codec.name,
-                codec.clock_rate,
-                codec.channels,
-                codec.fmtp,
-                list(codec.feedback),
-            )
-        )
-        if codec.rtx is not None:
-            media.formats.append(rtx_format(codec.rtx, codec.payload_type, codec.clock_rate))
-    media.extensions = [Extension(e.id, e.uri) for e in SUBSCRIBER_EXTENSIONS[slot.kind]]
+        media.formats += _FORMATS[codec.payload_type]
+    media.extensions = list(_EXTENSIONS[slot.kind])
     media.direction = "inactive"
     if slot.track is not None and slot.participant is not None and not slot.dead:
         media.direction = "sendonly"
