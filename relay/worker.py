@@ -176,11 +176,9 @@ class Worker:
             return
         if router.is_empty:
             del self._routers[message.room]
-        elif message.room not in self._flush_due:
+        else:
             # Later in this turn of the loop: commands that came together make one offer.
-            self._flush_due.add(message.room)
-            if len(self._flush_due) == 1 and self._loop is not None:
-                self._loop.call_soon(self._flush)
+            self._flush_soon(message.room)
 
     def collect_metrics(self) -> control.WorkerMetrics:
         """The worker's counts and state now."""
@@ -220,14 +218,19 @@ class Worker:
             case control.Publish() | control.Pull() | control.AnswerOffer():
                 self._emit(control.Refused(command.request, code, reason))
 
+    def _flush_soon(self, room: str) -> None:
+        if not self._flush_due and self._loop is not None:
+            self._loop.call_soon(self._flush)
+        self._flush_due.add(room)
+
     def _flush(self) -> None:
         due, self._flush_due = self._flush_due, set()
         now = self._clock()
         for room in due:
             router = self._routers.get(room)
             try:
-                if router is not None:
-                    router.flush(now)
+                if router is not None and router.flush(now):
+                    self._flush_soon(room)
             except Exception:
                 self._give_up(room, now)
 
@@ -249,7 +252,8 @@ class Worker:
         now = self._clock()
         for room, router in list(self._routers.items()):
             try:
-                router.handle_timer(now)
+                if router.handle_timer(now):
+                    self._flush_soon(room)
             except Exception:
                 self._give_up(room, now)
         if now >= self._metrics_at:

@@ -70,7 +70,8 @@ class World:
         """What the router says to a command."""
         before = len(self.events)
         self.router.receive(command, self.now)
-        self.router.flush(self.now)
+        while self.router.flush(self.now):
+            pass
         return self.events[before:]
 
     def advance(self, seconds: float) -> list[control.Event]:
@@ -80,6 +81,8 @@ class World:
         while self.now < end:
             self.now = min(self.now + 0.1, end)
             self.router.handle_timer(self.now)
+            while self.router.flush(self.now):
+                pass
         return self.events[before:]
 
     # -- What clients do ----------------------------------------------------------------

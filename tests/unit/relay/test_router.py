@@ -182,6 +182,23 @@ def test_there_is_never_more_than_one_offer_outstanding(world: World) -> None:
     assert world.offers(world.answer(later[0])) == {}
 
 
+def test_offers_of_a_large_room_are_not_all_written_in_one_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.router.MAX_WRITTEN", 1)
+    world.join("ada", "bob", "carol", "dan")
+    world.router.receive(control.Publish("demo", "ada", 1, make_offer(VIDEO), []), world.now)
+    turns = []
+    while True:
+        before = len(world.events)
+        more = world.router.flush(world.now)
+        turns.append(list(world.offers(world.events[before:])))
+        if not more:
+            break
+    assert max(len(names) for names in turns) == 1
+    assert sorted(name for names in turns for name in names) == ["bob", "carol", "dan"]
+
+
 def test_m_lines_stay_and_are_used_again(world: World) -> None:
     world.join("ada", "bob", "carol")
     world.answer(world.offers(world.publish("ada", VIDEO))["carol"])

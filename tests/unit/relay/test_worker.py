@@ -52,6 +52,20 @@ async def test_rooms_open_with_the_first_and_end_with_the_last(worker: Worker) -
     assert worker.routers == {}
 
 
+async def test_offers_that_one_turn_has_no_time_for_follow_by_themselves(
+    worker: Worker, said: list[events.ToNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.router.MAX_WRITTEN", 1)
+    for name in ("p_1", "p_2", "p_3"):
+        worker.receive(control.Join("demo", name))
+        worker.receive(control.Route("demo", name, None))
+    worker.receive(control.Publish("demo", "p_1", 1, make_offer(AUDIO), []))
+    for _ in range(3):
+        await turn()
+    offered = [event.participant for event in said if isinstance(event, control.Offer)]
+    assert sorted(offered) == ["p_2", "p_3"]
+
+
 async def test_requests_for_unknown_rooms_are_answered(
     worker: Worker, said: list[events.ToNode]
 ) -> None:

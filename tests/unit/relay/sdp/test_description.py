@@ -193,6 +193,31 @@ MEDIA = st.builds(
 )
 
 
+@given(st.lists(MEDIA, min_size=1, max_size=2), st.lists(st.integers(0, 1), max_size=6))
+def test_m_lines_that_are_alike_are_read_as_if_each_were_alone(
+    media: list[Media], order: list[int]
+) -> None:
+    kinds = [media[number % len(media)] for number in order]
+    lines = [replace(kind, mid=str(mid), ssrcs={mid: "c"}) for mid, kind in enumerate(kinds)]
+
+    def read(*some: Media) -> list[Media]:
+        text = build_description(Description(media=list(some), lite=True))
+        return parse_description_untrusted(text).media
+
+    assert read(*lines) == [read(line)[0] for line in lines] == lines
+
+
+def test_streams_are_each_m_line_s_own() -> None:
+    shared = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\n"
+    own = [f"a=mid:{n}\r\na=ssrc:{n} cname:c\r\na=ssrc-group:FID {n} 7\r\n" for n in range(3)]
+    text = "v=0\r\n" + "".join(shared + lines for lines in own)
+    media = parse_description_untrusted(text).media
+    assert [m.alike for m in media] == [0, 0, 0]
+    assert [(m.mid, m.ssrcs, m.fid) for m in media] == [
+        (str(n), {n: "c"}, {n: 7}) for n in range(3)
+    ]
+
+
 @given(st.lists(MEDIA, min_size=1, max_size=4, unique_by=lambda m: m.mid))
 def test_what_is_written_is_read_back_the_same(media: list[Media]) -> None:
     description = Description(
