@@ -148,6 +148,7 @@ class Subscriber(Receiver):
 
         The certificate is a new one too: a browser whose peer connection still runs then
         sees that this is another DTLS association (RFC 8842 5) and shakes hands again.
+        An offer that is open is given up: who closed its peer connection never answers it.
         """
         self._close_transport(now)
         self._certificate = Certificate()

@@ -311,6 +311,17 @@ def test_a_subscriber_whose_transport_failed_is_offered_everything_anew(world: W
     assert [entry.participant for entry in offer.tracks] == ["carol", "carol"]
 
 
+def test_who_is_lost_with_an_offer_open_gets_another_and_the_newest_counts(world: World) -> None:
+    world.join("ada", "bob", "carol")
+    world.answer(world.offers(world.publish("ada"))["bob"])
+    unanswered = world.offers(world.do(control.RestartIce("demo", "bob")))["bob"]
+    newest = world.offers(world.advance(40))["bob"]
+    assert _fingerprint(unanswered.sdp) != _fingerprint(newest.sdp)
+    assert world.find(control.Answer, world.answer(newest))
+    refused = world.find(control.Refused, world.answer(unanswered))
+    assert [event.code for event in refused] == ["bad-sdp"]
+
+
 def test_an_answer_with_another_certificate_is_of_another_connection(world: World) -> None:
     world.join("ada", "bob")
     world.answer(world.offers(world.publish("ada"))["bob"])
