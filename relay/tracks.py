@@ -285,6 +285,7 @@ class DownTrack:
         self._pictures = PictureMap()
         self._rtx_sequence = sequence & 0x7FFF
         self._budget: ResendBudget | None = None
+        self._first = 0  # packet of the run that goes out now
         # Packets and octets, less what the source has sent in all: see `packets`.
         self._packets = 0
         self._octets = 0
@@ -360,6 +361,7 @@ class DownTrack:
             keyidx_delta=pictures[2],
         )
         self.layer = layer
+        self._first = number
         self._packets -= track.sent_packets
         self._octets -= track.sent_octets
         del track.waiters[self]
@@ -371,7 +373,8 @@ class DownTrack:
         layer, segment = self.layer, self.map.current
         if layer is None or segment is None:
             return
-        if layer.newest >= segment.first:
+        # Of the run, not of its present segment: that begins after a packet that was skipped.
+        if layer.newest >= self._first:
             self._timestamps.stop(layer.newest_timestamp + segment.timestamp_delta, layer.newest_at)
             self._pictures.stop(
                 layer.picture, segment.picture_delta, segment.tl0_delta, segment.keyidx_delta

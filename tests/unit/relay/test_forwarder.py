@@ -311,6 +311,19 @@ def test_a_payload_type_that_one_refused_reaches_the_others_without_a_gap_for_an
     assert call.downs[1].packets == 3
 
 
+def test_time_goes_on_after_a_stop_that_follows_packets_in_a_refused_type() -> None:
+    call = Call()
+    vp8 = PublishedCodec(122, None, VP8)
+    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
+    call.publisher.update_up(call.track, video_media(SSRC, codecs=(vp8, h264)))
+    call.receive(build(2, payload_type=122), build(3, payload_type=123))
+    call.track.set_muted(True, 1.0)
+    call.track.set_muted(False, 1.0)
+    call.receive(build(4, payload_type=122, key_frame=True), now=1.1)
+    before, after = (int.from_bytes(packet[4:8], "big") for packet in call.take())
+    assert before < after
+
+
 @pytest.mark.parametrize("count", [3, FEW + 3])
 def test_what_cannot_be_encrypted_for_one_reaches_the_others(count: int) -> None:
     bad: list[Any] = []
