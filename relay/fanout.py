@@ -71,27 +71,33 @@ class FanOut:
     """The DownTracks of a track that take its packets now, either all with header extensions
     or all without. Made anew whenever one of them changes."""
 
-    def __init__(self, track: UpTrack, downs: Sequence[DownTrack], extensions: bool) -> None:
-        self._track = track
+    def __init__(self, downs: Sequence[DownTrack], extensions: bool) -> None:
         self.downs = list(downs)
         self._extensions = extensions
-        segments = [segment for down in downs if (segment := down.map.current) is not None]
-        self.floor = max(segment.first for segment in segments)
-        """Packets from this number on go to everyone; older ones not, or otherwise numbered."""
         self.destinations = Destinations([down.leg.destination for down in downs])
         self._contexts: dict[int, list[Pointer]] = {1: [down.leg.context for down in downs]}
-        self._few = [
-            (down, segment, down.leg.index) for down, segment in zip(downs, segments, strict=True)
-        ]
         self._indices = np.array([down.leg.index for down in downs])
+        self._ssrcs = np.array([down.ssrc for down in downs], ">u4")
+        self._payload_types: dict[int, npt.NDArray[np.uint8] | None] = {}
+        self.read_segments()
+
+    def read_segments(self) -> None:
+        """Take up how each DownTrack numbers its packets now."""
+        segments = [segment for down in self.downs if (segment := down.map.current) is not None]
+        self.outdated = False
+        """Whether one of them numbers otherwise since."""
+        self.floor = max(segment.first for segment in segments)
+        """Packets from this number on go to everyone; older ones not, or otherwise numbered."""
+        self._few = [
+            (down, segment, down.leg.index)
+            for down, segment in zip(self.downs, segments, strict=True)
+        ]
         self._sequences = np.array([s.delta & 0xFFFF for s in segments], np.uint16)
         self._timestamps = np.array([s.timestamp_delta for s in segments], np.uint32)
-        self._ssrcs = np.array([down.ssrc for down in downs], ">u4")
         self._pictures = np.array([s.picture_delta for s in segments])
         self._tl0s = np.array([s.tl0_delta for s in segments])
         self._keyidxs = np.array([s.keyidx_delta for s in segments])
         self._renumbers = any(s.picture_delta or s.tl0_delta or s.keyidx_delta for s in segments)
-        self._payload_types: dict[int, npt.NDArray[np.uint8] | None] = {}
 
     def takes(self, item: Item) -> bool:
         """Whether the packet goes to every DownTrack here, under its present translation."""
@@ -242,17 +248,21 @@ class FanOut:
 
 
 def build_fan_outs(track: UpTrack, limit: int) -> list[FanOut]:
-    """Those of the track as it is now, none of more than `limit` DownTracks."""
-    fans: list[FanOut] = []
-    for extensions in (True, False):
-        downs = [
-            down
-            for down in track.downs
-            if down.layer is not None and down.leg.ready and down.extensions is extensions
-        ]
-        for start in range(0, len(downs), limit):
-            fans.append(FanOut(track, downs[start : start + limit], extensions))
-    return fans
+    """Those of the track as it is now, none of more than `limit` DownTracks.
+
+    Who accepted other payload types is in another: what goes to some alone must not go one by
+    one to all.
+    """
+    alike: dict[tuple[bool, frozenset[int]], list[DownTrack]] = {}
+    for down in track.downs:
+        if down.layer is not None and down.leg.ready:
+            accepted = frozenset(track.inspectors).intersection(down.payload_types)
+            alike.setdefault((down.extensions, accepted), []).append(down)
+    return [
+        FanOut(downs[start : start + limit], extensions)
+        for (extensions, _), downs in alike.items()
+        for start in range(0, len(downs), limit)
+    ]
 
 
 def get_runs(items: Sequence[Item]) -> list[int]:

@@ -328,6 +328,9 @@ class Forwarder:
         run: list[Item] = []
         for item in items:
             takes = fan.takes(item)
+            if takes and fan.outdated:
+                fan.read_segments()
+                takes = fan.takes(item)
             if takes:
                 run.append(item)
             if run and (not takes or len(run) == limit):
@@ -387,7 +390,7 @@ class Forwarder:
                     self.stats.drops[DropReason.UNKNOWN_PAYLOAD_TYPE] += 1
                     if item.number > layer.newest:
                         down.map.skip(item.number)
-                        layer.track.dirty = True
+                        fan.outdated = True
             if out is None:
                 down.count_missed(packet.end - packet.payload_start)
             else:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.arena import HEADROOM, ROW
-from relay.fanout import FEW
+from relay.fanout import FEW, build_fan_outs
 from relay.forwarder import Crypto
 from relay.leg import MAX_CONTROL, MAX_PACKETS, MAX_SSRCS, Leg
 from relay.rtp import rtcp
@@ -309,6 +309,32 @@ def test_a_payload_type_that_one_refused_reaches_the_others_without_a_gap_for_an
     assert [get_sequence(packet) for packet in call.take(call.legs[1])] == [1001, 1002]
     assert call.downs[0].packets == 4
     assert call.downs[1].packets == 3
+
+
+def test_a_payload_type_that_is_refused_in_the_midst_of_a_batch_leaves_no_gap() -> None:
+    call = Call(subscribers=2)
+    vp8 = PublishedCodec(122, None, VP8)
+    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
+    call.publisher.update_up(call.track, video_media(SSRC, codecs=(vp8, h264)))
+    call.downs[0].attach(call.track, {96: 96, 108: 108}, 1.0)
+    for leg in call.legs:
+        call.take(leg)
+    types = (122, 123, 122, 123, 122)
+    call.receive(*[build(number, payload_type=kind) for number, kind in enumerate(types, 2)])
+    call.receive(build(7, payload_type=122))
+    assert [get_sequence(packet) for packet in call.take(call.legs[0])] == [*range(1001, 1007)]
+    assert [get_sequence(packet) for packet in call.take(call.legs[1])] == [*range(1001, 1005)]
+
+
+def test_what_some_refused_goes_together_to_the_others() -> None:
+    call = Call(subscribers=6)
+    vp8 = PublishedCodec(122, None, VP8)
+    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
+    call.publisher.update_up(call.track, video_media(SSRC, codecs=(vp8, h264)))
+    for down in call.downs[:5]:
+        down.attach(call.track, {96: 96, 108: 108}, 1.0)
+    fans = build_fan_outs(call.track, 64)
+    assert sorted(len(fan.downs) for fan in fans) == [1, 5]
 
 
 def test_time_goes_on_after_a_stop_that_follows_packets_in_a_refused_type() -> None:
