@@ -63,7 +63,7 @@ class Edges:
         """Media times as aiortc gives them: RTP timestamps less the first one."""
         self._receiver = receiver
         self.report: tuple[float, int] | None = None
-        """The last sender report: NTP seconds, RTP timestamp."""
+        """The sender report that was made with the least delay: NTP seconds, RTP timestamp."""
         self._was_on = True
         self._pass_on = receiver._handle_rtcp_packet
         setattr(receiver, "_handle_rtcp_packet", self._receive)  # noqa: B010 - on the object only
@@ -71,8 +71,16 @@ class Edges:
     async def _receive(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpSrPacket):
             info = packet.sender_info
-            self.report = info.ntp_timestamp / (1 << 32), info.rtp_timestamp
+            self._compare(info.ntp_timestamp / (1 << 32), info.rtp_timestamp)
         await self._pass_on(packet)
+
+    def _compare(self, ntp: float, timestamp: int) -> None:
+        """aiortc's NTP time is when it came to send, on a busy machine long after the capture."""
+        if self.report is not None:
+            later = ntp - self.report[0] - _difference(timestamp, self.report[1]) / self.rate
+            if later > 0:
+                return
+        self.report = ntp, timestamp
 
     def see(self, on: bool, timestamp: int) -> None:
         if on and not self._was_on:
