@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import io
 import sys
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +35,18 @@ def stop_watching(item: pytest.Item) -> None:
 
 
 def _print_tasks(name: str) -> None:
-    out = io.StringIO()
     # From another thread, and of whichever loop: asyncio lists only those of a running one.
-    for found in gc.get_objects():
-        if isinstance(found, asyncio.Task) and not found.done():
-            found.print_stack(file=out)
-    print(f"{name} hangs; its tasks:\n{out.getvalue()}", file=sys.stderr, flush=True)
+    tasks = [o for o in gc.get_objects() if isinstance(o, asyncio.Task) and not o.done()]
+    lines = [f"{task.get_name()}: {' > '.join(_list_places(task))}" for task in tasks]
+    print(f"{name} hangs; its tasks:", *lines, sep="\n  ", file=sys.stderr, flush=True)
+
+
+def _list_places(task: asyncio.Task[Any]) -> list[str]:
+    """From the task's own function down to what it waits for."""
+    places: list[str] = []
+    awaited: Any = task.get_coro()
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        path = Path(frame.f_code.co_filename)
+        places.append(f"{path.parent.name}/{path.name}:{frame.f_lineno}")
+        awaited = awaited.cr_await
+    return [*places, repr(awaited)[:200]]
