@@ -214,15 +214,23 @@ def _offer_slot(slot: Slot, cname: str) -> Media:
         media.formats += _FORMATS[codec.payload_type]
     media.extensions = list(_EXTENSIONS[slot.kind])
     media.direction = "inactive"
+    # Also while it is free. To libwebrtc a stream that is not announced any more has ended, but
+    # a receiver that then gets the same SSRC again believes that it still has it: it decodes a
+    # new stream and draws nothing of it (`VideoRtpReceiver::RestartMediaChannel`).
+    _announce_ssrcs(media, slot, cname)
     if slot.track is not None and slot.participant is not None and not slot.dead:
         media.direction = "sendonly"
-        _announce_stream(media, slot, cname)
+        media.msid = _name_stream(slot)
     return media
 
 
-def _announce_stream(media: Media, slot: Slot, cname: str) -> None:
-    """Stream by participant, track by track; SSRCs because aiortc routes by nothing else."""
-    media.msid = (slot.participant or "-", slot.track or f"slot-{slot.mid}")
+def _name_stream(slot: Slot) -> tuple[str, str]:
+    """Stream by participant, track by track."""
+    return slot.participant or "-", slot.track or f"slot-{slot.mid}"
+
+
+def _announce_ssrcs(media: Media, slot: Slot, cname: str) -> None:
+    """Because aiortc routes by nothing else."""
     media.ssrcs[slot.ssrc] = cname
     if slot.rtx_ssrc is not None:
         media.ssrcs[slot.rtx_ssrc] = cname
@@ -307,7 +315,8 @@ def _answer_player_media(
     answer.direction = "inactive"
     if slot is not None:
         answer.direction = "sendonly"
-        _announce_stream(answer, slot, cname)
+        answer.msid = _name_stream(slot)
+        _announce_ssrcs(answer, slot, cname)
         # An answer's first codec is the one preferred (RFC 3264 6.1): the track's own.
         codecs = sorted(codecs, key=lambda c: c.codec not in slot.codecs)
         answer.extensions = [

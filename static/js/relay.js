@@ -19,25 +19,6 @@ const LIMITS = {
   screen: { maxBitrate: 2_500_000, scale: 1, frameRate: 15 },
 };
 
-/**
- * Keeps a line of the relay's offer open once it has carried something. Chromium shows nothing on
- * a line that was given up and is used again, so to it the line goes on, merely without packets.
- * @param {string} sdp @param {Map<string, string[]>} kept  by mid, what announced the last stream
- */
-export function keepLinesOpen(sdp, kept) {
-  return sdp.split(/(?=^m=)/m).map((section) => {
-    const lines = section.split('\r\n');
-    const mid = lines.find((line) => line.startsWith('a=mid:'))?.slice(6);
-    if (mid === undefined) return section;
-    if (lines.includes('a=sendonly')) {
-      kept.set(mid, lines.filter((line) => /^a=(msid|ssrc|ssrc-group):/.test(line)));
-      return section;
-    }
-    const stream = kept.get(mid);
-    return stream ? lines.flatMap((line) => (line === 'a=inactive' ? ['a=sendonly', ...stream] : [line])).join('\r\n') : section;
-  }).join('');
-}
-
 export class Publisher {
   /** @type {Map<Source, RTCRtpTransceiver>} */ lines = new Map();
   /** @type {Map<Source, {track: MediaStreamTrack | null, stream: MediaStream}>} */ #outgoing = new Map();
@@ -136,7 +117,6 @@ export class Publisher {
 export class Subscriber {
   /** What each m-line carries now, by mid. @type {Map<string, SlotTrack>} */ slots = new Map();
   /** @type {RTCPeerConnection | null} */ pc = null;
-  /** @type {Map<string, string[]>} */ #kept = new Map();
   /** @type {Promise<void>} */ #inbox = Promise.resolve();
   /** @type {any} */ #timer = null;
 
@@ -158,7 +138,7 @@ export class Subscriber {
   receiveOffer(sdp, tracks) {
     this.#inbox = this.#inbox.then(async () => {
       const pc = this.pc ?? this.#open();
-      await pc.setRemoteDescription({ type: 'offer', sdp: keepLinesOpen(sdp, this.#kept) });
+      await pc.setRemoteDescription({ type: 'offer', sdp });
       await pc.setLocalDescription();
       if (pc !== this.pc) return; // closed meanwhile
       this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);
@@ -179,7 +159,6 @@ export class Subscriber {
   close() {
     clearTimeout(this.#timer);
     this.slots.clear();
-    this.#kept.clear();
     if (!this.pc) return;
     this.pc.onconnectionstatechange = null;
     this.pc.close();

@@ -6,7 +6,6 @@ import { chooseLanguage } from '../../../static/js/i18n.js';
 import { conversation, grid, spotlight } from '../../../static/js/layout.js';
 import { loudness } from '../../../static/js/media.js';
 import { cameraLimits } from '../../../static/js/peer.js';
-import { keepLinesOpen } from '../../../static/js/relay.js';
 import { readAddress, roomName, suggestRoom, withoutToken } from '../../../static/js/settings.js';
 import { History, WINDOW, quality, readReport } from '../../../static/js/stats.js';
 import { en } from '../../../static/js/strings/en.js';
@@ -133,13 +132,4 @@ test('louder samples make a higher level', () => {
 test('the more copies a camera sends, the smaller each', () => {
   const limits = [1, 2, 3, 4].map(cameraLimits);
   for (let index = 1; index < limits.length; index += 1) assert.ok(limits[index].maxBitrate <= limits[index - 1].maxBitrate && limits[index].scale >= limits[index - 1].scale);
-});
-
-test('a line of the relay that was used stays open, with the stream it had', () => {
-  const offer = (direction, ...more) => ['v=0', 'm=video 9 X 96', 'a=mid:0', `a=${direction}`, ...more, ''].join('\r\n');
-  const kept = new Map();
-  assert.equal(keepLinesOpen(offer('inactive'), kept), offer('inactive'));
-  const active = offer('sendonly', 'a=msid:p t', 'a=ssrc:1 cname:x');
-  assert.equal(keepLinesOpen(active, kept), active);
-  assert.equal(keepLinesOpen(offer('inactive'), kept), active);
 });

@@ -60,7 +60,9 @@ def test_a_released_line_is_inactive_and_keeps_its_ssrc_for_the_next_track() -> 
     ssrc, rtx = slot.ssrc, slot.rtx_ssrc
     assert subscription.release("t_1") is slot
     media = offer(subscription).media[0]
-    assert (media.direction, media.port) == ("inactive", 9)
+    assert (media.direction, media.port, media.msid) == ("inactive", 9, None)
+    # Without them a browser would draw nothing of what comes next: see `_offer_slot`.
+    assert media.fid == {ssrc: rtx}
     assert subscription.assign("video", "p_2", "t_2", VIDEO) is slot
     assert (slot.ssrc, slot.rtx_ssrc) == (ssrc, rtx)
     assert offer(subscription).media[0].msid == ("p_2", "t_2")
