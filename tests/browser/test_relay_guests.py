@@ -64,31 +64,6 @@ WATCH = """async (url) => {
   await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
   return response.headers.get('Location');
 }"""
-# Publishes the camera by WHIP in two sizes: of so small a picture Chromium sends no third.
-SIMULCAST = """async (url) => {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
-  const pc = new RTCPeerConnection();
-  globalThis.sender = pc.addTransceiver(stream.getVideoTracks()[0], {
-    direction: 'sendonly',
-    sendEncodings: [
-      { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 150_000 },
-      { rid: 'f', maxBitrate: 600_000 },
-    ],
-  }).sender;
-  await pc.setLocalDescription();
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/sdp' },
-    body: pc.localDescription.sdp,
-  });
-  await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
-  return response.status;
-}"""
-DROP_BEST = """async () => {
-  const parameters = sender.getParameters();
-  parameters.encodings.find(({ rid }) => rid === 'f').active = false;
-  await sender.setParameters(parameters);
-}"""
 PLAYED = """async () => {
   const played = {};
   for (const entry of (await player.getStats()).values()) {
@@ -179,34 +154,6 @@ def test_a_page_plays_the_room_by_whep(enter: Enter, room: str) -> None:
     assert status == 200
     ben.page.evaluate("() => player.close()")
     ben.wait_for_media({"Ada"})
-
-
-def test_of_a_simulcast_the_best_size_that_is_sent_is_shown(
-    enter: Enter, browser: Browser, hub: Hub, room: str
-) -> None:
-    ada = enter("Ada")
-    context = browser.new_context(permissions=["camera"])
-    page = context.new_page()
-    page.goto(hub.url(room=room))
-    assert page.evaluate(SIMULCAST, f"/whip/{room}") == 201
-
-    def wait_for_height(height: int) -> None:
-        for _ in range(300):
-            if ada.received().get("WHIP", {}).get("height") == height:
-                return
-            ada.page.wait_for_timeout(150)
-        raise AssertionError(f"{height} lines wanted: {ada.received()}")
-
-    wait_for_height(480)
-    page.evaluate(DROP_BEST)
-    wait_for_height(240)
-    before = ada.received()["WHIP"]["frames"]
-    for _ in range(100):
-        if ada.received()["WHIP"]["frames"] > before + 10:
-            break
-        ada.page.wait_for_timeout(150)
-    assert ada.received()["WHIP"]["frames"] > before + 10
-    context.close()
 
 
 class _Whip:
