@@ -117,6 +117,7 @@ export class Publisher {
 export class Subscriber {
   /** What each m-line carries now, by mid. @type {Map<string, SlotTrack>} */ slots = new Map();
   /** @type {RTCPeerConnection | null} */ pc = null;
+  /** What the relay calls the connection, in `o=`. */ #session = '';
   /** @type {Promise<void>} */ #inbox = Promise.resolve();
   /** @type {any} */ #timer = null;
 
@@ -137,6 +138,10 @@ export class Subscriber {
   /** Takes the relay's offer. @param {string} sdp @param {SlotTrack[]} tracks @returns {Promise<void>} */
   receiveOffer(sdp, tracks) {
     this.#inbox = this.#inbox.then(async () => {
+      const session = sdp.match(/^o=\S+ (\S+)/m)?.[1] ?? '';
+      // The relay began anew (our last goodbye crossed its last offer): other lines, another connection.
+      if (session !== this.#session) this.close();
+      this.#session = session;
       const pc = this.pc ?? this.#open();
       await pc.setRemoteDescription({ type: 'offer', sdp });
       await pc.setLocalDescription();

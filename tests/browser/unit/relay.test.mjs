@@ -1,0 +1,29 @@
+// The connections to the relay, over a peer connection that only notes what it is given.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Subscriber } from '../../../static/js/relay.js';
+
+test('an offer of another session is for another connection', async () => {
+  const opened = [];
+  globalThis.RTCPeerConnection = class {
+    constructor() { Object.assign(this, { offers: [], closed: false, localDescription: { sdp: `answer ${opened.push(this)}` } }); }
+    async setRemoteDescription({ sdp }) { this.offers.push(sdp); }
+    async setLocalDescription() {}
+    close() { this.closed = true; }
+  };
+  const answers = [];
+  const subscriber = new Subscriber({
+    ice: () => ({}), answer: (sdp) => answers.push(sdp), requestRestart: () => {}, onTracks: () => {},
+  });
+  const offer = (session, version) => `v=0\r\no=- ${session} ${version} IN IP4 0.0.0.0\r\n`;
+  await subscriber.receiveOffer(offer(7, 1), []);
+  await subscriber.receiveOffer(offer(7, 2), []);
+  await subscriber.receiveOffer(offer(9, 1), []);
+  assert.deepEqual(opened.map(({ offers, closed }) => [offers, closed]), [
+    [[offer(7, 1), offer(7, 2)], true], [[offer(9, 1)], false],
+  ]);
+  assert.deepEqual(answers, ['answer 1', 'answer 1', 'answer 2']);
+  subscriber.close();
+  assert.ok(opened[1].closed);
+});
