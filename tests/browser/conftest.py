@@ -1,6 +1,6 @@
-"""One Chromium and one server per file; a room, and browser contexts, per test.
+"""One Chromium for all, one server per file; a room, and browser contexts, per test.
 
-The fixtures end with their file: Playwright's synchronous interface keeps an event loop on the
+The fixtures end with this folder: Playwright's synchronous interface keeps an event loop on the
 thread while it runs, and the tests elsewhere need theirs.
 """
 
@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.support.browser import Hub, Participant, launch, running_hub
 
-LIGHT = """{
+# So that many fit on one machine, and the tests are about something else than its speed.
+SMALL_CAMERA = """{
   const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   navigator.mediaDevices.getUserMedia = (constraints) => real(constraints.video
     ? { ...constraints, video: { width: 320, height: 180, frameRate: 10 } } : constraints);
@@ -24,13 +25,13 @@ Enter = Callable[..., Participant]
 _rooms = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     running = launch(playwright)
     yield running
@@ -58,16 +59,13 @@ def enter(browser: Browser, hub: Hub, room: str) -> Iterator[Enter]:
         *,
         port: int | None = None,
         context: dict[str, Any] | None = None,
-        light: bool = False,
         **query: str | int,
     ) -> Participant:
-        """`light`: with a small camera, so that many fit on one machine."""
         asked: dict[str, str | int] = {"room": room}
         if name:
             asked |= {"name": name, "join": 1}
         place = browser.new_context(**(context or {}))
-        if light:
-            place.add_init_script(LIGHT)
+        place.add_init_script(SMALL_CAMERA)
         participant = Participant(place, hub.url(port, **{**asked, **query}))
         opened.append(participant)
         return participant.joined() if name else participant

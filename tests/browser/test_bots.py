@@ -201,7 +201,7 @@ def test_a_bot_and_a_browser_move_to_the_relay_and_back(
     with running_hub("--mesh-limit", "3", "--mesh-return", "1") as hub:
         bot = thread.enter(make_bot(hub, room))
         thread.run(publish(bot))
-        ada = enter("Ada", port=hub.port, light=True)
+        ada = enter("Ada", port=hub.port)
         thread.run(see_and_hear_chromium(bot, "Ada"))
         others = [thread.enter(make_bot(hub, room, name=name)) for name in ("Eve", "Zoe")]
         thread.run(until(lambda: bot.client.topology == "relay"))

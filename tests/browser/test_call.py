@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import Enter
-from tests.support.browser import Hub, Participant
+from tests.support.browser import Hub, Participant, see_and_hear
 
 LINES = "(call) => call.connections().map((pc) => pc.getTransceivers().length)"
 SCREEN_SHOWN = "() => document.querySelector('[data-source=screen] video.shown')?.videoWidth > 0"
@@ -25,8 +25,7 @@ BOTH_SHOWN = """() => [...document.querySelectorAll('video')]
 
 def test_two_see_and_hear_each_other(enter: Enter) -> None:
     ada, ben = enter("Ada"), enter("Ben")
-    ada.wait_for_media({"Ben"})
-    ben.wait_for_media({"Ada"})
+    see_and_hear({"Ada": ada, "Ben": ben})
     ada.page.wait_for_selector(".tile:not(.self) .tile-path[data-quality=good]")
     assert "Direct" in (
         ada.page.get_by_role("article", name=re.compile("^Ben")).text_content() or ""
@@ -41,11 +40,9 @@ def test_two_see_and_hear_each_other(enter: Enter) -> None:
 
 
 def test_four_see_and_hear_each_other(enter: Enter) -> None:
-    names = ["Ada", "Ben", "Cleo", "Dan"]
-    everyone = [enter(name, light=True) for name in names]
-    for name, one in zip(names, everyone, strict=True):
-        one.wait_for_media(set(names) - {name})
-    lines = everyone[0].ask(LINES)
+    everyone = {name: enter(name) for name in ("Ada", "Ben", "Cleo", "Dan")}
+    see_and_hear(everyone)
+    lines = everyone["Ada"].ask(LINES)
     assert lines == [2, 2, 2]  # one audio and one video line for each pair, whoever offered
 
 

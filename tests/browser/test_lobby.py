@@ -10,6 +10,9 @@ from playwright.sync_api import Browser, Playwright
 from tests.browser.conftest import Enter
 from tests.support.browser import Hub, Participant, launch
 
+# The fake microphone beeps, too shortly for a selector that is looked for every half second.
+BEEP = "() => document.querySelector('.preview .meter i.lit') !== null"
+
 
 def test_the_address_fills_the_form(enter: Enter, room: str) -> None:
     page = enter(name="", room=room).page
@@ -17,7 +20,7 @@ def test_the_address_fills_the_form(enter: Enter, room: str) -> None:
     assert page.get_by_label("Your name").input_value() == "Ada"
     assert page.get_by_label("Room", exact=True).input_value() == room
     page.wait_for_function("() => document.querySelector('.preview video').videoWidth > 0")
-    page.wait_for_selector(".preview .meter i.lit")  # the fake microphone beeps
+    page.wait_for_function(BEEP)
     for device in ("Camera", "Microphone", "Speaker"):
         assert page.get_by_label(device, exact=True).locator("option").count() >= 1
 
@@ -128,7 +131,7 @@ def test_one_device_refused_leaves_the_other(browser: Browser, hub: Hub, room: s
         }"""
     )
     one = Participant(context, hub.url(room=room))
-    one.page.wait_for_selector(".preview .meter i.lit")
+    one.page.wait_for_function(BEEP)
     _explains(one, "The camera is in use elsewhere")
 
 

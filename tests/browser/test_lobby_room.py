@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from signaling import auth
 from signaling.messages import Grant
 from tests.browser.conftest import Enter
-from tests.support.browser import Hub, Participant, Wire, running_hub
+from tests.support.browser import Hub, Participant, Wire, running_hub, see_and_hear
 
 DEMO = (Path(__file__).parent / "demo.js").read_text()
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
@@ -54,7 +54,7 @@ def card(moderator: Participant, name: str) -> Any:
 
 
 def test_one_who_is_declined_reads_so_knocks_again_and_is_let_in(enter: Enter, knock: Any) -> None:
-    ada = enter("Ada", light=True)
+    ada = enter("Ada")
     open_lobby(ada)
     eve = knock("Eve")
     assert eve.page.evaluate("() => document.querySelector('.preview video').videoWidth > 0")
@@ -71,12 +71,11 @@ def test_one_who_is_declined_reads_so_knocks_again_and_is_let_in(enter: Enter, k
     asked.wait_for(state="hidden")
     # The focus did not get lost with the card.
     ada.page.wait_for_function("() => document.activeElement.ariaLabel?.startsWith('People')")
-    ada.wait_for_media({"Eve"})
-    eve.wait_for_media({"Ada"})
+    see_and_hear({"Ada": ada, "Eve": eve})
 
 
 def test_several_are_listed_and_let_in_together(enter: Enter, knock: Any) -> None:
-    ada = enter("Ada", light=True)
+    ada = enter("Ada")
     open_lobby(ada)
     waiting = [knock(name) for name in ("Eve", "Finn")]
     ada.page.get_by_role("region", name="Eve and 1 more would like to come in").wait_for()
@@ -92,7 +91,7 @@ def test_several_are_listed_and_let_in_together(enter: Enter, knock: Any) -> Non
 def test_one_who_waits_knocks_again_after_a_lost_connection_and_may_give_up(
     enter: Enter, knock: Any, hub: Hub
 ) -> None:
-    ada = enter("Ada", light=True)
+    ada = enter("Ada")
     open_lobby(ada)
     wire = Wire(hub.port)
     try:
@@ -112,7 +111,7 @@ def test_one_who_waits_knocks_again_after_a_lost_connection_and_may_give_up(
 
 
 def test_one_who_may_not_moderate_reads_so_and_who_is_kept_out_stays_out(enter: Enter) -> None:
-    ada, mallory = enter("Ada", light=True), enter("Mallory", light=True)
+    ada, mallory = enter("Ada"), enter("Mallory")
     mallory.act("lobby")
     mallory.page.locator(".toast", has_text="Only moderators may do that").wait_for()
     ada.act("people")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Enter
-from tests.support.browser import Hub, Participant, running_hub
+from tests.support.browser import Hub, Participant, running_hub, see_and_hear
 
 WATCH = (Path(__file__).parent / "gaps.js").read_text()
 DRAWN = """(name) => [...document.querySelectorAll('.tile:not(.self)')].some((tile) =>
@@ -51,7 +51,7 @@ SEE_CODEC = """async (call, page, name) => {
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
-    with running_hub() as running:
+    with running_hub("--mesh-return", "1") as running:
         yield running
 
 
@@ -74,13 +74,8 @@ def shown(one: Participant) -> dict[str, str]:
     return result
 
 
-def see_and_hear(everyone: dict[str, Participant]) -> None:
-    for name, one in everyone.items():
-        one.wait_for_media(everyone.keys() - {name})
-
-
 def test_three_through_a_forced_relay(enter: Enter) -> None:
-    everyone = {name: enter(name, light=True, relay=1) for name in ("Ada", "Ben", "Cleo")}
+    everyone = {name: enter(name, relay=1) for name in ("Ada", "Ben", "Cleo")}
     see_and_hear(everyone)
     for one in everyone.values():
         assert one.ask("(call) => call.connections().length") == 0
@@ -136,7 +131,7 @@ def test_a_moderator_mutes_through_the_relay(enter: Enter) -> None:
 
 
 def test_one_pair_that_fails_moves_alone(enter: Enter) -> None:
-    everyone = {name: enter(name, light=True) for name in ("Ada", "Ben", "Cleo")}
+    everyone = {name: enter(name) for name in ("Ada", "Ben", "Cleo")}
     wait_for_relay(everyone["Ada"])
     see_and_hear(everyone)
     ada, ben, cleo = everyone.values()
@@ -155,7 +150,7 @@ def test_one_pair_that_fails_moves_alone(enter: Enter) -> None:
 
 
 def test_a_room_grows_into_the_relay_and_back_without_a_gap(enter: Enter) -> None:
-    everyone = {name: enter(name, light=True) for name in ("Ada", "Ben", "Cleo", "Dan")}
+    everyone = {name: enter(name) for name in ("Ada", "Ben", "Cleo", "Dan")}
     ada = everyone["Ada"]
     wait_for_relay(ada)
     see_and_hear(everyone)
@@ -189,15 +184,15 @@ def test_a_room_grows_into_the_relay_and_back_without_a_gap(enter: Enter) -> Non
 
 def test_who_comes_after_someone_is_really_drawn(enter: Enter) -> None:
     """The relay uses the lines of one who left for the next; after a pause, all is made anew."""
-    ada, ben = enter("Ada", light=True, relay=1), enter("Ben", light=True, relay=1)
+    ada, ben = enter("Ada", relay=1), enter("Ben", relay=1)
     ada.page.wait_for_function(DRAWN, arg="Ben")
     ben.press("Leave call")
-    enter("Cleo", light=True, relay=1)
+    enter("Cleo", relay=1)
     ada.page.wait_for_function(DRAWN, arg="Cleo")
     ada.wait_for_media({"Cleo"})
     ada.ask("(call) => { call.kick(call.state.participants[0].id); }")
     ada.wait("(call) => call.relayConnections().publisher === null")
-    dan = enter("Dan", light=True, relay=1)
+    dan = enter("Dan", relay=1)
     ada.page.wait_for_function(DRAWN, arg="Dan")
     dan.page.wait_for_function(DRAWN, arg="Ada")
 
@@ -212,14 +207,11 @@ def test_restarts_of_ice_on_both_connections(enter: Enter) -> None:
         before = ada.ask(f"(call) => {ufrag}")
         ada.ask(f"(call) => {{ {restart}; }}")
         ada.wait(f"(call, page, before) => {ufrag} !== before", before)
-        ada.wait_for_media({"Ben"})
-        ben.wait_for_media({"Ada"})
+        see_and_hear({"Ada": ada, "Ben": ben})
 
 
 def test_a_worker_that_dies_is_replaced(own_hub: Hub, enter: Enter) -> None:
-    everyone = {
-        name: enter(name, port=own_hub.port, light=True, relay=1) for name in ("Ada", "Ben", "Cleo")
-    }
+    everyone = {name: enter(name, port=own_hub.port, relay=1) for name in ("Ada", "Ben", "Cleo")}
     see_and_hear(everyone)
     before = {
         name: one.ask("(call) => call.state.participants.flatMap((o) => o.tracks.map((t) => t.id))")
@@ -242,6 +234,4 @@ def test_a_worker_that_dies_is_replaced(own_hub: Hub, enter: Enter) -> None:
 
 
 def test_six_through_the_relay(enter: Enter) -> None:
-    see_and_hear(
-        {name: enter(name, light=True) for name in ("Ada", "Ben", "Cleo", "Dan", "Eve", "Fay")}
-    )
+    see_and_hear({name: enter(name) for name in ("Ada", "Ben", "Cleo", "Dan", "Eve", "Fay")})

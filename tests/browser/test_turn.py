@@ -23,7 +23,7 @@ from signaling.bot.patterns import pictures, tone
 from signaling.tls import make_certificate
 from tests.browser.conftest import Enter
 from tests.support.bots import soon
-from tests.support.browser import Hub, launch, running_hub
+from tests.support.browser import Hub, launch, running_hub, see_and_hear
 from tests.support.coturn import SECRET, Coturn, running_coturn
 
 pytestmark = pytest.mark.needs("turnserver")
@@ -110,9 +110,8 @@ def hub(coturn: Coturn, transport: str) -> Iterator[Hub]:
 
 
 def test_two_browsers_talk_through_turn_alone(enter: Enter, transport: str) -> None:
-    ada, ben = (enter(name, light=True, turn=1) for name in ("Ada", "Ben"))
-    ada.wait_for_media({"Ben"})
-    ben.wait_for_media({"Ada"})
+    ada, ben = (enter(name, turn=1) for name in ("Ada", "Ben"))
+    see_and_hear({"Ada": ada, "Ben": ben})
     for one in (ada, ben):
         assert one.ask(PATHS) == [f"relay {transport}"]
 
@@ -127,7 +126,7 @@ def test_a_bot_and_a_browser_talk_through_turn_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    ada = enter("Ada", light=True, turn=1)
+    ada = enter("Ada", turn=1)
 
     async def open_bot() -> Bot:
         bot = Bot.join(f"http://127.0.0.1:{hub.port}", room=room, name="Bot")

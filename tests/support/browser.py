@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +22,9 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 45_000
 """Milliseconds to wait for a condition: a busy machine is slow, and slow is no failure."""
+
+MEDIA_POLL = 150
+"""Milliseconds between two looks at what a page has received."""
 
 # Without these, Chromium looks for its maker's services, which are not there.
 QUIET = (
@@ -236,25 +239,39 @@ class Participant:
         result: dict[str, dict[str, float]] = self.ask(RECEIVED)
         return result
 
-    def wait_for_media(self, names: set[str], *, video: bool = True) -> None:
-        """Waits until pictures and sound of each of `names` have grown twice over."""
-        before = self.received()
-        for _ in range(PATIENCE // 250):
+    def wait_for_media(
+        self,
+        names: Iterable[str],
+        *,
+        video: bool = True,
+        since: dict[str, dict[str, float]] | None = None,
+    ) -> None:
+        """Waits until pictures and sound of each of `names` have grown, since `since` or now."""
+        wanted = set(names)
+        before = self.received() if since is None else since
+        for _ in range(PATIENCE // MEDIA_POLL):
             now = self.received()
-            if names <= now.keys() and all(
+            if wanted <= now.keys() and all(
                 (not video or now[name]["frames"] > before.get(name, {}).get("frames", 0) + 3)
                 and now[name]["energy"] > before.get(name, {}).get("energy", 0)
-                for name in names
+                for name in wanted
             ):
                 return
-            self.page.wait_for_timeout(250)
-        raise AssertionError(f"no media from all of {names}: {before} then {self.received()}")
+            self.page.wait_for_timeout(MEDIA_POLL)
+        raise AssertionError(f"no media from all of {wanted}: {before} then {self.received()}")
 
     def press(self, label: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=label).first.click()
 
     def close(self) -> None:
         self.page.close()
+
+
+def see_and_hear(everyone: Mapping[str, Participant]) -> None:
+    """Waits until all of them have received more of all others than when this began."""
+    before = {name: one.received() for name, one in everyone.items()}
+    for name, one in everyone.items():
+        one.wait_for_media(everyone.keys() - {name}, since=before[name])
 
 
 RECEIVED = """async (call) => {
