@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,10 @@ async def test_a_resumed_recorder_leaves_no_gap(server: str, tmp_path: Path) -> 
     with av.open(str(path)) as container:
         packets = container.demux(audio=0)
         times = [float(p.pts * p.time_base) for p in packets if p.pts is not None]
-    # A busy machine loses some on its own; a gap as long as the cut would lose nearly all.
-    away = [time for time in times if cut_at <= time < back_at]
-    assert len(away) > 0.6 * 50 * (back_at - cut_at)
+    # 20 ms to a packet: a busy machine may lose two on its own.
+    holes = [after - before for before, after in pairwise(times) if cut_at <= after <= back_at]
+    assert len(holes) > 10
+    assert max(holes) <= 0.0601
 
 
 async def test_a_track_that_comes_later_begins_a_second_file(server: str, tmp_path: Path) -> None:
@@ -277,11 +279,15 @@ async def test_a_composed_file_shows_everybody_and_mixes_their_sound(
         await publish_flashes(bob)
         composer = Composer(bot, path, width=320, height=180, fps=12)
         async with running(composer.run()):
-            await until(lambda: composer.seconds > 5 and composer.pictures > 12)
+            await until(lambda: composer.seconds > 5 and composer.pictures > 40)
     pictures, sound = read(path)
-    # An encoder that cannot keep up leaves pictures out, but never all of a second's.
-    assert len(pictures) > 10
-    assert np.diff([time for time, _ in pictures]).max() < 1.2
+    # Where encoding cannot keep up, pictures are left out, but never the first of a second; all
+    # others are there, each in its place, and no sound is missing.
+    slots = [round(time * 12) for time, _ in pictures]
+    assert len(slots) == composer.pictures
+    assert slots == sorted(set(slots))
+    assert set(range(0, round(composer.seconds * 12), 12)) <= set(slots)
+    assert len(sound) / 16_000 == pytest.approx(composer.seconds, abs=0.1)
     halves = [p[45:135, side] for _, p in pictures for side in (slice(160), slice(160, None))]
     assert any(is_known_picture(half, tolerance=60) for half in halves)
     spectrum = np.abs(np.fft.rfft(sound[16_000:].astype(float)))
