@@ -159,7 +159,14 @@ class Composer:
                 # Where encoding cannot keep up, pictures are left out, and sound never.
                 late = media_time() - BEHIND - now > 1.0
                 shown = None if late and self._written % self._fps else frames
-                await asyncio.to_thread(self._write, shown, self._mixer.take(self._samples()))
+                pcm = self._mixer.take(self._samples())
+                writing = asyncio.ensure_future(asyncio.to_thread(self._write, shown, pcm))
+                try:
+                    await asyncio.shield(writing)
+                except asyncio.CancelledError:
+                    # The file must not be closed under a thread that writes to it.
+                    await asyncio.wait([writing])
+                    raise
         finally:
             follower.cancel()
             with suppress(asyncio.CancelledError):

@@ -150,9 +150,10 @@ class _Recording:
                 held += await self._collect(wait=WRITE_EVERY)
                 if file is None or self._news(held):
                     file = await self._begin(file, held)
+                # Not `held` any more: else, if cancelled here, it would be written twice.
+                batch, held = held, []
                 if file is not None:
-                    await self._write(file, held)
-                held = []
+                    await self._write(file, batch)
         finally:
             for reader in self._readers:
                 reader.cancel()
@@ -164,8 +165,15 @@ class _Recording:
 
     async def _write(self, file: PacketFile, packets: Held) -> None:
         # To the end, even if cancelled: half a batch would be a gap.
-        await asyncio.shield(asyncio.to_thread(file.write, packets))
-        self._recorder.count(file)
+        writing = asyncio.ensure_future(asyncio.to_thread(file.write, packets))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # Nor may the file be written to, or closed, under a thread that writes to it.
+            await asyncio.wait([writing])
+            raise
+        finally:
+            self._recorder.count(file)
 
     async def _collect(self, wait: float) -> Held:
         first = await self._queue.get()
