@@ -40,8 +40,9 @@ page-types: $(VENV)/.typescript ## Types of the page
 	@if [ ! -x $(VENV)/node/node_modules/.bin/tsc ]; then echo "page-types: left out, npm is missing"; \
 	else echo "tsc -p static/jsconfig.json"; $(VENV)/node/node_modules/.bin/tsc --noEmit -p static/jsconfig.json; fi
 
-bench: $(VENV)/.dev ## Measure the hub beside minimal hubs in Go and Node
+bench: $(VENV)/.dev ## Measure the hub beside minimal hubs in Go and Node, and the relay
 	$(BIN)/python -m tests.bench.bench_hub
+	$(BIN)/python -m tests.bench.bench_forward
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
