@@ -57,7 +57,7 @@ def test_one_who_is_declined_reads_so_knocks_again_and_is_let_in(enter: Enter, k
     ada = enter("Ada")
     open_lobby(ada)
     eve = knock("Eve")
-    assert eve.page.evaluate("() => document.querySelector('.preview video').videoWidth > 0")
+    eve.page.wait_for_function("() => document.querySelector('.preview video').videoWidth > 0")
     asked = card(ada, "Eve")
     asked.get_by_role("button", name="Decline").click()
     eve.page.get_by_role("alert").filter(has_text="You weren’t let in this time").wait_for()
