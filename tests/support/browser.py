@@ -57,6 +57,9 @@ def launch(playwright: Playwright, *, devices: bool = True, flags: tuple[str, ..
     return playwright.chromium.launch(executable_path=CHROMIUM, args=args)
 
 
+ON_PURPOSE = ("WebSocket connection to", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET")
+
+
 class Watched:
     """A page whose every complaint is kept: `complaints` has to be empty in the end."""
 
@@ -67,9 +70,9 @@ class Watched:
         page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        # A server that is down on purpose is reported by the browser itself; nobody can keep
-        # it from doing so.
-        if "WebSocket connection to" in message.text or "ERR_CONNECTION_REFUSED" in message.text:
+        # A server that is down, or a wire that is cut, on purpose is reported by the browser
+        # itself; nobody can keep it from doing so.
+        if any(text in message.text for text in ON_PURPOSE):
             return
         if message.type in ("error", "warning") or "Content Security Policy" in message.text:
             self.complaints.append(f"{message.type}: {message.text}")
