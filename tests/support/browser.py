@@ -57,7 +57,7 @@ def launch(playwright: Playwright, *, devices: bool = True, flags: tuple[str, ..
     return playwright.chromium.launch(executable_path=CHROMIUM, args=args)
 
 
-ON_PURPOSE = ("WebSocket connection to", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET")
+ON_PURPOSE = ("WebSocket connection to", "net::ERR_CONNECTION", "net::ERR_SOCKET_NOT_CONNECTED")
 
 
 class Watched:
