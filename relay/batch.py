@@ -207,10 +207,9 @@ class MmsgInbox(_Rows):
         return Address(bytes(self._name_view[start : start + self._namelen]))
 
     def keep(self, index: int) -> bool:
-        if not self._spare:
+        if not super().keep(index):
             return False
-        row = self.rows[index] = self._spare.pop()
-        self._iovec_pointer[index].iov_base = self.arena.pointers[row]
+        self._iovec_pointer[index].iov_base = self.arena.pointers[self.rows[index]]
         return True
 
 

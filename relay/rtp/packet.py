@@ -361,13 +361,7 @@ def normalise_header(buf: Buffer, packet: Packet, ids: ExtensionMap) -> None:
     raises PacketError. `read_extensions` comes first.
     """
     kept = packet.kept
-    if kept:
-        extension = _build_extension(buf, packet, ids)
-    else:
-        places = ids.places[0]
-        extension = places.alone
-        packet.transport_sequence_at = places.transport_sequence_at
-        packet.send_time_at = places.send_time_at
+    extension = _build_extension(buf, packet, ids)
     start = packet.payload_start - HEADER_SIZE - len(extension)
     while start < 0:
         if not kept:

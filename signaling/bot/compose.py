@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from signaling.bot.bot import Bot
 from signaling.bot.errors import TargetUnwritable
 from signaling.bot.sources import media_time
+from signaling.bot.threads import finish_in_thread
 from signaling.bot.tracks import RemoteTrack
 
 BEHIND = 0.5
@@ -160,13 +161,8 @@ class Composer:
                 late = media_time() - BEHIND - now > 1.0
                 shown = None if late and self._written % self._fps else frames
                 pcm = self._mixer.take(self._samples())
-                writing = asyncio.ensure_future(asyncio.to_thread(self._write, shown, pcm))
-                try:
-                    await asyncio.shield(writing)
-                except asyncio.CancelledError:
-                    # The file must not be closed under a thread that writes to it.
-                    await asyncio.wait([writing])
-                    raise
+                # To the end: the file must not be closed under a thread that writes to it.
+                await finish_in_thread(self._write, shown, pcm)
         finally:
             follower.cancel()
             with suppress(asyncio.CancelledError):

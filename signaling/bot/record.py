@@ -22,6 +22,7 @@ from av.container import OutputContainer
 from signaling.bot.bot import Bot
 from signaling.bot.errors import TargetUnwritable
 from signaling.bot.sources import Label
+from signaling.bot.threads import finish_in_thread
 from signaling.bot.tracks import EncodedPacket, RemoteTrack
 
 log = logging.getLogger(__name__)
@@ -164,14 +165,10 @@ class _Recording:
                 await asyncio.to_thread(file.close)
 
     async def _write(self, file: PacketFile, packets: Held) -> None:
-        # To the end, even if cancelled: half a batch would be a gap.
-        writing = asyncio.ensure_future(asyncio.to_thread(file.write, packets))
+        # To the end, even if cancelled: half a batch would be a gap. Nor may the file be written
+        # to, or closed, under a thread that writes to it.
         try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            # Nor may the file be written to, or closed, under a thread that writes to it.
-            await asyncio.wait([writing])
-            raise
+            await finish_in_thread(file.write, packets)
         finally:
             self._recorder.count(file)
 

@@ -65,6 +65,12 @@ class Call:
     def receive(self, *packets: bytes, now: float = 1.0) -> None:
         self.plane.receive(self.publisher, packets, now)
 
+    def publish_two_codecs(self) -> None:
+        """From now on VP8 is 122 and H264 is 123."""
+        vp8 = PublishedCodec(122, None, VP8)
+        h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
+        self.publisher.update_up(self.track, video_media(SSRC, codecs=(vp8, h264)))
+
     def feed_back(self, *packets: bytes, now: float = 1.0) -> None:
         self.plane.receive(self.leg, [b"".join(packets)], now)
 
@@ -297,9 +303,7 @@ def test_a_payload_type_that_one_refused_reaches_the_others_without_a_gap_for_an
     count: int,
 ) -> None:
     call = Call(subscribers=count)
-    other = PublishedCodec(122, None, VP8)
-    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
-    call.publisher.update_up(call.track, video_media(SSRC, codecs=(other, h264)))
+    call.publish_two_codecs()
     call.downs[0].attach(call.track, {96: 96, 108: 108}, 1.0)
     for leg in call.legs:
         call.take(leg)
@@ -313,9 +317,7 @@ def test_a_payload_type_that_one_refused_reaches_the_others_without_a_gap_for_an
 
 def test_a_payload_type_that_is_refused_in_the_midst_of_a_batch_leaves_no_gap() -> None:
     call = Call(subscribers=2)
-    vp8 = PublishedCodec(122, None, VP8)
-    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
-    call.publisher.update_up(call.track, video_media(SSRC, codecs=(vp8, h264)))
+    call.publish_two_codecs()
     call.downs[0].attach(call.track, {96: 96, 108: 108}, 1.0)
     for leg in call.legs:
         call.take(leg)
@@ -328,9 +330,7 @@ def test_a_payload_type_that_is_refused_in_the_midst_of_a_batch_leaves_no_gap() 
 
 def test_what_some_refused_goes_together_to_the_others() -> None:
     call = Call(subscribers=6)
-    vp8 = PublishedCodec(122, None, VP8)
-    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
-    call.publisher.update_up(call.track, video_media(SSRC, codecs=(vp8, h264)))
+    call.publish_two_codecs()
     for down in call.downs[:5]:
         down.attach(call.track, {96: 96, 108: 108}, 1.0)
     fans = build_fan_outs(call.track, 64)
@@ -339,9 +339,7 @@ def test_what_some_refused_goes_together_to_the_others() -> None:
 
 def test_time_goes_on_after_a_stop_that_follows_packets_in_a_refused_type() -> None:
     call = Call()
-    vp8 = PublishedCodec(122, None, VP8)
-    h264 = PublishedCodec(123, None, VP8.__class__("video", "H264", 90000, 1, 108))
-    call.publisher.update_up(call.track, video_media(SSRC, codecs=(vp8, h264)))
+    call.publish_two_codecs()
     call.receive(build(2, payload_type=122), build(3, payload_type=123))
     call.track.set_muted(True, 1.0)
     call.track.set_muted(False, 1.0)
