@@ -343,24 +343,13 @@ class MmsgOutbox(_Blocks):
             return prepared
         if max(key) > SAFE_RUN:
             return None
-        packets, subs = sum(key), len(destinations.items)
-        headers, cmsgs = np.zeros(len(key) * subs, MMSGHDR), np.zeros(len(key) * subs, CMSG)
+        count = len(key) * len(destinations.items)
+        headers, cmsgs = np.zeros(count, MMSGHDR), np.zeros(count, CMSG)
         _fill_cmsgs(cmsgs)
         headers["namelen"] = self._single["namelen"][0]
-        # The columns below keep the memory of `cmsgs` alive.
+        # What `_fill` returns keeps the memory of `cmsgs` alive.
         headers["control"] = _addresses(cmsgs)
-        sizes: list[_Sizes] = []
-        offset = 0
-        for number, run in enumerate(key):
-            part = slice(number * subs, (number + 1) * subs)
-            headers["name"][part] = destinations.pointers
-            headers["iov"][part] = self._iovecs[offset : packets * subs : packets]
-            headers["iovlen"][part] = run
-            if run > 1:
-                headers["controllen"][part] = CMSG.itemsize
-                lengths = self.arena.lengths[offset : packets * subs : packets]
-                sizes.append((cmsgs["size"][part], lengths))
-            offset += run
+        sizes = self._fill(headers, cmsgs, 0, destinations, key)
         if len(destinations.prepared) >= MAX_PREPARED:
             destinations.prepared.clear()
         prepared = destinations.prepared[key] = _Prepared(headers, sizes)
@@ -377,23 +366,39 @@ class MmsgOutbox(_Blocks):
     def _compose(self) -> int:
         """Fill the messages of several rows; returns how many."""
         count = 0
-        headers, lengths, iovecs = self._runs, self.arena.lengths, self._iovecs
         pointers = self.arena.length_pointers
         for first, destinations, runs in self._blocks:
-            packets = sum(runs)
-            end = first + packets * len(destinations.items)
-            offset = first
-            largest = max(pointers[row][0] for row in range(first, first + packets))
-            for run in _split(runs, largest):
-                part = slice(count, count + len(destinations.items))
-                headers["name"][part] = destinations.pointers
-                headers["iov"][part] = iovecs[offset:end:packets]
-                headers["iovlen"][part] = run
-                headers["controllen"][part] = CMSG.itemsize if run > 1 else 0
-                self._cmsgs["size"][part] = lengths[offset:end:packets]
-                count = part.stop
-                offset += run
+            largest = max(pointers[row][0] for row in range(first, first + sum(runs)))
+            parts = _split(runs, largest)
+            sizes = self._fill(self._runs[count:], self._cmsgs[count:], first, destinations, parts)
+            for column, lengths in sizes:
+                column[:] = lengths
+            count += len(parts) * len(destinations.items)
         return count
+
+    def _fill(
+        self,
+        headers: npt.NDArray[Any],
+        cmsgs: npt.NDArray[Any],
+        first: int,
+        destinations: Destinations,
+        runs: Sequence[int],
+    ) -> list[_Sizes]:
+        """Write the messages of the block at row `first`, one for each run and destination;
+        returns where sizes of segments are still to be written, and from what."""
+        packets, subs = sum(runs), len(destinations.items)
+        offset, end = first, first + packets * subs
+        sizes: list[_Sizes] = []
+        for number, run in enumerate(runs):
+            part = slice(number * subs, (number + 1) * subs)
+            headers["name"][part] = destinations.pointers
+            headers["iov"][part] = self._iovecs[offset:end:packets]
+            headers["iovlen"][part] = run
+            headers["controllen"][part] = CMSG.itemsize if run > 1 else 0
+            if run > 1:
+                sizes.append((cmsgs["size"][part], self.arena.lengths[offset:end:packets]))
+            offset += run
+        return sizes
 
     def _send_messages(
         self, pointer: Pointer, count: int, composed: npt.NDArray[Any] | None
