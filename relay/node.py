@@ -203,7 +203,8 @@ class Node:
             running.channel.send(events.Stop())
         waits = [running.process.wait() for running in self._processes.values()]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*waits), STOP_TIMEOUT)
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await asyncio.gather(*waits)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -295,7 +296,8 @@ class Node:
         limit = READY_TIMEOUT
         while not running.closed.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(running.closed.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await running.closed.wait()
             if running.ready.is_set():
                 limit = SILENCE_TIMEOUT
             if loop.time() - running.heard > limit:
@@ -351,7 +353,8 @@ class Node:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Wait for a worker that has lost its channel, which is its reason to live, to exit."""
     try:
-        await asyncio.wait_for(process.wait(), EXIT_TIMEOUT)
+        async with asyncio.timeout(EXIT_TIMEOUT):
+            await process.wait()
     except TimeoutError:
         pass
     finally:

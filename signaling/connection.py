@@ -377,7 +377,8 @@ class Connections:
     async def wait_closed(self, seconds: float) -> bool:
         """Wait until there are none left, at most so long; whether there are none."""
         try:
-            await asyncio.wait_for(self._empty.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
         except TimeoutError:
             return False
         return True

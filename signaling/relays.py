@@ -105,7 +105,8 @@ class Relays:
         try:
             command = control.Publish if kind == "publish" else control.Pull
             self._node.send(command(room, participant, number, sdp))
-            return await asyncio.wait_for(waiting, ANSWER_TIMEOUT)
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return await waiting
         except TimeoutError:
             raise _unavailable() from None
         finally:

@@ -191,7 +191,8 @@ class Caller:
         number = str(next(self._numbers))
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         await self.socket.send_str(json.dumps({"id": number, **message}))
-        return await asyncio.wait_for(reply, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            return await reply
 
     async def join(self, room: str, name: str = "Ada", token: str | None = None) -> None:
         joined = await self.ask(type="join", room=room, name=name, token=token)

@@ -102,8 +102,10 @@ async def test_both_ends_talk_and_a_close_is_seen() -> None:
         assert b.channel.send(message)
     await _until(lambda: a.got == MESSAGES and b.got == MESSAGES)
     a.channel.close()
-    await asyncio.wait_for(b.closed.wait(), 30)
-    await asyncio.wait_for(a.closed.wait(), 30)
+    async with asyncio.timeout(30):
+        await b.closed.wait()
+    async with asyncio.timeout(30):
+        await a.closed.wait()
     assert a.fault is None
     assert b.fault is None
     assert not b.channel.send(events.Stop())
@@ -121,7 +123,8 @@ async def test_a_reader_that_hangs_costs_bounded_memory_and_lossy_messages_first
     while a.channel.send(big):
         sent += 1
     assert LOSSY_ABOVE < sent * 100_000 < MAX_BUFFERED + 100_000
-    await asyncio.wait_for(a.closed.wait(), 30)
+    async with asyncio.timeout(30):
+        await a.closed.wait()
     assert isinstance(a.fault, ChannelError)
     right.close()
 
@@ -141,14 +144,17 @@ async def test_a_worker_stops_reading_while_its_answers_are_not_taken() -> None:
     await _until(lambda: len(node.got) == 20 and worker.got == [events.Stop()])
     worker.channel.close()
     node.channel.close()
-    await asyncio.wait_for(worker.closed.wait(), 30)
-    await asyncio.wait_for(node.closed.wait(), 30)
+    async with asyncio.timeout(30):
+        await worker.closed.wait()
+    async with asyncio.timeout(30):
+        await node.closed.wait()
 
 
 async def test_garbage_closes_the_channel_with_its_reason() -> None:
     left, right = socket.socketpair()
     a = await End().open(left)
     right.send(b"\xff" * 100)
-    await asyncio.wait_for(a.closed.wait(), 30)
+    async with asyncio.timeout(30):
+        await a.closed.wait()
     assert isinstance(a.fault, ChannelError)
     right.close()
