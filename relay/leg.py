@@ -104,6 +104,8 @@ class Leg:
         self._cname = cname
         self._keys: tuple[Keys, Keys] | None = None
         self._unknown: set[int] = set()
+        self._former: dict[int, tuple[str, str | None]] = {}
+        """Mid and rid of SSRCs whose track has ended."""
         self._report_at = 0.0
         self._choice_at = 0.0
         self._window_at = 0.0
@@ -159,6 +161,7 @@ class Leg:
             down.attach(None, {}, now)
         for layer in list(track.layers.values()):
             self._unbind(layer)
+            self._remember(layer)
         track.layers.clear()
         track.leg = None
         self.ups.remove(track)
@@ -215,6 +218,17 @@ class Leg:
                 del self.streams[ssrc]
         self._plane.layers.pop(layer.number, None)
 
+    def _remember(self, layer: Layer) -> None:
+        """What of it is under way belongs to no other track, and should its m-line be used
+        again, its packets may not name mid and rid any more: browsers do until they are
+        reported on, once for the life of an SSRC."""
+        for ssrc in (layer.ssrc, layer.rtx_ssrc):
+            if ssrc is not None:
+                self._former.pop(ssrc, None)
+                self._former[ssrc] = layer.track.media.mid, layer.rid
+        while len(self._former) > MAX_SSRCS:
+            del self._former[next(iter(self._former))]
+
     def may_learn(self, ssrc: int) -> bool:
         """Whether a packet with an SSRC that nobody announced is worth decrypting."""
         if ssrc not in self._unknown:
@@ -231,10 +245,14 @@ class Leg:
 
         RFC 8843, 9.2: by its mid; without one, by its payload type if only one m-line has it.
         """
-        # The ids of extensions are the same in all bundled m-lines.
-        read_extensions(view, packet, self.ups[0].extension_map)
         payload_type = packet.payload_type
-        mid = None if packet.mid is None else packet.mid.decode("ascii", "replace")
+        mid, former_rid = self._former.get(packet.ssrc, (None, None))
+        # Ids are the same in all bundled m-lines, but not each line has every extension.
+        for extensions in {track.kind: track.extension_map for track in self.ups}.values():
+            read_extensions(view, packet, extensions)
+            if packet.mid is not None:
+                mid = packet.mid.decode("ascii", "replace")
+                break
         tracks = [
             track
             for track in self.ups
@@ -244,11 +262,11 @@ class Leg:
         if len(tracks) != 1:
             return None
         track = tracks[0]
+        read_extensions(view, packet, track.extension_map)
         rid = packet.rid or packet.repaired_rid
         index = 0
-        name = None
-        if rid is not None:
-            name = rid.decode("ascii", "replace")
+        name = former_rid if rid is None else rid.decode("ascii", "replace")
+        if name is not None:
             if name not in track.media.rids:
                 return None
             index = track.media.rids.index(name)

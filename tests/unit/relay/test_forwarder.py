@@ -250,6 +250,50 @@ def test_the_layers_of_a_simulcast_are_found_by_rid() -> None:
     assert not {10, 11} & set(leg.streams)
 
 
+def test_the_rid_is_read_where_only_the_pictures_line_has_that_extension() -> None:
+    """As browsers offer it: sound first, and rids for video alone."""
+    plane = Plane()
+    leg = plane.open_leg("publisher")
+    plane.publish(leg, "audio", audio_media(ssrcs=()))
+    ids = {9: MID.id, 10: RID.id, 11: REPAIRED_RID.id}
+    media = video_media(ssrcs=(), rids=("h", "l"), extensions=ids)
+    track = plane.publish(leg, "video", media)
+    plane.receive(leg, [build(1, ssrc=7, extensions={9: b"0", 10: b"l"})], 1.0)
+    assert {layer.rid: layer.ssrc for layer in track.layers.values()} == {"l": 7}
+
+
+def test_a_layer_that_comes_back_without_its_rid_is_known_by_its_ssrc() -> None:
+    """Browsers send mid and rid until a report tells that they were read, and never again."""
+    plane = Plane()
+    leg = plane.open_leg("publisher")
+    ids = {9: MID.id, 10: RID.id, 11: REPAIRED_RID.id}
+    media = video_media(ssrcs=(), rids=("h", "l"), extensions=ids)
+    off = plane.publish(leg, "off", media)
+    for ssrc, rid in ((7, b"l"), (8, b"h")):
+        plane.receive(leg, [build(1, ssrc=ssrc, extensions={9: b"0", 10: rid})], 1.0)
+    leg.remove_up(off, 2.0)
+    on = plane.publish(leg, "on", media)
+    plane.receive(leg, [build(2, ssrc=7), build(2, ssrc=8)], 3.0)
+    assert {layer.rid: layer.ssrc for layer in on.layers.values()} == {"l": 7, "h": 8}
+
+
+@pytest.mark.parametrize("payload_type", [120, 121])
+def test_what_is_under_way_of_a_track_that_ended_is_not_taken_for_another(
+    payload_type: int,
+) -> None:
+    plane = Plane()
+    leg = plane.open_leg("publisher")
+    camera = plane.publish(leg, "camera", video_media(7, rtx_ssrc=8, mid="0"))
+    screen = plane.publish(leg, "screen", video_media(17, rtx_ssrc=18, mid="1"))
+    plane.receive(leg, [build(1, ssrc=7), build(1, ssrc=17)], 1.0)
+    leg.remove_up(camera, 2.0)
+    # A screen on which nothing moves is silent for longer than that.
+    late = 7 if payload_type == 120 else 8
+    plane.receive(leg, [build(2, ssrc=late, payload_type=payload_type)], 2.1)
+    assert late not in leg.streams
+    assert leg.streams[17].track is leg.streams[18].track is screen
+
+
 def test_unknown_ssrcs_are_limited() -> None:
     call = Call()
     for number in range(MAX_SSRCS + 10):
