@@ -25,9 +25,6 @@ FEW: Final = 16
 _HEADER: Final = struct.Struct("!BBHII")
 _HALF: Final = struct.Struct("!H")
 
-DESCRIPTOR_MASK: Final = 0xFFFF
-"""`Picture.picture_mask` of a number that lies in a header extension, not in the payload."""
-
 
 class TransportNumbers:
     """The next transport-wide sequence number of every leg, by its index."""
@@ -97,7 +94,10 @@ class FanOut:
         self._pictures = np.array([s.picture_delta for s in segments])
         self._tl0s = np.array([s.tl0_delta for s in segments])
         self._keyidxs = np.array([s.keyidx_delta for s in segments])
-        self._renumbers = any(s.picture_delta or s.tl0_delta or s.keyidx_delta for s in segments)
+        self._frames = np.array([s.frame_delta for s in segments])
+        self._renumbers = any(
+            s.picture_delta or s.tl0_delta or s.keyidx_delta or s.frame_delta for s in segments
+        )
 
     def takes(self, item: Item) -> bool:
         """Whether the packet goes to every DownTrack here, under its present translation."""
@@ -208,9 +208,7 @@ class FanOut:
                 )
                 if at_number >= 0:
                     _HALF.pack_into(out, at + at_number, numbers.take(index))
-                if self._renumbers and (
-                    self._extensions or item.picture.picture_mask != DESCRIPTOR_MASK
-                ):
+                if self._renumbers:
                     write_picture(
                         out,
                         item.picture,
@@ -218,6 +216,7 @@ class FanOut:
                         segment.picture_delta,
                         segment.tl0_delta,
                         segment.keyidx_delta,
+                        segment.frame_delta if self._extensions else 0,
                     )
                 lengths[row][0] = size
                 row += step
@@ -225,18 +224,20 @@ class FanOut:
     def _write_pictures(self, arena: Arena, rows: slice, picture: Picture, cut: int) -> None:
         """`rtp.codecs.write_picture` for all rows; `cut` is what the row's first byte was."""
         mask = picture.picture_mask
-        if mask and (self._extensions or mask != DESCRIPTOR_MASK):
+        if mask:
             ids = self._pictures + picture.picture_id & mask
             if mask == 0x7F:
                 arena.data[rows, picture.picture_at - cut] = ids
             else:
-                flag = 0x8000 if mask == 0x7FFF else 0
-                arena.column(picture.picture_at - cut)[rows] = ids | flag
+                arena.column(picture.picture_at - cut)[rows] = ids | 0x8000
         if picture.tl0_at >= 0:
             arena.data[rows, picture.tl0_at - cut] = self._tl0s + picture.tl0 & 0xFF
         if picture.keyidx_at >= 0:
             column = arena.data[rows, picture.keyidx_at - cut]
             column[:] = column & 0xE0 | (self._keyidxs + picture.keyidx & 0x1F)
+        if self._extensions and picture.frame_at >= 0:
+            frames = self._frames + picture.frame & 0xFFFF
+            arena.column(picture.frame_at - cut)[rows] = frames
 
     def get_contexts(self, packets: int) -> list[Pointer]:
         """The SRTP contexts of a block's rows."""
@@ -308,13 +309,13 @@ def render(
     out[2:4] = (number + segment.delta & 0xFFFF).to_bytes(2, "big")
     out[4:8] = timestamp.to_bytes(4, "big")
     out[8:12] = down.ssrc.to_bytes(4, "big")
-    if not removed or picture.picture_mask != DESCRIPTOR_MASK:
-        write_picture(
-            out,
-            picture,
-            -picture_base - removed,
-            segment.picture_delta,
-            segment.tl0_delta,
-            segment.keyidx_delta,
-        )
+    write_picture(
+        out,
+        picture,
+        -picture_base - removed,
+        segment.picture_delta,
+        segment.tl0_delta,
+        segment.keyidx_delta,
+        0 if removed else segment.frame_delta,
+    )
     return out

@@ -243,7 +243,7 @@ class Forwarder:
         packet, view = item.packet, self._view
         normalise_header(view, packet, layer.track.extension_map)
         start = packet.start
-        if packet.descriptor_at >= 0 and item.picture.picture_at < 0:
+        if packet.descriptor_at >= 0:
             inspect_descriptor(view, packet.descriptor_at, item.picture)
         if packet.send_time_at >= 0:
             send_time = int(now * SEND_TIME_FRACTION) & 0xFFFFFF
@@ -316,8 +316,10 @@ class Forwarder:
                 layer.newest = item.number
                 layer.newest_timestamp = item.packet.timestamp
                 layer.newest_at = now
-                # Handed over, not copied: the item takes the old one for its next packet.
-                layer.picture, item.picture = item.picture, layer.picture
+                if item.packet.end > item.packet.payload_start:
+                    # A probe shows no picture. Handed over, not copied: the item takes the old
+                    # one for its next packet.
+                    layer.picture, item.picture = item.picture, layer.picture
         if fans:
             track.sent_packets += len(items)
             track.sent_octets += octets
@@ -415,7 +417,12 @@ class Forwarder:
             self.stats.drops[DropReason.NACK_NO_RTX] += 1
             return
         picture = Picture()
-        if segment.picture_delta or segment.tl0_delta or segment.keyidx_delta:
+        if (
+            segment.picture_delta
+            or segment.tl0_delta
+            or segment.keyidx_delta
+            or segment.frame_delta
+        ):
             self._inspect_cached(layer, cached, picture)
         out = render(down, segment, cached.data, cached.number, picture, 0, self._numbers)
         if out is None:
@@ -442,7 +449,7 @@ class Forwarder:
         data = cached.data
         inspector(data, header_size(data, 0), len(data), picture)
         descriptor_at = find_extension(data, DEPENDENCY_DESCRIPTOR.id)
-        if descriptor_at >= 0 and picture.picture_at < 0:
+        if descriptor_at >= 0:
             inspect_descriptor(data, descriptor_at, picture)
 
     # -- Timers -----------------------------------------------------------------------------

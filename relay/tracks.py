@@ -359,6 +359,7 @@ class DownTrack:
             picture_delta=pictures[0],
             tl0_delta=pictures[1],
             keyidx_delta=pictures[2],
+            frame_delta=pictures[3],
         )
         self.layer = layer
         self._first = number
@@ -377,7 +378,11 @@ class DownTrack:
         if layer.newest >= self._first:
             self._timestamps.stop(layer.newest_timestamp + segment.timestamp_delta, layer.newest_at)
             self._pictures.stop(
-                layer.picture, segment.picture_delta, segment.tl0_delta, segment.keyidx_delta
+                layer.picture,
+                segment.picture_delta,
+                segment.tl0_delta,
+                segment.keyidx_delta,
+                segment.frame_delta,
             )
         self.map.stop(layer.newest)
         self.layer = None

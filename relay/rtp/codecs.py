@@ -18,6 +18,8 @@ class Picture:
     """
 
     __slots__ = (
+        "frame",
+        "frame_at",
         "key_frame",
         "keyidx",
         "keyidx_at",
@@ -38,12 +40,14 @@ class Picture:
         self.key_frame = False  # a decoder can start with this packet
         self.picture_at = -1
         self.picture_id = -1
-        self.picture_mask = 0  # 0x7F or 0x7FFF: the width of the picture id; 0xFFFF in a descriptor
+        self.picture_mask = 0  # 0x7F or 0x7FFF: the width of the picture id
         self.tl0_at = -1
         self.tl0 = -1
         self.keyidx_at = -1  # KEYIDX are this byte's low five bits
         self.keyidx = -1
         self.temporal = -1  # temporal layer
+        self.frame_at = -1  # in a header extension, beside what the payload says
+        self.frame = -1  # the dependency descriptor's frame number
 
 
 Inspect = Callable[[ReadBuffer, int, int, Picture], None]
@@ -177,14 +181,14 @@ def inspect_nothing(buf: ReadBuffer, start: int, end: int, into: Picture) -> Non
 
 #   |S|E| template id (6) |        frame number (16)        | ...
 def inspect_descriptor(buf: ReadBuffer, at: int, into: Picture) -> None:
-    """Add a dependency descriptor's frame number (three bytes at `at`) as the picture id.
+    """Add a dependency descriptor's frame number (three bytes at `at`).
 
-    RTP payload format for AV1, A.8.2: the mandatory fields.
+    RTP payload format for AV1, A.8.2: the mandatory fields. Chromium describes VP8 and VP9 by
+    it, too, and then reads nothing else.
     """
     into.starts = bool(buf[at] & 0x80)
-    into.picture_at = at + 1
-    into.picture_mask = 0xFFFF
-    into.picture_id = buf[at + 1] << 8 | buf[at + 2]
+    into.frame_at = at + 1
+    into.frame = buf[at + 1] << 8 | buf[at + 2]
 
 
 def _read_picture_id(buf: ReadBuffer, at: int, end: int, into: Picture) -> int:
@@ -223,10 +227,12 @@ def write_picture(
     picture_delta: int,
     tl0_delta: int,
     keyidx_delta: int,
+    frame_delta: int = 0,
 ) -> None:
-    """Add the deltas to a payload's numbers, each within its own width.
+    """Add the deltas to a packet's numbers, each within its own width.
 
-    `buf` holds a copy of the inspected packet, `moved` bytes after where it was.
+    `buf` holds a copy of the inspected packet, `moved` bytes after where it was. Where the
+    header extensions were left out, `frame_delta` is 0.
     """
     mask = picture.picture_mask
     if picture_delta and mask:
@@ -236,24 +242,37 @@ def write_picture(
             buf[at] = number
         else:
             # The top bit of a 15-bit id says that it is one.
-            buf[at] = number >> 8 | (0x80 if mask == 0x7FFF else 0)
+            buf[at] = number >> 8 | 0x80
             buf[at + 1] = number & 0xFF
     if tl0_delta and picture.tl0_at >= 0:
         buf[picture.tl0_at + moved] = picture.tl0 + tl0_delta & 0xFF
     if keyidx_delta and picture.keyidx_at >= 0:
         at = picture.keyidx_at + moved
         buf[at] = buf[at] & 0xE0 | (picture.keyidx + keyidx_delta & 0x1F)
+    if frame_delta and picture.frame_at >= 0:
+        at = picture.frame_at + moved
+        number = picture.frame + frame_delta & 0xFFFF
+        buf[at] = number >> 8
+        buf[at + 1] = number & 0xFF
 
 
 class PictureMap:
     """The picture numbers that a subscriber has reached, so that another source can go on."""
 
-    __slots__ = ("keyidx", "picture_id", "tl0")
+    __slots__ = ("frame", "keyidx", "picture_id", "tl0")
 
     def __init__(self) -> None:
-        self.picture_id = self.tl0 = self.keyidx = -1  # as last sent; -1: none yet
+        # As last sent; -1: none yet.
+        self.picture_id = self.tl0 = self.keyidx = self.frame = -1
 
-    def stop(self, picture: Picture, picture_delta: int, tl0_delta: int, keyidx_delta: int) -> None:
+    def stop(
+        self,
+        picture: Picture,
+        picture_delta: int,
+        tl0_delta: int,
+        keyidx_delta: int,
+        frame_delta: int = 0,
+    ) -> None:
         """`picture`, sent with these deltas, was the newest of the source that ends."""
         if picture.picture_at >= 0:
             self.picture_id = picture.picture_id + picture_delta & picture.picture_mask
@@ -261,13 +280,17 @@ class PictureMap:
             self.tl0 = picture.tl0 + tl0_delta & 0xFF
         if picture.keyidx_at >= 0:
             self.keyidx = picture.keyidx + keyidx_delta & 0x1F
+        if picture.frame_at >= 0:
+            self.frame = picture.frame + frame_delta & 0xFFFF
 
-    def splice(self, first: Picture) -> tuple[int, int, int]:
-        """The deltas (picture id, TL0PICIDX, KEYIDX) that make the new source's `first` follow."""
+    def splice(self, first: Picture) -> tuple[int, int, int, int]:
+        """The deltas (picture id, TL0PICIDX, KEYIDX, frame number) that make the new source's
+        `first` follow."""
         return (
             _follow(self.picture_id, first.picture_id),
             _follow(self.tl0, first.tl0),
             _follow(self.keyidx, first.keyidx),
+            _follow(self.frame, first.frame),
         )
 
 

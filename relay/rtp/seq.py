@@ -49,13 +49,14 @@ class Segment:
     """A run of one source's packets under one translation.
 
     A packet numbered `n` (extended, the source's) goes out as `n + delta`, its timestamp
-    plus `timestamp_delta`, its picture id and its TL0PICIDX and KEYIDX plus the others;
+    plus `timestamp_delta`, its picture id, TL0PICIDX, KEYIDX and frame number plus the others;
     each is reduced to the width of its field.
     """
 
     __slots__ = (
         "delta",
         "first",
+        "frame_delta",
         "keyidx_delta",
         "last",
         "picture_delta",
@@ -73,6 +74,7 @@ class Segment:
         picture_delta: int = 0,
         tl0_delta: int = 0,
         keyidx_delta: int = 0,
+        frame_delta: int = 0,
     ) -> None:
         self.source = source
         self.first = first
@@ -82,6 +84,7 @@ class Segment:
         self.picture_delta = picture_delta
         self.tl0_delta = tl0_delta
         self.keyidx_delta = keyidx_delta
+        self.frame_delta = frame_delta
 
 
 class SeqMap:
@@ -115,6 +118,7 @@ class SeqMap:
         picture_delta: int = 0,
         tl0_delta: int = 0,
         keyidx_delta: int = 0,
+        frame_delta: int = 0,
     ) -> Segment:
         """Go on with packet `first` of `source`, right after the outgoing number of `last`.
 
@@ -131,6 +135,7 @@ class SeqMap:
             picture_delta,
             tl0_delta,
             keyidx_delta,
+            frame_delta,
         )
         self.current = segment
         return segment
@@ -166,6 +171,7 @@ class SeqMap:
             picture_delta=now.picture_delta,
             tl0_delta=now.tl0_delta,
             keyidx_delta=now.keyidx_delta,
+            frame_delta=now.frame_delta,
         )
 
     def find(self, source: int, number: int) -> Segment | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from relay.rtp.packet import header_size
-from relay.sdp.capabilities import OPUS, VP8
+from relay.fanout import FEW
+from relay.rtp import rtcp
+from relay.rtp.packet import find_extension, header_size
+from relay.sdp.capabilities import DEPENDENCY_DESCRIPTOR, MID, OPUS, TRANSPORT_CC, VP8
 from relay.sdp.negotiation import PublishedCodec
 from relay.tracks import RATE_WINDOW, DownTrack, UpTrack
 from tests.support.media import Plane, audio_media, build_rtp, build_vp8, video_media
@@ -47,6 +51,68 @@ def test_another_source_carries_the_numbers_on() -> None:
     assert [t for _, t, _ in seen] == [7000, 10000, 16030, 19030]
     assert [p for _, _, p in seen] == [30, 31, 32, 33]
     assert (one.downs, two.downs) == ([], [down])
+
+
+def frame_number(packet: bytes) -> int | None:
+    at = find_extension(packet, DEPENDENCY_DESCRIPTOR.id)
+    return None if at < 0 else int.from_bytes(packet[at + 1 : at + 3], "big")
+
+
+@pytest.mark.parametrize("subscribers", [1, FEW + 1])
+def test_both_numbers_go_on_where_a_picture_has_two(subscribers: int) -> None:
+    """Chromium describes VP8 twice, and drops key frames whose frame number goes back."""
+    plane = Plane()
+    publisher = plane.open_leg("publisher")
+    ids = {4: DEPENDENCY_DESCRIPTOR.id, 9: MID.id, 5: TRANSPORT_CC.id}
+    one = plane.publish(publisher, "one", video_media(0x1001, extensions=ids))
+    plain = plane.publish(publisher, "plain", video_media(0x1003, mid="2", extensions=ids))
+    two = plane.publish(publisher, "two", video_media(0x1005, mid="3", extensions=ids))
+    legs = [plane.open_leg(f"s{number}") for number in range(subscribers)]
+    downs = [plane.subscribe(leg, one, 0x5000, rtx_ssrc=0x6000) for leg in legs]
+
+    def send(ssrc: int, number: int, picture: int, frame: int | None) -> None:
+        extensions = None if frame is None else {4: struct.pack("!BH", 0xC0, frame)}
+        data = build_rtp(
+            payload_type=120,
+            sequence=number,
+            timestamp=number,
+            ssrc=ssrc,
+            payload=build_vp8(picture, key_frame=True),
+            extensions=extensions,
+        )
+        plane.receive(publisher, [data], 1.0)
+
+    send(0x1001, 1, 30, 0xFFFF)
+    for source, ssrc, picture, frame in ((plain, 0x1003, 900, None), (two, 0x1005, 7, 5)):
+        for down in downs:
+            down.attach(source, down.payload_types, 1.0)
+        send(ssrc, 8, picture, frame)
+    send(0x1005, 9, 8, 6)
+    for leg in legs:
+        seen = plane.take_rtp(leg)
+        assert [fields(packet)[2] for packet in seen] == [30, 31, 32, 33]
+        assert [frame_number(packet) for packet in seen] == [0xFFFF, None, 0, 1]
+    # Sent again: the same numbers.
+    sequence = fields(seen[-1])[0]
+    plane.receive(legs[-1], [rtcp.build_nack(1, 0x5000, [sequence])], 1.1)
+    plane.forwarder.flush(1.1)
+    again = plane.take_rtp(legs[-1])
+    assert [frame_number(packet) for packet in again] == [1]
+
+
+def test_a_probe_without_a_payload_does_not_hide_the_last_picture() -> None:
+    plane = Plane()
+    publisher, subscriber = plane.open_leg("publisher"), plane.open_leg("subscriber")
+    one = plane.publish(publisher, "one", video_media(0x1001))
+    two = plane.publish(publisher, "two", video_media(0x1003, mid="2"))
+    down = plane.subscribe(subscriber, one, 0x5000)
+    plane.receive(publisher, [build(1, 900, 0x1001, 30, key_frame=True)], 1.0)
+    probe = build_rtp(payload_type=120, sequence=2, timestamp=900, ssrc=0x1001, payload=b"")
+    plane.receive(publisher, [probe], 1.01)
+    plane.take_rtp(subscriber)
+    down.attach(two, down.payload_types, 1.05)
+    plane.receive(publisher, [build(8, 3005, 0x1003, 9001, key_frame=True)], 1.1)
+    assert [fields(packet)[2] for packet in plane.take_rtp(subscriber)] == [31]
 
 
 def test_packets_are_counted_over_all_sources_and_pauses() -> None:

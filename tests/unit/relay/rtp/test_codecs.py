@@ -138,8 +138,8 @@ def test_a_descriptor_gives_its_frame_number() -> None:
     data = bytearray(b"..\xc1\xff\xff...")
     inspect_descriptor(data, 2, picture)
     assert picture.starts
-    assert picture.picture_id == 0xFFFF
-    write_picture(data, picture, 0, 3, 0, 0)
+    assert picture.frame == 0xFFFF
+    write_picture(data, picture, 0, 0, 0, 0, 3)
     assert data == b"..\xc1\x00\x02..."
 
 
@@ -162,7 +162,7 @@ def vp8(picture_id: int, tl0: int, keyidx: int, tid: tuple[int, int] = (0, 0)) -
 def test_picture_numbers_go_on_across_sources() -> None:
     numbers = PictureMap()
     first, second = look("VP8", vp8(0x7FFF, 255, 31)), look("VP8", vp8(300, 7, 2))
-    assert numbers.splice(first) == (0, 0, 0)
+    assert numbers.splice(first) == (0, 0, 0, 0)
     numbers.stop(first, 0, 0, 0)
     deltas = numbers.splice(second)
     out = bytearray(vp8(300, 7, 2))
@@ -175,5 +175,5 @@ def test_picture_numbers_go_on_across_sources() -> None:
 def test_a_source_without_numbers_changes_none() -> None:
     numbers = PictureMap()
     numbers.stop(look("VP8", vp8(5, 6, 7)), 0, 0, 0)
-    assert numbers.splice(look("VP8", b"\x10\x00")) == (0, 0, 0)
-    assert numbers.splice(look("VP8", vp8(5, 6, 7))) == (1, 1, 1)
+    assert numbers.splice(look("VP8", b"\x10\x00")) == (0, 0, 0, 0)
+    assert numbers.splice(look("VP8", vp8(5, 6, 7))) == (1, 1, 1, 0)
