@@ -384,7 +384,7 @@ class Router:
         for track in self._tracks.values():
             if track.kind == "audio":
                 level = track.up.take_level()
-                if level is not None:
+                if level is not None and not track.up.muted:
                     self._speakers.receive_level(track.participant, level, now)
         change = self._speakers.take_change(now)
         if change is not None:
