@@ -40,6 +40,8 @@ class Receiver:
         self.participant = participant
         self._site = site
         self._downs: dict[str, DownTrack] = {}
+        self._former: dict[str, DownTrack] = {}
+        """Those of transports that have ended, by mid: what comes next goes on from there."""
         self._on_state: Callable[[Receiver, TransportState], None] | None = on_state
         self._certificate = site.certificate
         self.transport: Transport[Leg] = self._open_transport()
@@ -62,6 +64,7 @@ class Receiver:
         return self._site.open_transport(name, self._receive_state, self._certificate, credentials)
 
     def _close_transport(self, now: float) -> None:
+        self._former.update(self._downs)
         self._downs.clear()
         self.transport.close()
         self.transport.leg.close(now)
@@ -86,6 +89,9 @@ class Receiver:
                 sequence=self._site.number() & 0xFFFF,
                 timestamp=self._site.number(),
             )
+            former = self._former.pop(slot.mid, None)
+            if former is not None:
+                down.follow(former)
             self.transport.leg.add_down(down)
         known = down.payload_types.keys() if down.source is track.up else slot.payload_types.keys()
         down.attach(track.up, slot.payload_types, now, extensions=bool(slot.extensions))

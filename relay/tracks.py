@@ -328,6 +328,18 @@ class DownTrack:
             source.waiters[self] = None
             source.request_key_frame(now)
 
+    def follow(self, former: DownTrack) -> None:
+        """Go on from what one of the same SSRC has reached on a transport that has ended.
+
+        Who receives may have kept its peer connection, and with it what it knows of the SSRC:
+        to libwebrtc what is numbered from further back is old, and dropped.
+        """
+        self.map = SeqMap(former.map.get_restart())
+        self._clock_rate = former._clock_rate
+        self._timestamps = former._timestamps
+        self._pictures = former._pictures
+        self._packets, self._octets = former.packets, former.octets
+
     def set_paused(self, paused: bool, now: float) -> None:
         """While paused nothing goes out; afterwards video starts at a key frame."""
         if paused == self.paused:

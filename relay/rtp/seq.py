@@ -154,6 +154,13 @@ class SeqMap:
         if len(self._past) > MAX_SEGMENTS:
             del self._past[0]
 
+    def get_restart(self) -> int:
+        """The first number for a map that is to follow this one, which has stopped, under other
+        keys: the next one, or 0 where that is of the upper half (but for its first number, to
+        which 0 would not be ahead)."""
+        number = self._next & 0xFFFF
+        return 0 if number > SEQUENCE_MOD // 2 else number
+
     def skip(self, number: int) -> None:
         """Packet `number`, the newest of the present source, is not forwarded: close the gap."""
         now = self.current

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,7 @@ from relay import control
 from relay.figures import count_transports
 from relay.leg import Leg
 from relay.rtp import rtcp
+from relay.rtp.packet import header_size
 from relay.sdp.description import parse_description_untrusted
 from relay.stats import DropReason
 from tests.support.media import build_rtp, build_vp8
@@ -155,6 +158,40 @@ def test_a_mute_is_told_once(world: World) -> None:
     assert world.do(control.Mute("demo", track, True)) == []
     assert world.do(control.Mute("demo", "t_unknown", True)) == []
     assert world.find(control.TrackUpdated)[0].track.muted
+
+
+def test_who_is_muted_does_not_count_as_speaking(world: World) -> None:
+    level = "extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    world.join("ada")
+    kind, formats, lines = AUDIO
+    world.publish("ada", (kind, formats, [*lines, level, "ssrc:77 cname:a"]))
+    leg = world.connect(world.router.transports[0])
+
+    def talk(sequence: int) -> list[control.Speakers]:
+        packets = [
+            build_rtp(
+                payload_type=111,
+                sequence=number,
+                timestamp=number * 960,
+                ssrc=77,
+                payload=b"sound",
+                extensions={1: b"\x94"},  # a voice at -20 dBov
+            )
+            for number in range(sequence, sequence + 20)
+        ]
+        events = []
+        for packet in packets:
+            world.plane.receive(leg, [packet], world.now)
+            events += world.advance(0.1)
+        return world.find(control.Speakers, events)
+
+    world.do(control.Mute("demo", world.track("ada", "audio"), True))
+    assert talk(1) == []
+    world.do(control.Mute("demo", world.track("ada", "audio"), False))
+    assert [speaker.participant for speaker in talk(100)[0].speakers] == ["ada"]
+    # Muted in the midst of a word, one is silent as soon as if one had stopped.
+    world.do(control.Mute("demo", world.track("ada", "audio"), True))
+    assert talk(200)[-1].speakers == []
 
 
 # -- Receiving --------------------------------------------------------------------------
@@ -322,6 +359,35 @@ def test_who_is_lost_with_an_offer_open_gets_another_and_the_newest_counts(world
     assert [event.code for event in refused] == ["bad-sdp"]
 
 
+@pytest.mark.parametrize("sequence", [0x4000, 0x7FFE])
+def test_a_line_of_a_new_transport_goes_on_with_its_numbers(world: World, sequence: int) -> None:
+    """It has the same SSRC: a browser that keeps its peer connection takes what is numbered
+    from further back for old packets."""
+    world._numbers = itertools.count(0x10000 + sequence - 12)
+    publish_as_chromium(world)
+    bob = _get_leg(world, "bob/subscribe")
+    for number in range(1, 6):
+        send_frame(world, number, payload_type=96)
+    before = read_head(world.plane.take_rtp(bob)[-1])
+    world._numbers = itertools.count(0x10000 + 5)
+    # Nobody checks: both transports fail, and Carol publishes in Ada's place.
+    world.answer(world.offers(world.advance(31))["bob"])
+    world.join("carol")
+    events = world.publish("carol", sdp=read_corpus("chromium-publish"))
+    world.answer(world.offers(events)["bob"])
+    for transport in world.router.transports:
+        world.connect(transport)
+    send_frame(world, 900, payload_type=96, participant="carol")
+    (packet,) = world.plane.take_rtp(_get_leg(world, "bob/subscribe"))
+    after = read_head(packet)
+    assert after.ssrc == before.ssrc
+    assert 0 < (after.sequence - before.sequence) & 0xFFFF < 0x8000
+    # New keys, so that the first number is in the lower half, or right above it.
+    assert after.sequence <= 0x8000
+    assert 30 * 90000 < after.timestamp - before.timestamp < 50 * 90000
+    assert after.picture == before.picture + 1
+
+
 def test_an_answer_with_another_certificate_is_of_another_connection(world: World) -> None:
     world.join("ada", "bob")
     world.answer(world.offers(world.publish("ada"))["bob"])
@@ -389,9 +455,26 @@ def publish_as_chromium(world: World) -> control.Offer:
     return offer
 
 
-def send_frame(world: World, number: int, *, payload_type: int) -> None:
-    """Ada's camera sends one packet, a key frame in VP8 and AV1 alike."""
-    track = next(t for t in world.router.tracks if t.kind == "video")
+class Head(NamedTuple):
+    sequence: int
+    timestamp: int
+    ssrc: int
+    picture: int
+
+
+def read_head(packet: bytes) -> Head:
+    """Of a packet of VP8 with a 15-bit picture id."""
+    at = header_size(packet, 0) + 2
+    picture = int.from_bytes(packet[at : at + 2], "big") & 0x7FFF
+    sequence, timestamp, ssrc = struct.unpack_from("!HII", packet, 2)
+    return Head(sequence, timestamp, ssrc, picture)
+
+
+def send_frame(world: World, number: int, *, payload_type: int, participant: str = "ada") -> None:
+    """Somebody's camera sends one packet, a key frame in VP8 and AV1 alike."""
+    track = next(
+        t for t in world.router.tracks if (t.kind, t.participant) == ("video", participant)
+    )
     payload = b"\x18" if payload_type == 45 else build_vp8(number, key_frame=True)
     packet = build_rtp(
         payload_type=payload_type,
@@ -401,7 +484,7 @@ def send_frame(world: World, number: int, *, payload_type: int) -> None:
         payload=payload + bytes(40),
         marker=True,
     )
-    world.plane.receive(_get_leg(world, "ada/publish"), [packet], world.now)
+    world.plane.receive(_get_leg(world, f"{participant}/publish"), [packet], world.now)
 
 
 def test_a_codec_that_was_not_offered_is_offered_once_it_is_sent(world: World) -> None:
