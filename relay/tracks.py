@@ -196,7 +196,7 @@ class UpTrack:
         """Somebody wants it after a while without: what was missed meanwhile is of no use."""
         for layer in self.layers.values():
             layer.nacks.reset()
-            layer.cache.clear()
+            layer.cache.clear(layer.unwrapper.newest + 1)
 
     def request_key_frame(self, now: float) -> None:
         """A subscriber cannot go on without one; asked upstream when the time has come."""

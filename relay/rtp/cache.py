@@ -88,11 +88,12 @@ class PacketCache:
             return True
         return number >= self._oldest and self._ring[number % len(self._ring)] is None
 
-    def clear(self) -> None:
+    def clear(self, first: int = 0) -> None:
+        """Forget all; packets with numbers below `first` are not new any more."""
         self._ring = [None] * len(self._ring)
         self._bytes = 0
-        self._oldest = 0
-        self._top = -1
+        self._oldest = first
+        self._top = first - 1
 
     def _drop_oldest(self) -> None:
         slot = self._oldest % len(self._ring)

@@ -511,6 +511,27 @@ def test_no_number_is_used_for_two_packets_however_late_the_second_one_comes() -
         assert call.take() == []
 
 
+def test_what_is_repeated_from_before_a_mute_is_not_taken_for_news() -> None:
+    """Chromium probes with packets that it has sent before, as far back as a second."""
+    call = Call()
+    call.receive(build(2), build(3))
+    call.track.set_muted(True, 1.0)
+    call.receive(build(4))
+    call.track.set_muted(False, 1.1)
+    call.take()
+    old = [
+        build(number, ssrc=RTX_SSRC, payload_type=121, payload=number.to_bytes(2, "big") + b"old")
+        for number in (2, 3)
+    ]
+    call.receive(old[0], now=1.2)
+    call.receive(build(40, key_frame=True), now=1.3)
+    assert len(call.take()) == 1
+    call.receive(old[1], now=1.3)
+    assert call.take() == []
+    nacks = [p for p in call.requested(1.4) if isinstance(p, rtcp.Nack)]
+    assert nacks == []
+
+
 def test_what_is_not_cached_or_was_never_sent_is_not_sent_again() -> None:
     call = Call()
     call.feed_back(rtcp.build_nack(1, call.down.ssrc, [900, 2000]))
