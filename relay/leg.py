@@ -48,6 +48,10 @@ MAX_PACKETS: Final = 10_000
 MAX_CONTROL: Final = 1_000
 """RTCP packets that it may send in a second."""
 
+MAX_NACKED: Final = 10_000
+"""Packets that it may ask for again in a second: a tenth of what 500 Mbit/s are. One datagram
+may name some 5,000."""
+
 RELAY_SSRC: Final = 1
 """The sender of reports about publishers' streams."""
 
@@ -111,6 +115,7 @@ class Leg:
         self._window_at = 0.0
         self._window_packets = 0
         self._window_control = 0
+        self._window_nacked = 0
         self.closed = False
 
     # -- Coming and going -------------------------------------------------------------------
@@ -285,7 +290,7 @@ class Leg:
         """Count one packet; whether it is more than a peer may send."""
         if now >= self._window_at:
             self._window_at = now + 1.0
-            self._window_packets = self._window_control = 0
+            self._window_packets = self._window_control = self._window_nacked = 0
         if control:
             self._window_control += 1
             return self._window_control > MAX_CONTROL
@@ -339,6 +344,10 @@ class Leg:
         if down is None or not self.ready:
             return
         stats = self._plane.stats
+        self._window_nacked += len(nack.sequences)
+        if self._window_nacked > MAX_NACKED:
+            stats.drops[DropReason.NACK_RATE] += 1
+            return
         stats.nacks_in += len(nack.sequences)
         for sequence in nack.sequences:
             found = down.find_to_resend(sequence)

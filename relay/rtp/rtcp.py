@@ -15,6 +15,7 @@ from relay.rtp.packet import ReadBuffer
 SR, RR, SDES, BYE, APP, RTPFB, PSFB, XR = range(200, 208)
 FMT_NACK, FMT_TWCC = 1, 15  # of RTPFB
 FMT_PLI, FMT_FIR, FMT_AFB = 1, 4, 15  # of PSFB
+MAX_NACKED = 1000  # of one packet: as many as libwebrtc ever asks for at once
 MAX_REPORTS = 31  # the count field has five bits
 MAX_BITRATE = 1 << 50  # bit/s; REMB could say more than any number is good for
 NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
@@ -241,10 +242,13 @@ def _parse_feedback(body: bytes, kind: int, fmt: int, found: list[Rtcp]) -> None
 
 #  |            PID                |             BLP               |
 def _parse_nack(body: bytes) -> tuple[int, ...]:
+    """The first MAX_NACKED, or a few more."""
     if len(body) % 4:
         raise RtcpError("NACK entries are cut off")
     sequences: list[int] = []
     for at in range(8, len(body), 4):
+        if len(sequences) >= MAX_NACKED:
+            break
         first = body[at] << 8 | body[at + 1]
         mask = body[at + 2] << 8 | body[at + 3]
         sequences.append(first)

@@ -10,7 +10,7 @@ import pytest
 from relay.arena import HEADROOM, ROW
 from relay.fanout import FEW, build_fan_outs
 from relay.forwarder import Crypto
-from relay.leg import MAX_CONTROL, MAX_PACKETS, MAX_SSRCS, Leg
+from relay.leg import MAX_CONTROL, MAX_NACKED, MAX_PACKETS, MAX_SSRCS, Leg
 from relay.rtp import rtcp
 from relay.rtp.packet import header_size
 from relay.sdp.capabilities import MID, REPAIRED_RID, RID, VP8
@@ -550,6 +550,21 @@ def test_who_asks_for_everything_again_and_again_is_limited() -> None:
         call.feed_back(rtcp.build_nack(1, call.down.ssrc, numbers), now=1.1 + 0.09 * round)
     assert call.dropped(DropReason.NACK_RATE) > 0
     assert len(call.take()) * 1200 < 1_000_000
+
+
+def test_a_storm_of_requests_is_not_looked_at_one_by_one() -> None:
+    call = Call()
+    call.receive(build(2))
+    call.take()
+    asked = rtcp.build_nack(1, call.down.ssrc, range(1001, 1001 + 4000))
+    for _ in range(50):
+        call.feed_back(asked, now=1.2)
+    assert call.plane.stats.nacks_in <= MAX_NACKED
+    assert call.dropped(DropReason.NACK_RATE) >= 1
+    # It is over with the second in which it came.
+    call.take()
+    call.feed_back(rtcp.build_nack(1, call.down.ssrc, [1001]), now=2.3)
+    assert len(call.take()) == 1
 
 
 # -- RTCP ----------------------------------------------------------------------------------
