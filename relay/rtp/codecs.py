@@ -142,22 +142,60 @@ def inspect_h264(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
     if kind == 28 or kind == 29:
         if start + 1 < end and buf[start + 1] & 0x80:
             into.starts = True
-            into.key_frame = _starts_h264(buf[start + 1] & 0x1F)
+            into.key_frame = _starts_h264(buf, buf[start + 1] & 0x1F, start + 2, end)
     elif kind == 24:
         into.starts = True
         at = start + 1
         while at + 2 < end:
-            if _starts_h264(buf[at + 2] & 0x1F):
+            if _starts_h264(buf, buf[at + 2] & 0x1F, at + 3, end):
                 into.key_frame = True
                 return
             at += 2 + (buf[at] << 8 | buf[at + 1])
     else:
         into.starts = True
-        into.key_frame = _starts_h264(kind)
+        into.key_frame = _starts_h264(buf, kind, start + 1, end)
 
 
-def _starts_h264(kind: int) -> bool:
-    return kind == 5 or kind == 7  # IDR slice, sequence parameter set
+def _starts_h264(buf: ReadBuffer, kind: int, at: int, end: int) -> bool:
+    """Whether a decoder can start with a NAL unit whose payload begins at `at`."""
+    if kind == 7:  # sequence parameter set
+        return True
+    # Of an IDR picture's slices only the first: H.264, 7.3.3 begins a slice with
+    # first_mb_in_slice, whose zero is a single bit that is set.
+    return kind == 5 and at < end and buf[at] >= 0x80
+
+
+#   two bytes of header: |F|  type (6)  | layer (6) | TID (3) |
+#   48 AP: size (2) | NAL unit | size (2) | NAL unit ...      49 FU: |S|E| type (6) | fragment ...
+def inspect_h265(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
+    """RFC 7798, 4.4, without decoding order numbers (sprop-max-don-diff 0)."""
+    into.clear()
+    if start + 2 >= end:
+        return
+    kind = buf[start] >> 1 & 0x3F
+    if kind == 49:
+        if buf[start + 2] & 0x80:
+            into.starts = True
+            into.key_frame = _starts_h265(buf, buf[start + 2] & 0x3F, start + 3, end)
+    elif kind == 48:
+        into.starts = True
+        at = start + 2
+        while at + 3 < end:
+            if _starts_h265(buf, buf[at + 2] >> 1 & 0x3F, at + 4, end):
+                into.key_frame = True
+                return
+            at += 2 + (buf[at] << 8 | buf[at + 1])
+    else:
+        into.starts = True
+        into.key_frame = _starts_h265(buf, kind, start + 2, end)
+
+
+def _starts_h265(buf: ReadBuffer, kind: int, at: int, end: int) -> bool:
+    """The same as for H264."""
+    if 32 <= kind <= 33:  # video and sequence parameter sets
+        return True
+    # H.265, 7.3.6.1: of an IRAP picture, first_slice_segment_in_pic_flag.
+    return 16 <= kind <= 23 and at < end and buf[at] >= 0x80
 
 
 #   0 1 2 3 4 5 6 7
@@ -211,6 +249,7 @@ _INSPECTORS: dict[str, Inspect] = {
     "vp8": inspect_vp8,
     "vp9": inspect_vp9,
     "h264": inspect_h264,
+    "h265": inspect_h265,
     "av1": inspect_av1,
 }
 

@@ -54,6 +54,30 @@ def look(codec: str, payload: bytes) -> Picture:
         ("H264", "7c 05 88", False),  # FU-A, in the middle
         ("H264", "7c 81 88", False),  # FU-A, start of another slice
         ("H264", "7c", False),
+        ("H264", "65 22", False),  # IDR, but not its first slice
+        ("H264", "65", False),
+        ("H264", "7c 85 22", False),
+        ("H264", "7c 85", False),
+        ("H264", "18 0002 65 22", False),
+        ("H264", "7c 87", True),  # FU-A, start of an SPS
+        ("H265", "26 01 af", True),  # IDR
+        ("H265", "26 01 2f", False),  # IDR, but not its first slice
+        ("H265", "2a 01 af", True),  # CRA
+        ("H265", "40 01 0c", True),  # VPS
+        ("H265", "42 01 01", True),  # SPS
+        ("H265", "02 01 d0", False),  # TRAIL_R
+        ("H265", "4e 01 05", False),  # SEI
+        ("H265", "26 01", False),
+        ("H265", "26", False),
+        ("H265", "60 01 0003 40 01 0c 0003 42 01 01", True),  # AP: VPS, SPS
+        ("H265", "60 01 0003 4e 01 05 0003 26 01 af", True),  # AP: SEI, IDR
+        ("H265", "60 01 0003 02 01 d0", False),
+        ("H265", "60 01 ffff 02", False),
+        ("H265", "62 01 93 af", True),  # FU, start of an IDR slice
+        ("H265", "62 01 93 2f", False),
+        ("H265", "62 01 13 af", False),  # FU, in the middle
+        ("H265", "62 01 81 d0", False),  # FU, start of another slice
+        ("H265", "62 01", False),
         ("AV1", "18 0a 0b", True),  # N
         ("AV1", "10 0a", False),
         ("AV1", "98 0a", False),  # continues an OBU
