@@ -75,7 +75,9 @@ DEPENDENCY_DESCRIPTOR: Final = HeaderExtension(
     ("video",),
     True,
 )
-VIDEO_ORIENTATION: Final = HeaderExtension(13, "urn:3gpp:video-orientation", ("video",), True)
+# Neither taken nor offered: who may not send it turns the picture itself, and Firefox, aiortc
+# and recorders would show that of a telephone on its side.
+VIDEO_ORIENTATION: Final = HeaderExtension(13, "urn:3gpp:video-orientation", ("video",), False)
 TIME_OFFSET: Final = HeaderExtension(14, "urn:ietf:params:rtp-hdrext:toffset", ("video",), False)
 
 HEADER_EXTENSIONS: Final[tuple[HeaderExtension, ...]] = (
@@ -107,7 +109,6 @@ SUBSCRIBER_EXTENSIONS: Final[Mapping[Kind, tuple[HeaderExtension, ...]]] = {
         VIDEO_CONTENT_TYPE,
         COLOR_SPACE,
         DEPENDENCY_DESCRIPTOR,
-        VIDEO_ORIENTATION,
     ),
 }
 

@@ -79,8 +79,15 @@ def test_header_extensions_are_mapped_to_the_relays_ids() -> None:
     video, audio = answer_publisher(read_corpus("chromium-simulcast"), LOCAL).media
     assert audio.extensions == {12: 1, 2: 2, 4: 3, 9: 4}
     assert video.extensions == {
-        2: 2, 3: 13, 4: 3, 5: 5, 6: 6, 8: 8, 9: 4, 10: 10, 11: 11, 13: 12,
+        2: 2, 4: 3, 5: 5, 6: 6, 8: 8, 9: 4, 10: 10, 11: 11, 13: 12,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["chromium-publish", "safari-publish"])
+def test_publishers_have_to_turn_their_pictures_themselves(name: str) -> None:
+    offer = read_corpus(name)
+    assert "urn:3gpp:video-orientation" in offer
+    assert "urn:3gpp:video-orientation" not in answer_publisher(offer, LOCAL).answer
 
 
 def test_extensions_that_go_one_way_are_answered_so() -> None:

@@ -98,7 +98,8 @@ def test_the_answer_says_what_each_line_may_carry() -> None:
     assert audio.extensions == {1, 2, 3}
     assert video.payload_types == {96: 96, 97: 97, 108: 108}
     assert 12 not in video.extensions
-    assert 13 in video.extensions
+    assert 8 in video.extensions
+    assert "urn:3gpp:video-orientation" not in text
 
 
 def test_a_payload_type_that_the_client_renumbers_is_followed() -> None:
