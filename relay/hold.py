@@ -62,17 +62,24 @@ class FrameHold:
         held = self.held.get(layer)
         if held is None:
             held = self.held[layer] = Held(leg, now)
+            leg.held += 1
         held.rows.append((row, size, now))
 
     def take(self, layer: Layer) -> list[tuple[int, int, float]]:
         """What is held of the layer, to go before its packet that has come now."""
         held = self.held.pop(layer, None)
-        return [] if held is None else held.rows
+        if held is None:
+            return []
+        held.leg.held -= 1
+        return held.rows
 
     def take_due(self, now: float) -> list[Held]:
         """The frames whose rest has not come in time."""
-        due = [layer for layer, held in self.held.items() if now - held.since >= HOLD]
-        return [self.held.pop(layer) for layer in due]
+        layers = [layer for layer, held in self.held.items() if now - held.since >= HOLD]
+        due = [self.held.pop(layer) for layer in layers]
+        for held in due:
+            held.leg.held -= 1
+        return due
 
     def get_timer(self) -> float | None:
         """When to call `take_due`; None: nothing is held."""

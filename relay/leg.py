@@ -27,6 +27,10 @@ REPORT_GRACE: Final = 0.05
 """Seconds that a report waits for packets to come: it goes out in their turn of the event loop,
 and a turn of its own, through cold code, would cost as much as ten packets do."""
 
+FEEDBACK_GRACE: Final = 0.012
+"""Seconds that transport-wide feedback waits at most while packets are held (`hold`): they have
+come, but are not counted yet, and would be told as lost."""
+
 FIRST_REPORT: Final = 0.1
 """Seconds until the first one: a subscriber needs it to play sound and picture together."""
 
@@ -101,6 +105,8 @@ class Leg:
         """When `handle_timer` has something to do that cannot wait."""
         self.report_due = float("inf")
         """When it has a report to send, if it is called anyhow."""
+        self.held = 0
+        """Frames of it that are held until they are whole."""
         self.remb: int | None = None
         """Bit/s that the subscriber says it can take."""
         self._rate = LossRate(plane.publish_bitrate)
@@ -395,12 +401,7 @@ class Leg:
         if self.ups:
             self._think_of_layers(now, timers)
             out += self._build_requests(now, timers)
-        for body in self.arrivals.feedback_to_send(now):
-            media = next(iter(self.streams), 0)
-            out.append(rtcp.build_transport_feedback(RELAY_SSRC, media, body))
-        timer = self.arrivals.get_timer()
-        if timer is not None:
-            timers.append(timer)
+        out += self._build_feedback(now, timers)
         self._send(out)
         if timers:
             self.wake(max(min(timers), now))
@@ -436,6 +437,18 @@ class Leg:
                     if timer is not None:
                         timers.append(timer)
         return out
+
+    def _build_feedback(self, now: float, timers: list[float]) -> list[bytes]:
+        timer = self.arrivals.get_timer()
+        if timer is not None and self.held and now < timer + FEEDBACK_GRACE:
+            timers.append(timer + FEEDBACK_GRACE)
+            return []
+        bodies = self.arrivals.feedback_to_send(now)
+        timer = self.arrivals.get_timer()
+        if timer is not None:
+            timers.append(timer)
+        media = next(iter(self.streams), 0)
+        return [rtcp.build_transport_feedback(RELAY_SSRC, media, body) for body in bodies]
 
     def _build_reports(self, now: float) -> list[bytes]:
         out: list[bytes] = []

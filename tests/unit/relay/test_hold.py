@@ -28,8 +28,10 @@ def test_packets_wait_until_the_last_one_of_their_frame(published: tuple[Leg, La
         assert hold.wants(layer, False, 1.0)
         hold.hold(leg, layer, row, 100 + row, 1.0)
     assert not hold.wants(layer, True, 1.0)
+    assert leg.held == 1
     assert hold.take(layer) == [(0, 100, 1.0), (1, 101, 1.0), (2, 102, 1.0)]
     assert hold.take(layer) == []
+    assert leg.held == 0
     assert hold.get_timer() is None
 
 
@@ -48,6 +50,7 @@ def test_nothing_waits_for_longer_than_the_limit(published: tuple[Leg, Layer]) -
     assert hold.get_timer() == 1.0 + HOLD
     assert hold.take_due(1.0) == []
     (held,) = hold.take_due(1.0 + 1.01 * HOLD)
+    assert leg.held == 0
     assert held.leg is leg
     assert held.rows == [(0, 100, 1.0)]
     assert hold.get_timer() is None

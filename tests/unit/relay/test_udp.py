@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from relay.batch import available, pack_address
 from relay.forwarder import Forwarder
 from relay.hold import HOLD, PATIENCE
 from relay.leg import REPORT_GRACE, Leg
+from relay.rtp import rtcp
+from relay.rtp.twcc import Feedback, parse_feedback_untrusted
+from relay.sdp.capabilities import MID, TRANSPORT_CC
 from relay.stats import DropReason, Stats
 from relay.tracks import DownTrack, UpTrack
 from relay.transport.ice import Address
@@ -355,6 +359,56 @@ def test_media_of_a_leg_that_closed_meanwhile_goes_nowhere(rig: Rig) -> None:
     rig.clock.now += HOLD
     rig.udp._handle_hold()
     assert rig.stats.packets_out == 0
+
+
+def test_what_is_held_is_not_reported_as_lost(rig: Rig) -> None:
+    sock, publisher = rig.connect_peer()
+    sock.settimeout(0)
+    _, subscriber = rig.connect_peer()
+    ids = {5: TRANSPORT_CC.id, 9: MID.id}
+    for number, ssrc in enumerate((SSRC, SSRC + 2)):
+        track = UpTrack("t", video_media(ssrc, mid=str(number), extensions=ids))
+        publisher.leg.add_up(track)
+        down = DownTrack(subscriber.leg, "video", 0x5000 + number, None, sequence=10, timestamp=0)
+        subscriber.leg.add_down(down)
+        down.attach(track, {96: 96}, rig.clock.now)
+
+    def send(number: int, ssrc: int = SSRC, *, marker: bool = True) -> None:
+        packet = build_rtp(
+            payload_type=120,
+            sequence=number,
+            timestamp=1,
+            ssrc=ssrc,
+            marker=marker,
+            payload=build_vp8(1, key_frame=True),
+            extensions={5: struct.pack("!H", number)},
+        )
+        rig.send(sock, packet)
+
+    def take_feedback() -> list[Feedback]:
+        """After whatever is due."""
+        rig.forwarder.handle_timer(rig.clock.now)
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data = sock.recv(2000)
+                for packet in rtcp.parse_compound_untrusted(data, 0, len(data)):
+                    if isinstance(packet, rtcp.TransportFeedback):
+                        found.append(parse_feedback_untrusted(packet.body))
+        return found
+
+    send(1)
+    take_feedback()
+    rig.clock.now += 0.2
+    send(2, marker=False)
+    send(3, ssrc=SSRC + 2)
+    first = take_feedback()
+    rig.clock.now += HOLD / 2
+    send(4)
+    rig.clock.now += HOLD
+    feedback = [*first, *take_feedback()]
+    assert [(f.base, len(f.arrivals)) for f in feedback] == [(2, 3)]
+    assert None not in feedback[0].arrivals
 
 
 # -- The socket and its timer ----------------------------------------------------------------
