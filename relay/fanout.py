@@ -239,6 +239,14 @@ class FanOut:
             frames = self._frames + picture.frame & 0xFFFF
             arena.column(picture.frame_at - cut)[rows] = frames
 
+    def get_runs(self, items: Sequence[Item]) -> list[int]:
+        """For `Outbox.commit`: how the packets' sizes, as they are sent here, fall into runs."""
+        if len(items) == 1:
+            return [1]
+        if self._extensions:
+            return runs_of([item.packet.end - item.packet.start for item in items])
+        return runs_of([item.packet.end - item.packet.payload_start for item in items])
+
     def get_contexts(self, packets: int) -> list[Pointer]:
         """The SRTP contexts of a block's rows."""
         contexts = self._contexts.get(packets)
@@ -264,13 +272,6 @@ def build_fan_outs(track: UpTrack, limit: int) -> list[FanOut]:
         for (extensions, _), downs in alike.items()
         for start in range(0, len(downs), limit)
     ]
-
-
-def get_runs(items: Sequence[Item]) -> list[int]:
-    """For `Outbox.commit`: how the packets' sizes fall into runs."""
-    if len(items) == 1:
-        return [1]
-    return runs_of([item.packet.end - item.packet.payload_start for item in items])
 
 
 def render(

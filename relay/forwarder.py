@@ -22,7 +22,6 @@ from relay.fanout import (
     Item,
     TransportNumbers,
     build_fan_outs,
-    get_runs,
     render,
 )
 from relay.leg import REPORT_GRACE, Leg
@@ -359,7 +358,7 @@ class Forwarder:
         if any(statuses):
             self._commit_some(fan, len(items), first, statuses)
         else:
-            outbox.commit(first, fan.destinations, get_runs(items))
+            outbox.commit(first, fan.destinations, fan.get_runs(items))
 
     def _commit_some(self, fan: FanOut, packets: int, first: int, statuses: list[int]) -> None:
         """Some rows could not be encrypted: send the others."""

@@ -18,7 +18,7 @@ from relay.hold import HOLD, PATIENCE
 from relay.leg import REPORT_GRACE, Leg
 from relay.rtp import rtcp
 from relay.rtp.twcc import Feedback, parse_feedback_untrusted
-from relay.sdp.capabilities import MID, TRANSPORT_CC
+from relay.sdp.capabilities import MID, TRANSPORT_CC, VIDEO_CONTENT_TYPE
 from relay.stats import DropReason, Stats
 from relay.tracks import DownTrack, UpTrack
 from relay.transport.ice import Address
@@ -297,6 +297,38 @@ def test_a_frame_leaves_when_its_last_packet_has_come(rig: Rig) -> None:
     rig.send(sock, frame[3])
     assert read_sequences(receiver, 4) == [10, 11, 12, 13]
     assert rig.stats.rtp_in == 4
+
+
+@pytest.mark.parametrize("subscribers", [1, 2])
+def test_packets_of_unequal_headers_arrive_whole(rig: Rig, subscribers: int) -> None:
+    """A browser puts some extensions into a frame's first packet or its last only."""
+    sock, publisher = rig.connect_peer()
+    ids = {6: VIDEO_CONTENT_TYPE.id}
+    track = UpTrack("t", video_media(SSRC, extensions=ids))
+    publisher.leg.add_up(track)
+    receivers = []
+    for number in range(subscribers):
+        receiver, subscriber = rig.connect_peer()
+        receivers.append(receiver)
+        down = DownTrack(subscriber.leg, "video", 5, 6, sequence=10, timestamp=0)
+        subscriber.leg.add_down(down)
+        down.attach(track, {96: 96, 97: 97}, rig.clock.now)
+        assert down.extensions, number
+    frame = [
+        build_rtp(
+            payload_type=120,
+            sequence=index,
+            timestamp=1,
+            ssrc=SSRC,
+            marker=index == 3,
+            payload=build_vp8(1, key_frame=True, data=bytes((index,)) * 50),
+            extensions={6: bytes(9)} if index in (1, 3) else None,
+        )
+        for index in range(4)
+    ]
+    rig.send(sock, *frame)
+    for receiver in receivers:
+        assert [receiver.recv(2000)[-50:] for _ in frame] == [packet[-50:] for packet in frame]
 
 
 def test_a_retransmission_does_not_wait(rig: Rig) -> None:
