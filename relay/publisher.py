@@ -14,7 +14,6 @@ from relay.sdp.negotiation import (
     PublishedMedia,
     answer_publisher,
     is_continuation,
-    is_ice_restart,
 )
 from relay.site import Site
 from relay.tracks import UpTrack
@@ -133,16 +132,16 @@ class Publisher:
         Raises BadSdp or SourceForbidden, and then has changed no track.
         """
         previous = self._publication
-        if previous is not None and is_ice_restart(offer, previous.remote):
-            local = self.transport.restart_ice()
-        else:
-            local = self.transport.local
-        publication = answer_publisher(offer, self._site.describe(local), previous)
+        publication = answer_publisher(offer, self._site.describe(self.transport.local), previous)
         active = sum(media.active for media in publication.media)
         if active > self._site.config.max_tracks:
             raise BadSdp(f"{active} tracks are more than {self._site.config.max_tracks}.")
         if allowed is not None:
             self._check_sources(publication, sources, allowed)
+        if publication.ice_restarted:
+            # Only now: what a refused offer had begun, the next answer would go on with.
+            local = self._site.describe(self.transport.restart_ice())
+            publication = answer_publisher(offer, local, previous)
         self.transport.start(publication.remote, now)
         self._publication = publication
         return publication.answer, self._apply(publication, sources, now)

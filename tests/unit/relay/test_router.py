@@ -127,6 +127,15 @@ def test_an_ice_restart_of_the_publisher_gets_fresh_credentials(world: World) ->
     assert len(world.find(control.TrackPublished)) == 2
 
 
+def test_a_restart_that_is_refused_changes_no_credentials(world: World) -> None:
+    world.join("ada")
+    first = world.find(control.Answer, world.publish("ada", VIDEO))[0].sdp
+    many = [VIDEO, *[AUDIO] * 20]
+    assert world.find(control.Refused, world.publish("ada", *many, ufrag="efgh"))
+    again = world.find(control.Answer, world.publish("ada", VIDEO))[0].sdp
+    assert _ufrag(first) == _ufrag(again)
+
+
 def test_another_certificate_is_another_connection(world: World) -> None:
     world.join("ada", "bob")
     world.publish("ada")
