@@ -240,6 +240,10 @@ class Leg:
         while len(self._former) > MAX_SSRCS:
             del self._former[next(iter(self._former))]
 
+    def follow(self, former: Leg) -> None:
+        """Know the SSRCs of a leg that has ended."""
+        self._former.update(former._former)
+
     def may_learn(self, ssrc: int) -> bool:
         """Whether a packet with an SSRC that nobody announced is worth decrypting."""
         if ssrc not in self._unknown:

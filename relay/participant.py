@@ -21,6 +21,8 @@ class Participant:
     refused: set[str] = field(default_factory=set)
     """Tracks that it unsubscribed from."""
     publisher: Publisher | None = None
+    former: Publisher | None = None
+    """The last one that has ended."""
     receiver: Subscriber | Player | None = None
 
     def choose(self, tracks: Mapping[str, Published]) -> dict[str, Published]:

@@ -17,6 +17,7 @@ from relay.sdp.negotiation import (
 )
 from relay.site import Site
 from relay.tracks import UpTrack
+from relay.transport.dtls import Certificate
 from relay.transport.transport import ENDED, Transport, TransportState
 
 _KINDS: Mapping[Source, Kind] = {
@@ -94,7 +95,13 @@ class Publisher:
         site: Site,
         *,
         on_state: Callable[[Publisher, TransportState], None],
+        former: Publisher | None = None,
     ) -> None:
+        """`former` is the participant's last one, whose transport has ended.
+
+        The peer connection may be the same, with its ICE restarted: then another certificate
+        tells it to shake hands again (RFC 8842, 5), and SSRCs are what they were.
+        """
         self.participant = participant
         self.tracks: dict[str, Published] = {}
         """By mid."""
@@ -102,8 +109,10 @@ class Publisher:
         self._publication: Publication | None = None
         self._on_state: Callable[[Publisher, TransportState], None] | None = on_state
         self.transport: Transport[Leg] = site.open_transport(
-            f"{participant}/publish", self._receive_state
+            f"{participant}/publish", self._receive_state, Certificate() if former else None
         )
+        if former is not None:
+            self.transport.leg.follow(former.transport.leg)
 
     @property
     def state(self) -> TransportState:

@@ -187,7 +187,10 @@ class Router:
             if publisher is not None and not publisher.is_continued_by(command.sdp):
                 publisher = None
             fresh = publisher or Publisher(
-                command.participant, self._site, on_state=self._receive_publisher_state
+                command.participant,
+                self._site,
+                on_state=self._receive_publisher_state,
+                former=participant.former,
             )
             answer, changes = self._offer_to(
                 fresh, publisher is None, command.sdp, sources, participant.join.sources, now
@@ -259,6 +262,7 @@ class Router:
         publisher, participant.publisher = participant.publisher, None
         if publisher is not None:
             self._withdraw(publisher.close(now))
+            participant.former = publisher
             self._speakers.remove(publisher.participant)
 
     def _receive_publisher_state(self, publisher: Publisher, state: TransportState) -> None:
