@@ -196,7 +196,8 @@ class Whip:
             return _refuse(406, "bad-request", f"The answer is {SDP}.")
         try:
             offer = await request.text()
-        except UnicodeDecodeError:
+        except (UnicodeError, LookupError):
+            # LookupError: a charset that nobody knows.
             return _refuse(400, "bad-sdp", "The offer is not UTF-8.")
         if not offer.startswith("v=0"):
             return _refuse(400, "bad-sdp", "The body is no session description.")

@@ -121,6 +121,13 @@ async def test_a_post_makes_a_session_and_a_delete_ends_it(
     assert whip.count_sessions() == 0
 
 
+@pytest.mark.parametrize("charset", ["no-such-charset", "hex", "utf-16"])
+async def test_an_offer_is_refused_that_cannot_be_read(client: Client, charset: str) -> None:
+    response = await post(client, **{"Content-Type": f"application/sdp; charset={charset}"})
+    assert response.status == 400
+    assert (await response.json())["code"] == "bad-sdp"
+
+
 async def test_one_participant_may_be_played_alone(client: Client, stage: FakeStage) -> None:
     assert (await post(client, "/whep/demo/p_7")).status == 201
     assert stage.admitted == [("play", "demo", "p_7", None)]
