@@ -193,7 +193,10 @@ class Connection:
             self._outbox_bytes += len(data)
 
     def _overload(self) -> None:
+        if not self._overloaded:
+            return  # the client read on in the meantime, and has been told
         # The session still has what is dropped here, for when the client comes back.
+        self._later = b""
         if self._outbox is not None:
             self._owner.metrics.dropped["outbox"] += len(self._outbox)
             self._outbox.clear()
@@ -209,12 +212,17 @@ class Connection:
     def resume_writing(self) -> None:
         """The client reads again."""
         waiting, self._outbox, self._outbox_bytes = self._outbox, None, 0
+        later, self._later = self._later, b""  # came after all that waits
         while waiting:
             self._put(waiting.popleft())
             if self._outbox is not None:  # paused again by that very write
                 self._outbox.extend(waiting)
                 self._outbox_bytes = sum(map(len, self._outbox))
-                return
+                break
+        self._later = later
+        if self._overloaded and self._outbox is None:
+            # Something is missing after what was written just now: nothing may follow.
+            self._overload()
 
     @property
     def waiting(self) -> tuple[int, int]:

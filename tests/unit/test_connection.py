@@ -230,6 +230,56 @@ def test_order_is_kept_when_the_transport_pauses_again_while_it_is_filled(bench:
     assert bench.written == [frame(0x81, b"%d" % n) for n in range(5)]
 
 
+def test_order_is_kept_when_the_client_reads_again_before_what_may_wait_is_sent(
+    bench: Bench,
+) -> None:
+    bench.connection.pause_writing()
+    bench.connection.send(b"1")
+    bench.connection.send_soon(b"2")
+    bench.connection.resume_writing()
+    bench.connection.send(b"3")
+    assert b"".join(bench.written) == b"".join(frame(0x81, b"%d" % n) for n in (1, 2, 3))
+
+
+def test_what_may_wait_stays_behind_when_the_transport_pauses_again(bench: Bench) -> None:
+    bench.connection.pause_writing()
+    bench.connection.send(b"1")
+    bench.connection.send(b"2")
+    bench.connection.send_soon(b"3")
+    bench.transport.full = True
+    bench.connection.resume_writing()
+    bench.transport.full = False
+    bench.loop.advance(SOON)
+    bench.connection.resume_writing()
+    assert b"".join(bench.written) == b"".join(frame(0x81, b"%d" % n) for n in (1, 2, 3))
+
+
+def test_a_client_that_reads_again_before_the_overload_is_told_gets_nothing_after_the_gap(
+    bench: Bench,
+) -> None:
+    bench.connection.pause_writing()
+    for n in range(9):
+        bench.connection.send(b"%d" % n)
+    bench.connection.resume_writing()  # in the same round of the loop
+    bench.connection.send(b"9")
+    bench.loop.advance(0)
+    assert bench.written[:8] == [frame(0x81, b"%d" % n) for n in range(8)]
+    assert bench.written[8] == frame(0x81, b"overloaded")
+    assert close_code(bench.written[9]) == 4503
+    assert len(bench.written) == 10
+    assert bench.hub.rejected == ["overloaded"]
+
+
+def test_what_may_wait_does_not_follow_the_gap_of_an_overload(bench: Bench) -> None:
+    bench.connection.pause_writing()
+    for n in range(9):
+        bench.connection.send(b"%d" % n)
+    bench.connection.send_soon(b"9")
+    bench.loop.advance(0)
+    bench.connection.resume_writing()
+    assert bench.written[0] == frame(0x81, b"overloaded")
+
+
 def test_a_full_outbox_in_messages_is_overload(bench: Bench) -> None:
     bench.connection.pause_writing()
     for _ in range(9):
