@@ -184,10 +184,16 @@ def _make_access(claims: _Claims) -> Access:
         grant,
         join=video.room_join,
         room=video.room,
-        identity=claims.sub,
-        name=claims.name,
+        identity=_mend(claims.sub),
+        name=_mend(claims.name),
         sources=sources,
     )
+
+
+def _mend(text: str) -> str:
+    """Text that can be sent on. JSON may hold half of a surrogate pair, such as is left of an
+    emoji where a program cut a name to a length; UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def mint(

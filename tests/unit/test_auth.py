@@ -45,6 +45,12 @@ def test_a_token_for_the_room_lets_its_holder_in() -> None:
     assert access == Access(Grant(), room="demo", identity="ada", name="Ada")
 
 
+def test_half_an_emoji_in_a_name_is_replaced_and_spoils_no_message() -> None:
+    cut = "Ada \N{GRINNING FACE}".encode("utf-16-le")[:-2].decode("utf-16-le", "surrogatepass")
+    access = AUTHORITY.authorize_join(token(name=cut, sub=cut), "demo", WALL)
+    assert access.name == access.identity == "Ada \N{REPLACEMENT CHARACTER}"
+
+
 def test_each_grant_can_be_withheld() -> None:
     video = {
         "room": "demo",
