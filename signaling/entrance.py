@@ -127,21 +127,32 @@ class Entrance:
         """Everyone has left a room: nobody is there to answer."""
         if not self.always:
             self.open(room)
-        elif not self._tokens:
-            for knock in self._lobby.list_waiting(room)[:1]:
-                self._let_in(knock)
+        else:
+            self.leave_guests(room)
+
+    def leave_guests(self, room: str) -> None:
+        """The same, but WHIP and WHEP may go on. Who comes in first, moderates, if anyone may."""
+        if not self._tokens:
+            any(self._let_in(knock) for knock in self._lobby.list_waiting(room))
 
     def close_room(self, room: str) -> None:
         """A moderator has closed a room."""
         for knock in self._lobby.list_waiting(room):
             self._refuse(knock, "declined", "The room was closed.")
 
-    def _let_in(self, knock: Knock) -> None:
-        self.end(knock, "admitted")
+    def _let_in(self, knock: Knock) -> bool:
+        applicant = knock.applicant
+        room = self._desk.find_room(applicant.room)
         try:
-            self._desk.admit(knock.applicant)
+            if room is not None:
+                room.check_entry(applicant.ban_key, invited=True)
         except ProtocolError as error:
-            self._desk.turn_away(knock.applicant, error)
+            self.end(knock, "declined")
+            self._desk.turn_away(applicant, error)
+            return False
+        self.end(knock, "admitted")
+        self._desk.admit(applicant, invited=True)
+        return True
 
     def _refuse(self, knock: Knock, reason: KnockEndReason, text: str) -> None:
         self.end(knock, reason)

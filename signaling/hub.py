@@ -568,6 +568,8 @@ class Hub:
             log.info("room closed", extra={"room": room.name})
             self._notify("room-ended", room.name)
             self.entrance.leave_room(room.name)
+        elif not participant.guest and next(room.peers, None) is None:
+            self.entrance.leave_guests(room.name)
 
     def _notify_left(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
         if not participant.hidden:

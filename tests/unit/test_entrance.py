@@ -158,6 +158,41 @@ def test_closing_the_lobby_lets_all_in() -> None:
     assert [client.types()[0] for client in waiting] == ["joined", "joined", "error"]
 
 
+def test_closing_the_lobby_lets_all_in_also_where_the_room_is_locked() -> None:
+    world = World()
+    ada = open_lobby(world)
+    bob = knock(world, "Bob")
+    ada.ask("lock", locked=True)
+    ada.read()
+    ada.send("lobby", enabled=False)
+    assert ada.take("knock-ended")["reason"] == "admitted"
+    assert bob.types() == ["joined"]
+
+
+def test_moderators_are_not_told_that_one_came_in_for_whom_there_is_no_place() -> None:
+    world = World(max_participants=2)
+    ada = open_lobby(world)
+    knock(world, "Bob")
+    eve = knock(world, "Eve")
+    ada.read()
+    ada.send("lobby", enabled=False)
+    ended = [m["reason"] for m in ada.read() if m["type"] == "knock-ended"]
+    assert ended == ["admitted", "declined"]
+    assert eve.take("error")["code"] == "room-full"
+
+
+def test_when_only_a_stream_is_left_who_waits_comes_in_and_moderates() -> None:
+    world = World(relays=FakeRelays())
+    ada = world.join("Ada")
+    world.hub.join_guest("demo", name="Stage", grant=Grant())
+    ada.ask("lobby", enabled=True)
+    bob, eve = knock(world, "Bob"), knock(world, "Eve")
+    ada.send("leave")
+    assert bob.take("joined")["grants"]["moderate"] is True
+    assert bob.take("knock")["name"] == "Eve"
+    assert eve.read() == []
+
+
 def test_a_full_room_refuses_the_moderator_and_the_other_goes_on_waiting() -> None:
     world = World(max_participants=2)
     ada = open_lobby(world)
