@@ -225,6 +225,9 @@ class Room:
                 other.routes.remove(participant.id)
                 if self.topology == "mesh":
                     self._send_route(other, effects)
+        if next(self.peers, None) is None:
+            # WHIP and WHEP keep the room, but cannot unlock it.
+            self.locked = False
         self._choose_topology(now, effects)
         return effects
 

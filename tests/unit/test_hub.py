@@ -757,6 +757,18 @@ def test_a_locked_room_takes_nobody_in_but_those_who_resume(world: World) -> Non
     assert late.ask("join", room="demo", name="Eve")["type"] == "joined"
 
 
+def test_a_lock_does_not_outlive_those_who_could_lift_it() -> None:
+    world = World(relays=FakeRelays())
+    ada, bob = world.join_all("Ada", "Bob")
+    world.hub.join_guest("demo", name="WHEP", grant=Grant(), hidden=True)
+    ada.ask("lock", locked=True)
+    ada.send("leave")
+    assert world.client().refusal("join", room="demo", name="Eve") == "room-locked"
+    bob.send("leave")
+    eve = world.join("Eve")
+    assert eve.ask("lock", locked=True)["type"] == "ok"
+
+
 def test_closing_a_room_sends_all_out(world: World) -> None:
     ada, bob = world.join_all("Ada", "Bob")
     eve = world.join("Eve")
