@@ -8,6 +8,7 @@ every receiver and each one's `seq` is put in front. Long, for the whole protoco
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, get_args
 
@@ -584,7 +585,8 @@ def build_error(error: ProtocolError, id: str | None) -> bytes:
     if id is not None:
         message.id = id
     if error.retry_after is not None:
-        message.retry_after = round(error.retry_after, 3)
+        # Up, for who comes back earlier is refused again.
+        message.retry_after = math.ceil(error.retry_after * 1000 - 1e-6) / 1000
     return encode_body(message)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+# What clocks' rounding may take away from a token: who waits as long as it was told, gets one.
+ENOUGH: Final = 1.0 - 1e-6
+
 
 class TokenBucket:
     """Allows `burst` at once and `rate` a second for long.
@@ -21,7 +26,7 @@ class TokenBucket:
         self._stamp = now
         if level > burst:
             level = burst
-        if level >= 1.0:
+        if level >= ENOUGH:
             self._level = level - 1.0
             return 0.0
         self._level = level

@@ -205,6 +205,13 @@ def test_an_error_says_when_to_come_back() -> None:
     }
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(0.0044, 0.005), (0.1, 0.1), (1e-10, 0.0)])
+def test_nobody_is_told_to_come_back_too_early(seconds: float, said: float) -> None:
+    error = ProtocolError("rate-limited", "Too many.", retry_after=seconds)
+    frame = json.loads(messages.build_frame(messages.build_error(error, None)))
+    assert frame["retry_after"] == said
+
+
 def test_tracks_of_an_offer_are_checked_where_the_relay_reads_them() -> None:
     raw = msgspec.Raw(b'[{"mid":"0","source":"camera"}]')
     assert messages.parse_publish_tracks_untrusted(raw) == [messages.PublishTrack("0", "camera")]
