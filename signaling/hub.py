@@ -47,6 +47,8 @@ FORGIVEN: Final = 0.1
 BROADCASTS: Final = (messages.Chat, messages.Update)
 # What is closed for these, was no mistake of the network or of the person.
 VIOLATIONS: Final = frozenset({"bad-request", "unauthorized", "too-large", "rate-limited"})
+# Refusals after which nothing has been done, and a message may be sent again.
+UNREAD: Final = frozenset({"bad-request", "rate-limited"})
 
 log = Log(__name__)
 
@@ -111,6 +113,7 @@ REJECTIONS: Final = {
     "heartbeat-timeout": "Nothing was heard for two heartbeats.",
     "overloaded": "The client does not read fast enough.",
     "draining": "The server is going away.",
+    "internal": "The server made a mistake.",
 }
 
 
@@ -314,7 +317,8 @@ class Hub:
     ) -> None:
         """Reply with an error, and close where the table says so.
 
-        `remember` it as the reply to `id`, unless the message was not looked at.
+        `remember` it as the reply to `id`, unless the message was not looked at; what is
+        refused for its rate or its shape may be sent again under the same `id`.
         """
         self.metrics.errors[error.code] += 1
         close = error.kind.at_once
@@ -329,7 +333,7 @@ class Hub:
             self.metrics.sent += 1
             link.outlet.send(messages.build_frame(body))
         elif error.code != "overloaded":
-            if id is not None and remember:
+            if id is not None and remember and error.code not in UNREAD:
                 session.remember(id, body)
             self.send(session, body)
         if close:

@@ -122,6 +122,19 @@ def test_no_more_than_a_few_offers_wait_for_the_relay(world: World, relays: Fake
     publish(ada, relays)
 
 
+def test_an_offer_refused_because_others_wait_may_be_sent_again_under_its_id(
+    world: World, relays: FakeRelays
+) -> None:
+    ada = world.join("Ada")
+    numbers = [publish(ada, relays) for _ in range(MAX_PENDING)]
+    ada.send("offer", id="7", to="relay", sdp=SDP)
+    assert ada.take("error")["code"] == "rate-limited"
+    world.hub.receive_relay(control.Answer(numbers[0], "answer"))
+    ada.read()
+    world.hub.receive_relay(control.Answer(publish(ada, relays, id="7"), "again"))
+    assert ada.take("answer")["sdp"] == "again"
+
+
 @pytest.mark.parametrize(
     ("sdp", "tracks", "code"),
     [

@@ -405,6 +405,22 @@ def test_each_rejection_has_a_text() -> None:
     assert set(REJECTIONS) <= set(KINDS)
 
 
+def test_a_mistake_of_the_connection_is_told_the_client(world: World) -> None:
+    ada = world.join("Ada")
+    assert ada.link is not None
+    world.hub.reject(ada.link, "internal")
+    assert ada.take("error")["code"] == "internal"
+
+
+def test_a_message_of_the_wrong_shape_may_be_sent_again_under_its_id(world: World) -> None:
+    ada, bob = world.join_all("Ada", "Bob")
+    ada.send("candidate", id="7", to=bob.id, candidate=7)
+    assert ada.take("error")["code"] == "bad-request"
+    ada.send("candidate", id="7", to=bob.id, candidate=None)
+    assert ada.take("ok")["id"] == "7"
+    assert bob.types() == ["candidate"]
+
+
 def test_a_mistake_of_ours_costs_one_message(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
