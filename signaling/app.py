@@ -26,7 +26,7 @@ from .bus.memory import MemoryBus
 from .config import Config, is_local
 from .connection import Connections
 from .credentials import Credentials
-from .door import Door
+from .door import Door, RequestLog
 from .errors import ProtocolError
 from .guests import Guests
 from .hub import Hub, notify_nobody
@@ -142,6 +142,7 @@ class Server:
         return web.AppRunner(
             app,
             access_log=None,
+            logger=RequestLog("signaling.door"),
             handle_signals=False,
             keepalive_timeout=self.config.limits.handshake_timeout,
             lingering_time=LINGERING,

@@ -8,16 +8,19 @@ became a WebSocket is the business of `connection`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from socket import socket
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from .config import Limits
 from .guard import key_of
+from .logs import Log
 from .metrics import Metrics
 from .proxy import Network, is_trusted
 
@@ -31,6 +34,25 @@ SWEEP = 0.5
 RECOUNT = 0.05
 # Seconds for a client to answer when TLS is taken down.
 _TLS_SHUTDOWN = 2.0
+# What is the client's fault, or its network's.
+_FAULTS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+class RequestLog(Log):
+    """What aiohttp logs of requests that no handler sees. Its errors quote what the client sent,
+    a token perhaps, and anybody can cause them: they are named only, and only for debugging."""
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        level = logging.DEBUG if isinstance(kwargs.get("exc_info"), _FAULTS) else logging.ERROR
+        self.log(level, msg, *args, **kwargs)
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        fault = kwargs.get("exc_info")
+        if isinstance(fault, _FAULTS):
+            kwargs |= {"exc_info": None, "extra": {"fault": type(fault).__name__}}
+        return super().process(msg, kwargs)
 
 
 class _Visit:

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
 
 # RFC 6455, 1.3: "the Globally Unique Identifier (GUID, [RFC4122])
 # '258EAFA5-E914-47DA-95CA-C5AB0DC85B11' in string form".
@@ -70,10 +69,10 @@ def check_origin(origin: str | None, host: str, allowed: Collection[str]) -> Non
     origin = origin.strip().lower()
     if origin in {entry.lower().rstrip("/") for entry in allowed}:
         return
-    parts = urlsplit(origin)
-    suffix = _DEFAULT_PORTS.get(parts.scheme)
-    if suffix is not None and parts.netloc:
+    scheme, _, address = origin.partition("://")
+    suffix = _DEFAULT_PORTS.get(scheme)
+    if suffix is not None and address:
         ours = host.strip().lower()
-        if parts.netloc.removesuffix(suffix) == ours.removesuffix(suffix):
+        if address.removesuffix(suffix) == ours.removesuffix(suffix):
             return
     raise Refusal(403, "forbidden", "Pages of this origin may not connect (--allow-origin).")

@@ -112,7 +112,8 @@ class Routes:
     def add_to(self, app: web.Application) -> None:
         app.middlewares.append(self._guard)
         app.on_response_prepare.append(self._add_headers)
-        app.router.add_get("/ws", self.websocket)
+        # RFC 6455, 4.1: "The method of the request MUST be GET".
+        app.router.add_get("/ws", self.websocket, allow_head=False)
         app.router.add_get("/", self.page)
         app.router.add_get("/static/{path:.*}", self.static)
         app.router.add_get("/healthz", self.healthz)
@@ -347,8 +348,12 @@ class Routes:
     async def _read_body(self, request: web.Request) -> None:
         """Have the body there, for which handlers would wait without an end. aiohttp keeps it."""
         if request.body_exists:
-            async with asyncio.timeout(self._config.limits.handshake_timeout):
-                await request.read()
+            try:
+                async with asyncio.timeout(self._config.limits.handshake_timeout):
+                    await request.read()
+            except (web.RequestPayloadError, ConnectionError):
+                # Not what its headers say, or the client went away.
+                raise ProtocolError("bad-request", "The body cannot be read.") from None
 
 
 def _make_error_headers(error: ProtocolError) -> dict[str, str]:

@@ -178,6 +178,17 @@ async def test_without_a_key_only_this_machine_may_operate(
         assert (response.status, (await response.json())["code"]) == (403, "forbidden")
 
 
+async def test_only_a_get_opens_a_websocket(server: ServerProcess, session: ClientSession) -> None:
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with session.head(server.url + "/ws", headers=headers) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET")
+
+
 async def test_a_host_that_is_none_gets_into_no_header(
     server: ServerProcess, session: ClientSession
 ) -> None:

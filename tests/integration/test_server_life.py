@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientConnectorError
 
-from ..support.processes import connect, open_session, run_server, spawn
+from ..support.processes import ServerProcess, connect, open_session, run_server, spawn
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -138,6 +138,39 @@ async def test_on_this_machine_alone_no_camera_is_warned_of() -> None:
         server.send_signal()
         assert await server.wait() == 0
         assert "HTTPS" not in "\n".join(server.output)
+
+
+async def _send(server: ServerProcess, request: bytes, *, end: bool = False) -> bytes:
+    """Send what may be no request, and that there is no more; what comes back first."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(request)
+        if end:
+            writer.write_eof()
+        return await reader.read(4096)
+    finally:
+        writer.close()
+
+
+async def test_a_request_that_is_none_is_refused_and_quoted_in_no_log() -> None:
+    requests = [
+        b"GET /api/rooms HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer hush\x01\r\n\r\n",
+        b"GET /api/rooms HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + b"hush" * 3000,
+        b"GET /?token=hush\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"HUSH! hush\r\n\r\n",
+        b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 4"
+        b"\r\n\r\nhush",
+    ]
+    async with run_server("--log-format", "json", "--log-level", "debug") as server:
+        for request in requests:
+            assert (await _send(server, request)).split()[1] == b"400"
+        half = b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhush"
+        await _send(server, half, end=True)
+        server.send_signal()
+        assert await server.wait() == 0
+    lines = [json.loads(line) for line in server.log]
+    assert "hush" not in "\n".join(server.log)
+    assert not [line for line in lines if line["level"] == "error" or "exception" in line]
 
 
 async def test_no_description_token_or_secret_reaches_the_log() -> None:
