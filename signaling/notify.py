@@ -126,7 +126,8 @@ class Notifier:
                 if 200 <= response.status < 300:
                     return True
                 problem = f"status {response.status}"
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            # ValueError: a host that is no name, like a..b.
             problem = type(error).__name__
         if delivery.attempts == 1:
             logger.warning("webhook %s not delivered (%s), trying again", delivery.id, problem)

@@ -98,6 +98,17 @@ async def test_a_dead_receiver_holds_up_no_other_and_stays_bounded(
     await notifier.stop(patience=0.1)
 
 
+async def test_a_receiver_whose_host_is_no_name_is_tried_again() -> None:
+    nowhere = "http://a..b/hook"
+    notifier = make_notifier(nowhere)
+    await notifier.start()
+    notifier.notify("participant-joined", "demo")
+    async with asyncio.timeout(30):
+        while notifier.counts()[nowhere][1].failed_attempts < 2:
+            await asyncio.sleep(0.05)
+    await notifier.stop(patience=0.1)
+
+
 async def test_what_waits_goes_out_before_the_hub_ends(receiver: tuple[Receiver, str]) -> None:
     notifier = make_notifier(receiver[1])
     await notifier.start()
