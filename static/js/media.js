@@ -51,6 +51,9 @@ export class Media {
   /** @type {AnalyserNode | null} */ #analyser = null;
   /** @type {MediaStreamAudioSourceNode | null} */ #analysed = null;
   #samples = new Float32Array(LEVEL_SAMPLES);
+  /** From `start` to `stop`: what a browser gives out after that, because it was asked before, goes back. */
+  #running = false;
+  /** The browser is asking which screen. */ #picking = false;
 
   /** @param {{onChange: () => void}} events */
   constructor({ onChange }) {
@@ -69,15 +72,19 @@ export class Media {
   /** Opens what is switched on; with both, the browser asks once. */
   async start() {
     const { camera, microphone } = this.devices;
+    this.#running = true;
     if (camera.on && microphone.on && !camera.track && !microphone.track && this.supported) {
       camera.pending = microphone.pending = true;
       this.onChange();
+      const asked = [camera.id, microphone.id];
       try {
         this.#take(await navigator.mediaDevices.getUserMedia({ video: this.#constraints('camera'), audio: this.#constraints('microphone') }));
       } catch {
         // One of them is the reason: asked one by one, the other still works.
       }
       camera.pending = microphone.pending = false;
+      if (camera.id !== asked[0]) this.#close('camera'); // another was chosen meanwhile
+      if (microphone.id !== asked[1]) this.#close('microphone');
     }
     await this.#open('microphone');
     await this.#open('camera');
@@ -101,8 +108,7 @@ export class Media {
     if (state.id === id && state.track) return;
     state.id = id;
     state.problem = '';
-    if (!state.on) return this.onChange();
-    this.#close(device);
+    this.#close(device); // a microphone that is off, too: it is not the one to speak into any more
     await this.#open(device);
     this.onChange();
   }
@@ -113,10 +119,16 @@ export class Media {
     this.onChange();
   }
 
-  /** Resolves with false when the person changed their mind. */
+  /** Resolves with false when the person changed their mind, or the call ended meanwhile. */
   async shareScreen() {
+    if (this.screen || this.#picking) return false;
+    this.#picking = true;
     try {
       const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 15 }, audio: true });
+      if (!this.#running) {
+        for (const track of stream.getTracks()) track.stop();
+        return false;
+      }
       const [video] = stream.getVideoTracks();
       video.contentHint = 'detail';
       video.onended = () => this.stopScreen();
@@ -127,6 +139,8 @@ export class Media {
     } catch (error) {
       if (problemOf(error) === 'denied') return false;
       throw error;
+    } finally {
+      this.#picking = false;
     }
   }
 
@@ -170,6 +184,7 @@ export class Media {
   }
 
   stop() {
+    this.#running = false;
     this.stopScreen();
     this.#close('camera');
     this.#close('microphone');
@@ -183,16 +198,17 @@ export class Media {
     return id ? { ...base, deviceId: { ideal: id } } : base;
   }
 
-  /** @param {Device} device */
+  /** @param {Device} device @returns {Promise<void>} */
   async #open(device) {
     const state = this.devices[device];
-    if (!state.on || state.track || state.pending) return;
+    if (!this.#wants(device) || state.track || state.pending) return;
     if (!this.supported) {
       state.problem = 'insecure';
       return this.onChange();
     }
     state.pending = true;
     this.onChange();
+    const asked = state.id;
     try {
       const constraints = { [device === 'camera' ? 'video' : 'audio']: this.#constraints(device) };
       this.#take(await navigator.mediaDevices.getUserMedia(constraints));
@@ -200,7 +216,11 @@ export class Media {
       state.problem = problemOf(error);
     }
     state.pending = false;
-    if (!state.on) this.#close(device); // switched off while the browser was asking
+    if (state.id !== asked) {
+      this.#close(device);
+      state.problem = '';
+      return this.#open(device);
+    }
     this.onChange();
   }
 
@@ -209,6 +229,10 @@ export class Media {
     for (const track of stream.getTracks()) {
       const device = track.kind === 'video' ? 'camera' : 'microphone';
       const state = this.devices[device];
+      if (!this.#wants(device)) { // switched off, or left, while the browser was asking
+        track.stop();
+        continue;
+      }
       state.track?.stop();
       if (state.track) this.stream.removeTrack(state.track);
       state.track = track;
@@ -218,6 +242,11 @@ export class Media {
       this.stream.addTrack(track);
       if (device === 'microphone') this.#analyse(track);
     }
+  }
+
+  /** @param {Device} device */
+  #wants(device) {
+    return this.#running && this.devices[device].on;
   }
 
   /** The device was unplugged, or taken away. @param {Device} device @param {MediaStreamTrack} track */
