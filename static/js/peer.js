@@ -170,8 +170,11 @@ export class Peer {
     this.#ignoreOffer = !this.polite && message.type === 'offer' && !ready;
     if (this.#ignoreOffer) return;
     this.#settingAnswer = message.type === 'answer';
-    await this.pc.setRemoteDescription(message);
-    this.#settingAnswer = false;
+    try {
+      await this.pc.setRemoteDescription(message);
+    } finally {
+      this.#settingAnswer = false; // also after a refused one, or an offer would be taken in the midst of ours
+    }
     if (message.type !== 'offer') return;
     this.#adoptLines();
     await this.pc.setLocalDescription();
