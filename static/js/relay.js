@@ -118,6 +118,7 @@ export class Subscriber {
   /** What each m-line carries now, by mid. @type {Map<string, SlotTrack>} */ slots = new Map();
   /** @type {RTCPeerConnection | null} */ pc = null;
   /** What the relay calls the connection, in `o=`. */ #session = '';
+  /** How many offers have come: only the newest counts. */ #offers = 0;
   /** @type {Promise<void>} */ #inbox = Promise.resolve();
   /** @type {any} */ #timer = null;
 
@@ -137,7 +138,9 @@ export class Subscriber {
 
   /** Takes the relay's offer. @param {string} sdp @param {SlotTrack[]} tracks @returns {Promise<void>} */
   receiveOffer(sdp, tracks) {
+    const number = ++this.#offers;
     this.#inbox = this.#inbox.then(async () => {
+      if (number !== this.#offers) return;
       const session = sdp.match(/^o=\S+ (\S+)/m)?.[1] ?? '';
       // The relay began anew (our last goodbye crossed its last offer): other lines, another connection.
       if (session !== this.#session) this.close();
@@ -145,7 +148,8 @@ export class Subscriber {
       const pc = this.pc ?? this.#open();
       await pc.setRemoteDescription({ type: 'offer', sdp });
       await pc.setLocalDescription();
-      if (pc !== this.pc) return; // closed meanwhile
+      // Closed meanwhile, or the relay has begun anew: it would take this answer for the newer offer's.
+      if (pc !== this.pc || number !== this.#offers) return;
       this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);
       this.slots = new Map(tracks.map((slot) => [slot.mid, slot]));
       this.onTracks();

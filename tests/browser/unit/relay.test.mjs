@@ -27,3 +27,27 @@ test('an offer of another session is for another connection', async () => {
   subscriber.close();
   assert.ok(opened[1].closed);
 });
+
+test('an offer is not answered any more once a newer one has come', async () => {
+  const begun = [];
+  globalThis.RTCPeerConnection = class {
+    setRemoteDescription({ sdp }) { return new Promise((resolve) => { begun.push([sdp, resolve]); }); }
+    async setLocalDescription() {}
+    get localDescription() { return { sdp: `answer to ${begun.at(-1)[0]}` }; }
+    close() {}
+  };
+  const answers = [];
+  const subscriber = new Subscriber({
+    ice: () => ({}), answer: (sdp) => answers.push(sdp), requestRestart: () => {}, onTracks: () => {},
+  });
+  const settle = () => new Promise((resolve) => { setImmediate(resolve); });
+  subscriber.receiveOffer('o=- 7 1', []);
+  await settle();
+  subscriber.receiveOffer('o=- 7 2', []);
+  subscriber.receiveOffer('o=- 7 3', []);
+  begun[0][1]();
+  await settle();
+  begun[1][1]();
+  await settle();
+  assert.deepEqual(answers, ['answer to o=- 7 3']);
+});
