@@ -27,6 +27,7 @@
 const BACKOFF_FIRST = 300; // ms; the first retry comes at once for the eye, yet not for a server that restarts
 const BACKOFF_MAX = 8_000; // ms; more would be felt as "it never comes back"
 const PROBE_TIMEOUT = 5_000; // ms to wait for any answer when the network has just changed
+const OPEN_WITHIN = 15_000; // ms for a connection to open and be answered; a browser itself would wait for minutes
 const PENDING_MAX = 512; // unanswered messages; a call in trouble makes a few dozen
 
 /** Close codes after which coming back would only repeat the refusal. */
@@ -86,10 +87,12 @@ export class Signaling {
   #drained = false;
   #lastId = 0;
   #heardAt = 0;
+  /** Heartbeats sent since anything was heard. */ #unanswered = 0;
   #heartbeat = 25_000;
   /** @type {any} */ #retryTimer = null;
   /** @type {any} */ #heartbeatTimer = null;
   /** @type {any} */ #probeTimer = null;
+  /** @type {any} */ #openTimer = null;
 
   /**
    * @param {string} url  ws:// or wss:// address of the hub; the room is added, for proxies that go by it
@@ -168,9 +171,14 @@ export class Signaling {
   }
 
   #open() {
+    const before = this.#socket;
     const socket = this.environment.connect(`${this.url}?room=${encodeURIComponent(this.#join?.room ?? '')}`);
     this.#socket = socket;
+    before?.close(); // it was still trying
+    this.environment.clearTimeout(this.#openTimer);
+    this.#openTimer = this.environment.setTimeout(() => this.#drop(), OPEN_WITHIN);
     socket.onopen = () => {
+      if (socket !== this.#socket) return;
       this.#heardAt = this.environment.now();
       if (this.#session) this.#write({ type: 'resume', session: this.#session, seq: this.#seq });
       else this.#sendJoin();
@@ -195,6 +203,7 @@ export class Signaling {
   /** @param {any} message */
   #receive(message) {
     this.#heardAt = this.environment.now();
+    this.#unanswered = 0;
     if (message.type === 'heartbeat') {
       this.roundTrip = this.#heardAt - message.timestamp;
       return;
@@ -317,22 +326,28 @@ export class Signaling {
   }
 
   #scheduleHeartbeat() {
+    this.environment.clearTimeout(this.#openTimer);
     this.environment.clearTimeout(this.#heartbeatTimer);
+    this.#unanswered = 0;
     this.#beat();
     const tick = () => {
-      if (this.environment.now() - this.#heardAt > 2 * this.#heartbeat) return this.#drop();
-      this.#beat();
+      const silent = this.environment.now() - this.#heardAt > 2 * this.#heartbeat;
+      if (silent && this.#unanswered >= 2) return this.#drop();
+      // Silent because nothing was asked: timers come late in a background tab, and after sleep.
+      if (silent) this.probe();
+      else this.#beat();
       this.#heartbeatTimer = this.environment.setTimeout(tick, this.#heartbeat);
     };
     this.#heartbeatTimer = this.environment.setTimeout(tick, this.#heartbeat);
   }
 
   #beat() {
+    this.#unanswered += 1;
     this.#write({ type: 'heartbeat', timestamp: this.environment.now(), seq: this.#seq });
   }
 
   #stopTimers() {
-    for (const timer of [this.#retryTimer, this.#heartbeatTimer, this.#probeTimer]) this.environment.clearTimeout(timer);
+    for (const timer of [this.#retryTimer, this.#heartbeatTimer, this.#probeTimer, this.#openTimer]) this.environment.clearTimeout(timer);
     this.#probeTimer = null;
   }
 

@@ -17,6 +17,7 @@ class World {
     this.states = [];
     this.time = 1_000_000;
     this.timers = new Map();
+    this.grain = 1; // ms: a browser lets a tab in the background wait for the next whole minute
     this.last = 0;
     this.signaling = new Signaling('ws://hub/ws', {
       onMessage: (message) => this.messages.push(message),
@@ -25,7 +26,8 @@ class World {
       connect: (url) => this.connect(url),
       random: () => 0.5,
       setTimeout: (callback, milliseconds) => {
-        this.timers.set(++this.last, { at: this.time + milliseconds, callback });
+        const at = Math.ceil((this.time + milliseconds) / this.grain) * this.grain;
+        this.timers.set(++this.last, { at, callback });
         return this.last;
       },
       clearTimeout: (timer) => this.timers.delete(timer),
@@ -194,6 +196,61 @@ test('gives a silent connection up after two heartbeats', async () => {
   assert.equal(world.sockets.length, 1);
   world.pass(60_000);
   assert.ok(world.sockets.length > 1);
+});
+
+test('keeps a connection that answers in the background, where timers come once a minute', async () => {
+  const world = new World();
+  await world.join();
+  world.grain = 60_000;
+  for (let minute = 0; minute < 5; minute += 1) {
+    world.pass(60_000);
+    world.say({ type: 'heartbeat', timestamp: world.time, server_time: world.time });
+  }
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.sent('heartbeat').length, 6);
+  world.pass(240_000);
+  assert.equal(world.sockets.length, 2);
+});
+
+test('finds out soon after sleep that the connection is dead', async () => {
+  const world = new World();
+  await world.join();
+  world.say({ type: 'heartbeat', timestamp: world.time, server_time: world.time });
+  world.time += 600_000;
+  world.pass(7_000);
+  assert.equal(world.sockets.length, 2);
+});
+
+test('a connection that does not open, or on which nobody answers, is given up for another', async () => {
+  for (const opens of [false, true]) {
+    const world = new World();
+    await world.join();
+    world.lose();
+    world.pass(1_000);
+    if (opens) world.open();
+    world.pass(20_000);
+    assert.equal(world.sockets.length, 3);
+    assert.equal(world.sockets[1].closed, true);
+    world.open();
+    world.say({ type: 'resumed', participant: 'p_1' });
+    world.pass(20_000);
+    assert.equal(world.sockets.length, 3);
+  }
+});
+
+test('a change of network while a connection opens leaves only the newest', async () => {
+  const world = new World();
+  await world.join();
+  world.lose();
+  world.pass(1_000);
+  const [, late] = world.sockets;
+  world.signaling.probe();
+  assert.equal(late.closed, true);
+  world.open();
+  late.onopen();
+  late.onclose({ code: 1006, reason: '' });
+  assert.deepEqual(world.socket.sent.map(({ type }) => type), ['resume']);
+  assert.equal(world.sockets.length, 3);
 });
 
 test('finds out soon after a change of network that the connection is dead', async () => {
