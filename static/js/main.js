@@ -3,7 +3,7 @@
 import { Call } from './call.js';
 import { dateAndTime, language, t, tOther } from './i18n.js';
 import { Media } from './media.js';
-import { inviteLink, keepToken, keptToken, loadSettings, readAddress, saveSettings, suggestRoom, withoutToken } from './settings.js';
+import { inviteLink, keepCall, keepToken, keptToken, loadSettings, readAddress, saveSettings, suggestRoom, takeCall, withoutToken } from './settings.js';
 import { Voices } from './view/audio.js';
 import { CallView } from './view/callview.js';
 import { HelpDialog, SettingsDialog, ask, farewell, soundGate } from './view/dialogs.js';
@@ -16,7 +16,6 @@ import { Notices } from './view/notices.js';
 /** @typedef {import('./view/keys.js').Action} Action */
 
 const LEVEL_EVERY = 80; // ms between two looks at the microphone's meter
-const IN_CALL = 'tandem-in-call'; // in sessionStorage: a reload comes straight back
 
 class Page {
   settings = loadSettings();
@@ -80,7 +79,7 @@ class Page {
     this.draw();
     this.lobby.focus();
     const name = this.lobby.name.value.trim();
-    const again = this.address.room !== '' && sessionStorage.getItem(IN_CALL) === this.address.room;
+    const again = takeCall(Date.now()) === this.address.room;
     if (name && this.address.room && (this.address.join || again)) {
       await Promise.race([this.media.start(), new Promise((resolve) => { setTimeout(resolve, 3_000); })]);
       await this.join(name, this.address.room);
@@ -104,7 +103,6 @@ class Page {
     } finally {
       this.#asking = false;
     }
-    sessionStorage.setItem(IN_CALL, room);
     const query = new URLSearchParams(location.search);
     query.set('room', room);
     query.delete('join');
@@ -247,9 +245,7 @@ class Page {
       case 'silenced':
         return this.notices.toast(t('toast.mutedByModerator'));
       case 'left':
-        if (this.#asking) return;
-        sessionStorage.removeItem(IN_CALL);
-        this.media.stop();
+        if (!this.#asking) this.media.stop();
         return;
       default:
     }
@@ -369,7 +365,7 @@ class Page {
       const { phase, waiting, room } = this.call.state;
       if (phase !== 'call' && !waiting) return;
       this.call.leave();
-      sessionStorage.setItem(IN_CALL, room); // a reload, if it is one, comes back
+      keepCall(room, Date.now()); // a reload, if it is one, comes back
     });
     window.addEventListener('hashchange', () => {
       // The full link, pasted where the room's is already open, loads nothing.

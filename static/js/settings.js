@@ -86,6 +86,29 @@ export function keepToken(room, token) {
   }
 }
 
+const IN_CALL = 'tandem-in-call'; // in sessionStorage: a reload comes straight back
+const COME_BACK_WITHIN = 60_000; // ms: a reload takes seconds; a tab that is opened again much later asks first
+
+/** The page goes away in mid-call. @param {string} room @param {number} wall  ms since the epoch */
+export function keepCall(room, wall) {
+  try {
+    sessionStorage.setItem(IN_CALL, JSON.stringify({ room, wall }));
+  } catch {
+    // Storage is switched off: a reload asks first.
+  }
+}
+
+/** The room whose call this tab was in a moment ago, once: a copy of the tab is no second participant. @param {number} wall */
+export function takeCall(wall) {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(IN_CALL) ?? '{}');
+    sessionStorage.removeItem(IN_CALL);
+    return typeof kept.room === 'string' && Math.abs(wall - kept.wall) < COME_BACK_WITHIN ? kept.room : '';
+  } catch {
+    return '';
+  }
+}
+
 /** The token that was kept for a room. @param {string} room @returns {string | undefined} */
 export function keptToken(room) {
   try {

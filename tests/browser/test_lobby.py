@@ -135,6 +135,25 @@ def test_one_device_refused_leaves_the_other(browser: Browser, hub: Hub, room: s
     _explains(one, "The camera is in use elsewhere")
 
 
+def test_a_browser_that_keeps_nothing(browser: Browser, hub: Hub, room: str) -> None:
+    context = browser.new_context()
+    context.add_init_script(
+        """for (const name of ['localStorage', 'sessionStorage']) {
+          Object.defineProperty(globalThis, name, {
+            get() { throw new DOMException('denied', 'SecurityError'); },
+          });
+        }"""
+    )
+    one = Participant(context, hub.url(room=room, name="Ada"))
+    one.page.wait_for_function("() => document.querySelector('.preview video').videoWidth > 0")
+    one.press("Join")
+    one.joined().press("Leave call")
+    one.page.get_by_role("heading", name="You left the call").wait_for()
+    assert one.ask("(call, page) => page.media.devices.camera.track") is None
+    assert one.watched.complaints == []
+    context.close()
+
+
 def test_a_page_that_is_not_secure(browser: Browser, hub: Hub, room: str) -> None:
     url = hub.url(room=room).replace("localhost", "insecure.test")
     _explains(Participant(browser.new_context(), url), "This page can’t use camera or microphone")

@@ -6,7 +6,7 @@ import { chooseLanguage } from '../../../static/js/i18n.js';
 import { conversation, grid, spotlight } from '../../../static/js/layout.js';
 import { loudness } from '../../../static/js/media.js';
 import { cameraLimits } from '../../../static/js/peer.js';
-import { readAddress, roomName, suggestRoom, withoutToken } from '../../../static/js/settings.js';
+import { keepCall, readAddress, roomName, suggestRoom, takeCall, withoutToken } from '../../../static/js/settings.js';
 import { History, WINDOW, quality, readReport } from '../../../static/js/stats.js';
 import { en } from '../../../static/js/strings/en.js';
 import { zh } from '../../../static/js/strings/zh.js';
@@ -113,6 +113,19 @@ test('the address fills the form', () => {
   assert.equal(readAddress('?token=seen', '#token=unseen').token, 'unseen');
   assert.equal(withoutToken('?room=demo&token=seen&name=Ada'), '?room=demo&name=Ada');
   assert.equal(withoutToken('?token=seen'), '');
+});
+
+test('a reload comes back into the call, once and soon; without storage it does not', () => {
+  const kept = new Map();
+  globalThis.sessionStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key) };
+  keepCall('demo', 1_000_000);
+  assert.equal(takeCall(1_002_000), 'demo');
+  assert.equal(takeCall(1_002_000), '');
+  keepCall('demo', 1_000_000);
+  assert.equal(takeCall(90_000_000), '');
+  Object.defineProperty(globalThis, 'sessionStorage', { get() { throw new Error('denied'); } });
+  keepCall('demo', 1_000_000);
+  assert.equal(takeCall(1_002_000), '');
 });
 
 test('a room name is one that the hub takes', () => {
