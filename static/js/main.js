@@ -22,6 +22,7 @@ class Page {
   address = readAddress(location.search, location.hash);
   notices = new Notices();
   /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
+  /** The microphone is on for as long as a key is held. */ #held = false;
   #drawing = false;
   #shown = '';
   /** The form is still there to say why it did not work. */ #asking = false;
@@ -118,8 +119,13 @@ class Page {
       case 'camera':
         return this.toggle(action, !this.media.live(action), true);
       case 'talk':
+        if (this.media.live('microphone')) return; // then letting go must not turn it off
+        this.#held = true;
+        return this.toggle('microphone', true);
       case 'hush':
-        return this.toggle('microphone', action === 'talk');
+        if (!this.#held) return;
+        this.#held = false;
+        return this.toggle('microphone', false);
       case 'share':
         return this.#share();
       case 'chat':

@@ -94,6 +94,18 @@ def test_the_space_bar_talks_while_it_is_held(enter: Enter) -> None:
     one.wait("(call, page) => page.media.live('microphone')")
     one.page.keyboard.up(" ")
     one.wait("(call, page) => !page.media.live('microphone')")
+    one.act("people")
+    switch = one.page.get_by_label("Waiting room")
+    switch.focus()
+    one.page.keyboard.down(" ")
+    assert not one.ask("(call, page) => page.media.live('microphone')")
+    one.page.keyboard.up(" ")
+    one.wait("(call) => call.state.lobby")
+    one.act("microphone")
+    one.wait("(call, page) => page.media.live('microphone')")
+    one.page.evaluate("() => document.activeElement.blur()")
+    one.page.keyboard.press(" ")
+    assert one.ask("(call, page) => page.media.live('microphone')")
 
 
 def test_the_menu_is_a_menu(enter: Enter) -> None:

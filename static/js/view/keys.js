@@ -38,8 +38,8 @@ export function listenForKeys({ active, enabled, act }) {
     if (event.key === 'Escape') return act('close');
     if (isTyping(event.target) || !enabled()) return;
     if (event.key === ' ') {
-      // On a button, the space bar presses it.
-      if (/** @type {HTMLElement} */ (event.target).closest('button, a, [role=menuitem], [role=log]')) return;
+      // On a button or a switch, the space bar presses it.
+      if (/** @type {HTMLElement} */ (event.target).closest('button, a, input, [role=menuitem], [role=log]')) return;
       event.preventDefault();
       if (!event.repeat && !talking) {
         talking = true;
