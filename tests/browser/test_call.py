@@ -62,6 +62,40 @@ def test_chat_reaches_the_other_and_counts_as_unread(enter: Enter) -> None:
     assert ada.state()["unread"] == 0
 
 
+def test_a_long_conversation(enter: Enter) -> None:
+    one = enter("Ada")
+    one.act("chat")
+    field = one.page.get_by_role("textbox")
+    say = """(call, page, [count, content]) => {
+      for (let index = 0; index < count; index += 1) {
+        call.dispatch({ type: 'chat', from: 'p_x', user: 'Ben', content, timestamp: 200_000 * index });
+      }
+    }"""
+    for _ in range(2):
+        one.ask(say, [400, "on and on"])
+        one.page.wait_for_function("() => document.querySelectorAll('.chat-line').length >= 400")
+    one.page.wait_for_function("() => document.querySelectorAll('.chat-line').length === 500")
+    one.act("close")
+    field.wait_for(state="hidden")
+    one.ask(say, [1, "مرحبا!"])
+    one.act("chat")
+    line = one.page.locator(".chat-line").last
+    one.page.wait_for_function(
+        """() => {
+          const line = [...document.querySelectorAll('.chat-line')].at(-1).getBoundingClientRect();
+          return line.bottom <= document.querySelector('.chat-log').getBoundingClientRect().bottom;
+        }"""
+    )
+    assert line.locator(".chat-text").evaluate("(text) => getComputedStyle(text).direction") == "rtl"
+    # An input method's Enter takes what it suggests: some browsers tell it by the code alone.
+    field.fill("ni")
+    field.dispatch_event("keydown", {"key": "Enter", "keyCode": 229})
+    field.fill("nihao")
+    field.press("Enter")
+    one.wait("(call) => call.state.chat.at(-1).content === 'nihao'")
+    assert "ni" not in one.ask("(call) => call.state.chat.map(({ content }) => content)")
+
+
 def test_muting_is_heard_and_seen(enter: Enter) -> None:
     ada, ben = enter("Ada"), enter("Ben")
     ben.wait_for_media({"Ada"})

@@ -45,7 +45,7 @@ export class Lobby {
     this.camera = iconButton('camera', '', () => onToggle('camera', !media.devices.camera.on), { class: 'control' });
     this.meter = meter();
     this.problem = el('div', { class: 'problem', role: 'alert' });
-    this.name = el('input', { id: 'name', value: initial.name, maxlength: 64, autocomplete: 'name', placeholder: t('lobby.namePlaceholder'), required: true, oninput: () => this.#renderName() });
+    this.name = el('input', { id: 'name', dir: 'auto', value: initial.name, maxlength: 64, autocomplete: 'name', placeholder: t('lobby.namePlaceholder'), required: true, oninput: () => this.#renderName() });
     this.room = el('input', { id: 'room', value: initial.room, maxlength: 64, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', required: true });
     this.error = el('p', { class: 'form-error', role: 'alert', id: 'form-error' });
     this.join = el('button', { type: 'submit', class: 'primary' }, t('lobby.join'));

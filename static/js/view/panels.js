@@ -31,7 +31,7 @@ export class ChatPanel {
     this.onSend = onSend;
     this.empty = el('p', { class: 'panel-empty' }, t('chat.empty'));
     this.log = el('div', { class: 'chat-log', role: 'log', 'aria-live': 'polite', 'aria-label': t('chat.title'), tabindex: 0 });
-    this.input = el('textarea', { id: 'chat-input', rows: 1, maxlength: 4096, placeholder: t('chat.placeholder'), 'aria-label': t('chat.placeholder'),
+    this.input = el('textarea', { id: 'chat-input', rows: 1, dir: 'auto', maxlength: 4096, placeholder: t('chat.placeholder'), 'aria-label': t('chat.placeholder'),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event), oninput: () => this.#grow() });
     this.sendButton = iconButton('send', t('chat.send'), () => this.#send(), { class: 'send' });
     this.error = el('p', { class: 'form-error', role: 'alert' });
@@ -42,6 +42,7 @@ export class ChatPanel {
 
   focus() {
     this.input.focus();
+    this.log.scrollTop = this.log.scrollHeight; // a list that was taken out of the page begins at its top again
   }
 
   /** @param {State} state */
@@ -63,15 +64,17 @@ export class ChatPanel {
       const grouped = before && before.from === line.from && line.timestamp - before.timestamp < GROUP_WITHIN;
       this.log.append(el('div', { class: `chat-line${line.own ? ' own' : ''}${grouped ? ' grouped' : ''}` },
         !grouped && el('p', { class: 'chat-head' }, el('strong', {}, line.own ? t('tile.you') : line.user), el('time', {}, timeOfDay(line.timestamp))),
-        el('p', { class: 'chat-text' }, ...linkify(line.content))));
+        el('p', { class: 'chat-text', dir: 'auto' }, ...linkify(line.content))));
     }
+    while (this.log.childElementCount > state.chat.length) this.log.firstElementChild?.remove();
     this.#shown = last;
     if (atEnd || state.chat.at(-1)?.own) this.log.scrollTop = this.log.scrollHeight;
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    // 229: in Safari the Enter that ends a composition comes after it has ended.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     this.#send();
   }

@@ -34,7 +34,7 @@ export class Tile {
   constructor({ onPin }, data) {
     this.id = data.id;
     this.avatar = avatar(data.person);
-    this.name = el('span', { class: 'tile-name-text' });
+    this.name = el('span', { class: 'tile-name-text', dir: 'auto' });
     this.mic = icon('micOff');
     this.label = el('div', { class: 'tile-name' }, this.mic, el('span', { class: 'wave', 'aria-hidden': 'true' }, el('i'), el('i'), el('i')), this.name);
     this.pathText = el('span', { class: 'path-text' });
