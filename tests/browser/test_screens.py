@@ -161,6 +161,46 @@ def test_every_screen(browser: Browser, hub: Hub, room: str, size: str, scheme: 
     assert complaints == []
 
 
+def test_what_is_not_shown_is_not_forgotten(browser: Browser, hub: Hub, room: str) -> None:
+    one = Participant(browser.new_context(), hub.url(room=room, name="Ada", join=1)).joined()
+    names = [*NAMES, *NAMES]
+    one.page.evaluate(
+        DEMO, {"names": names, "dark": False, "silent": [*range(30)], "talking": [1], "screen": -1}
+    )
+    last = one.page.locator("[data-tile=p_29]")
+    last.wait_for(state="hidden")
+    # Who talks is never among the rest.
+    one.ask("""(call, page) => {
+      Object.defineProperty(call, 'talking', { get: () => new Set(['p_29']) });
+      page.draw();
+    }""")
+    last.wait_for()
+    # A path that flaps: the picture that came back stays, though the one between never came.
+    lost = """async () => {
+      const { Tile } = await import('/static/js/view/tile.js');
+      const picture = (call) => demoCanvases[0].captureStream(10).getVideoTracks()[0];
+      const tile = new Tile({ onPin: () => {} }, { id: 'x', person: 'X' });
+      document.body.append(tile.element);
+      const direct = picture();
+      const relayed = new RTCPeerConnection().addTransceiver('video').receiver.track;
+      const { setTimeout: real } = globalThis;
+      const late = [];
+      globalThis.setTimeout = (callback, wait) => {
+        if (wait > 3_000) late.push(callback);
+        else real(callback, wait);
+      };
+      const data = { id: 'x', name: 'X', person: 'X', source: 'camera', path: '', quality: '' };
+      for (const video of [direct, relayed, direct]) tile.render({ ...data, video });
+      globalThis.setTimeout = real;
+      for (const callback of late) callback();
+      const { video } = tile;
+      return !video?.isConnected || video.srcObject.getTracks()[0] !== direct;
+    }"""
+    assert not one.page.evaluate(lost)
+    assert one.watched.complaints == []
+    one.page.context.close()
+
+
 @pytest.mark.parametrize("size", ["desktop", "phone"])
 @pytest.mark.parametrize("error", ["NotAllowedError", "NotFoundError", "NotReadableError"])
 def test_the_screens_of_what_went_wrong(

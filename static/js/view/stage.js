@@ -80,7 +80,8 @@ export class Stage {
     }
     this.alone.hidden = tiles.some(({ self }) => !self);
     const order = tiles.map(({ id, pinned }) => id + (pinned ? '*' : '')).join(' ');
-    if (order !== this.#order) {
+    const unseen = tiles.some(({ id, talking }) => talking && this.#tiles.get(id)?.element.hidden);
+    if (order !== this.#order || unseen) {
       this.#order = order;
       this.#place();
     }

@@ -120,6 +120,7 @@ export class Tile {
     this.video = video;
     const swap = () => {
       clearTimeout(timer);
+      if (this.video !== video) return; // a path that flaps: another has come meanwhile
       for (const other of this.frame.querySelectorAll('video')) if (other !== video) this.#drop(other);
       video.classList.add('shown');
     };
