@@ -6,7 +6,7 @@ import { Media } from './media.js';
 import { inviteLink, keepCall, keepToken, keptToken, loadSettings, readAddress, saveSettings, suggestRoom, takeCall, withoutToken } from './settings.js';
 import { Voices } from './view/audio.js';
 import { CallView } from './view/callview.js';
-import { HelpDialog, SettingsDialog, ask, farewell, soundGate } from './view/dialogs.js';
+import { HelpDialog, SettingsDialog, ask, farewell, showLink, soundGate } from './view/dialogs.js';
 import { listenForKeys } from './view/keys.js';
 import { Lobby } from './view/lobby.js';
 import { Notices } from './view/notices.js';
@@ -292,8 +292,11 @@ class Page {
       const { token, expires } = await invitation;
       this.notices.toast(token && expires ? t('toast.copiedUntil', { time: dateAndTime(expires) }) : t('toast.copied'));
     } catch {
-      // No clipboard outside of secure pages; or no link, which says why.
-      this.#try(link.then((text) => this.notices.toast(t('toast.copyFailed', { link: text }))));
+      // No clipboard outside of secure pages, or without leave; or no link, which says why.
+      this.#try(Promise.all([link, invitation]).then(([text, { token, expires }]) => {
+        const hint = token && expires ? t('invite.hintUntil', { time: dateAndTime(expires) }) : t('invite.hint');
+        showLink(text, hint, () => this.notices.toast(t('toast.copied')));
+      }));
     }
   }
 

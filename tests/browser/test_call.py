@@ -96,6 +96,21 @@ def test_a_long_conversation(enter: Enter) -> None:
     assert "ni" not in one.ask("(call) => call.state.chat.map(({ content }) => content)")
 
 
+def test_an_invitation_where_the_page_may_not_copy(browser: Browser, hub: Hub, room: str) -> None:
+    url = hub.url(room=room, name="Ada", join=1).replace("localhost", "insecure.test")
+    one = Participant(browser.new_context(), url).joined()
+    one.act("invite")
+    field = one.page.get_by_role("textbox", name="Invite link")
+    field.wait_for()
+    assert field.input_value() == url.split("&")[0]
+    assert field.evaluate("(field) => field.selectionEnd") == len(field.input_value())
+    one.page.get_by_role("button", name="Copy", exact=True).click()
+    one.page.locator(".toast", has_text="Invite link copied").wait_for()
+    assert one.page.locator("dialog[open]").count() == 0
+    assert one.watched.complaints == []
+    one.page.context.close()
+
+
 def test_muting_is_heard_and_seen(enter: Enter) -> None:
     ada, ben = enter("Ada"), enter("Ben")
     ben.wait_for_media({"Ada"})

@@ -98,6 +98,27 @@ export function ask({ title, hint, yes, no, more, moreHint }) {
   });
 }
 
+/**
+ * A link to copy by hand, where the page may not do it unasked.
+ * @param {string} link @param {string} hint @param {() => void} onCopied
+ */
+export function showLink(link, hint, onCopied) {
+  const field = el('input', { id: 'invite-link', readonly: true, value: link, dir: 'ltr', 'aria-label': t('invite.title'), onfocus: () => field.select() });
+  const copy = () => {
+    field.select();
+    // Deprecated, and the only way outside of secure pages.
+    if (!document.execCommand('copy')) return;
+    element.close();
+    onCopied();
+  };
+  const element = dialog('invite', t('invite.title'), el('p', { class: 'quiet' }, hint), field,
+    el('div', { class: 'dialog-buttons' }, el('button', { type: 'button', class: 'primary', onclick: copy }, t('invite.copy'))));
+  element.addEventListener('close', () => element.remove());
+  document.body.append(element);
+  element.showModal();
+  field.focus();
+}
+
 /** After the call. @param {{title: string, onRejoin: () => void, onHome: () => void}} options */
 export function farewell({ title, onRejoin, onHome }) {
   const again = el('button', { type: 'button', class: 'primary', onclick: onRejoin }, t('left.rejoin'));
