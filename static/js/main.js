@@ -89,6 +89,7 @@ class Page {
 
   /** @param {string} name @param {string} room */
   async join(name, room) {
+    if (this.#asking) return; // pressed twice
     this.#remember({ name });
     keepToken(room, this.address.token);
     this.media.resumeAudio();
@@ -208,6 +209,8 @@ class Page {
     document.body.dataset.screen = screen;
     if (screen === 'call') {
       this.view.render(this.call, this.media);
+      // One who came back to a closed door has been outside: what leaves the page is paused.
+      for (const video of this.view.element.querySelectorAll('video')) video.play().catch(() => {});
       this.view.toolbar.mic.focus({ preventScroll: true });
     } else if (screen === 'left') this.#farewell?.focus();
   }
@@ -262,6 +265,7 @@ class Page {
     this.lobby.room.value = room;
     this.lobby.name.value = name;
     this.call.dispatch({ type: 'lobby' });
+    this.lobby.showError(''); // what joining ran into the last time
     await this.media.start();
     this.lobby.focus();
   }

@@ -74,6 +74,40 @@ def test_a_cut_of_five_seconds_loses_nothing(enter: Enter, wire: Wire) -> None:
     cleo.wait_for_media({"Ada", "Ben"})
 
 
+def test_what_joining_ran_into_is_over_when_it_is(
+    browser: Browser, hub: Hub, room: str, wire: Wire
+) -> None:
+    url = hub.url(wire.port, room=room, name="Ada")
+    ada = Participant(browser.new_context(), url)
+    ada.page.get_by_role("button", name="Join").wait_for()
+    wire.cut()
+    ada.page.evaluate("""() => {
+      for (let times = 0; times < 2; times += 1) document.querySelector('form').requestSubmit();
+    }""")
+    trouble = ada.page.get_by_text("The server can’t be reached")
+    trouble.wait_for()
+    wire.mend()
+    ada.joined()
+    # A door that was closed meanwhile leads out of the call and back: the picture goes on.
+    own = "() => !(document.querySelector('.tile.self video')?.paused ?? true)"
+    ada.page.wait_for_function(own)
+    ada.ask("(call) => call.dispatch({ type: 'connection', state: 'knocking', reason: '' })")
+    ada.page.wait_for_selector(".waiting")
+    ada.ask("""(call) => call.dispatch({ type: 'joined', participant: 'p_own', participants: [],
+      room: { name: call.state.room, topology: 'mesh', locked: false }, grants: {} })""")
+    ada.joined().page.wait_for_function(own)
+    ada.press("Leave call")
+    ada.press("Join again")
+    ada.page.get_by_label("Your name").wait_for()
+    assert trouble.count() == 0
+    ada.press("Join")
+    ada.joined()
+    ben = Participant(browser.new_context(), hub.url(room=room, name="Ben", join=1)).joined()
+    assert [one["name"] for one in ben.state()["participants"]] == ["Ada"]
+    for one in (ada, ben):
+        one.page.context.close()
+
+
 def test_a_restarted_server_gets_everyone_back(browser: Browser) -> None:
     with running_hub("--relay-workers", "0") as hub:
         ada, ben = (
