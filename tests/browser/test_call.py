@@ -68,7 +68,8 @@ def test_a_long_conversation(enter: Enter) -> None:
     field = one.page.get_by_role("textbox")
     say = """(call, page, [count, content]) => {
       for (let index = 0; index < count; index += 1) {
-        call.dispatch({ type: 'chat', from: 'p_x', user: 'Ben', content, timestamp: 200_000 * index });
+        const timestamp = 200_000 * index;
+        call.dispatch({ type: 'chat', from: 'p_x', user: 'Ben', content, timestamp });
       }
     }"""
     for _ in range(2):
@@ -86,7 +87,8 @@ def test_a_long_conversation(enter: Enter) -> None:
           return line.bottom <= document.querySelector('.chat-log').getBoundingClientRect().bottom;
         }"""
     )
-    assert line.locator(".chat-text").evaluate("(text) => getComputedStyle(text).direction") == "rtl"
+    direction = "(line) => getComputedStyle(line.querySelector('.chat-text')).direction"
+    assert line.evaluate(direction) == "rtl"
     # An input method's Enter takes what it suggests: some browsers tell it by the code alone.
     field.fill("ni")
     field.dispatch_event("keydown", {"key": "Enter", "keyCode": 229})
