@@ -161,6 +161,56 @@ def test_every_screen(browser: Browser, hub: Hub, room: str, size: str, scheme: 
     assert complaints == []
 
 
+def test_a_small_phone_on_its_side(browser: Browser, hub: Hub, room: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 568, "height": 320},
+        has_touch=True,
+        is_mobile=True,
+        reduced_motion="reduce",
+        forced_colors="active",
+    )
+    one = Participant(context, hub.url(room=room, name="Ada", join=1)).joined()
+    screens = Screens(one, "side", "light")
+    long = "Maximiliane-Alexandra von und zu Hohenberg-Schwarzenstein the Third"
+    names = ["Ben", long, "Clara"]
+    one.page.evaluate(
+        DEMO, {"names": names, "dark": False, "silent": [], "talking": [1], "screen": -1}
+    )
+    one.page.locator("[data-tile=p_1]").wait_for()
+    screens.take("tiles")
+    # What cannot be seen cannot be hit: the first tap shows the pin, the second pins.
+    pin = one.page.locator("[data-tile=p_1] .tile-actions button").first
+    box = pin.bounding_box()
+    assert box is not None
+    tap = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    one.page.touchscreen.tap(*tap)
+    one.page.wait_for_selector("[data-tile=p_1].revealed")
+    assert one.state()["pinned"] == ""
+    one.page.touchscreen.tap(*tap)
+    one.wait("(call) => call.state.pinned === 'p_1'")
+    one.press("More")
+    screens.keep("menu")
+    menu = one.page.locator(".menu").bounding_box()
+    assert menu is not None
+    assert menu["y"] >= 0
+    one.page.keyboard.press("Escape")
+    one.act("people")
+    one.page.get_by_role("button", name=f"Remove {long}").wait_for()
+    screens.take("people")
+    wide = "() => document.querySelector('.panel-body').scrollWidth > innerWidth"
+    assert not one.page.evaluate(wide)
+    # Where the system chooses the colours, a switch still shows how it stands.
+    knob = """() => {
+      const colour = (pseudo) => getComputedStyle(document.querySelector('#lobby-on'), pseudo);
+      return colour('::before').backgroundColor !== colour(null).backgroundColor;
+    }"""
+    assert one.page.evaluate(knob)
+    complaints = one.watched.complaints
+    context.close()
+    assert screens.faults == []
+    assert complaints == []
+
+
 def test_what_is_not_shown_is_not_forgotten(browser: Browser, hub: Hub, room: str) -> None:
     one = Participant(browser.new_context(), hub.url(room=room, name="Ada", join=1)).joined()
     names = [*NAMES, *NAMES]

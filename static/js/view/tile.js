@@ -29,6 +29,7 @@ function bars() {
 export class Tile {
   /** @type {HTMLVideoElement | null} */ video = null;
   /** @type {MediaStreamTrack | null} */ #track = null;
+  /** @type {any} */ #revealed = null;
 
   /** @param {{onPin: (id: string) => void}} options @param {TileData} data */
   constructor({ onPin }, data) {
@@ -43,7 +44,7 @@ export class Tile {
     this.pip = iconButton('pip', '', () => this.#pictureInPicture());
     this.actions = el('div', { class: 'tile-actions' }, this.pin, document.pictureInPictureEnabled && this.pip);
     this.frame = el('div', { class: 'tile-frame' }, this.avatar);
-    this.element = el('article', { class: 'tile', 'data-tile': data.id, onclick: () => this.#reveal(), ondblclick: () => onPin(this.id) }, this.frame, this.path, this.label, this.actions);
+    this.element = el('article', { class: 'tile', 'data-tile': data.id, onclick: () => this.#reveal(), ondblclick: (/** @type {Event} */ event) => this.#doubleClick(event, onPin) }, this.frame, this.path, this.label, this.actions);
   }
 
   /** @param {TileData} data */
@@ -135,10 +136,16 @@ export class Tile {
     video.remove();
   }
 
+  /** @param {Event} event @param {(id: string) => void} onPin */
+  #doubleClick(event, onPin) {
+    if (!this.actions.contains(/** @type {Node} */ (event.target))) onPin(this.id); // the actions have had their clicks
+  }
+
   /** On touch there is no hovering: a tap shows the actions for a while. */
   #reveal() {
     this.element.classList.add('revealed');
-    setTimeout(() => this.element.classList.remove('revealed'), 4_000);
+    clearTimeout(this.#revealed);
+    this.#revealed = setTimeout(() => this.element.classList.remove('revealed'), 4_000);
   }
 
   async #pictureInPicture() {
