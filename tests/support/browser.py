@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -195,38 +196,20 @@ class Wire:
                 half.close()
 
 
-class Participant:
-    """Someone in a call: a page, and what it tells about its media."""
+class Person(ABC):
+    """Someone in a call, in whichever browser: a page, and what it tells about its media."""
 
-    def __init__(self, context: BrowserContext, url: str) -> None:
-        self.watched = Watched(context.new_page())
-        self.page = self.watched.page
-        self.page.set_default_timeout(PATIENCE)
-        self.page.goto(url)
-
-    def joined(self) -> Participant:
-        self.page.wait_for_selector(".call .stage")
-        return self
-
+    @abstractmethod
     def ask(self, function: str, argument: object = None) -> Any:
         """The result of a JavaScript function of the page's `call`, its `page`, and `argument`."""
-        return self.page.evaluate(
-            f"""async (argument) => {{
-              const {{ page }} = await import('/static/js/main.js');
-              return await ({function})(page.call, page, argument);
-            }}""",
-            argument,
-        )
 
+    @abstractmethod
     def wait(self, function: str, argument: object = None) -> None:
         """Waits until such a function, which has to be synchronous, returns what is true."""
-        self.ask("(call, page) => { globalThis.tandem = page; }")
-        self.page.wait_for_function(
-            f"(argument) => ({function})(tandem.call, tandem, argument)",
-            arg=argument,
-            timeout=PATIENCE,
-            polling=100,
-        )
+
+    @abstractmethod
+    def pause(self, milliseconds: int) -> None:
+        """Lets the page go on."""
 
     def state(self) -> dict[str, Any]:
         """The reducer's state."""
@@ -260,8 +243,37 @@ class Participant:
                 for name in wanted
             ):
                 return
-            self.page.wait_for_timeout(MEDIA_POLL)
+            self.pause(MEDIA_POLL)
         raise AssertionError(f"no media from all of {wanted}: {before} then {self.received()}")
+
+
+class Participant(Person):
+    """Someone in a call, in Chromium."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.watched = Watched(context.new_page())
+        self.page = self.watched.page
+        self.page.set_default_timeout(PATIENCE)
+        self.page.goto(url)
+
+    def joined(self) -> Participant:
+        self.page.wait_for_selector(".call .stage")
+        return self
+
+    def ask(self, function: str, argument: object = None) -> Any:
+        return self.page.evaluate(in_call(function), argument)
+
+    def wait(self, function: str, argument: object = None) -> None:
+        self.ask("(call, page) => { globalThis.tandem = page; }")
+        self.page.wait_for_function(
+            f"(argument) => ({function})(tandem.call, tandem, argument)",
+            arg=argument,
+            timeout=PATIENCE,
+            polling=100,
+        )
+
+    def pause(self, milliseconds: int) -> None:
+        self.page.wait_for_timeout(milliseconds)
 
     def press(self, label: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=label).first.click()
@@ -270,7 +282,15 @@ class Participant:
         self.page.close()
 
 
-def see_and_hear(everyone: Mapping[str, Participant]) -> None:
+def in_call(function: str) -> str:
+    """A function of an argument that calls `function` with the page's `call`, its `page` and it."""
+    return f"""async (argument) => {{
+      const {{ page }} = await import('/static/js/main.js');
+      return await ({function})(page.call, page, argument);
+    }}"""
+
+
+def see_and_hear(everyone: Mapping[str, Person]) -> None:
     """Waits until all of them have received more of all others than when this began."""
     before = {name: one.received() for name, one in everyone.items()}
     for name, one in everyone.items():

@@ -30,6 +30,7 @@ COMPONENTS = {
     component.name: component
     for component in (
         Component("chromium", ("chromium", "chromium-browser"), "chromium", "browser tests"),
+        Component("firefox-esr", ("firefox-esr", "firefox"), "firefox-esr", "tests with Firefox"),
         Component("turnserver", ("turnserver",), "coturn", "TURN tests"),
         Component("nginx", ("nginx",), "nginx-light", "proxy tests"),
         Component("node", ("node",), "nodejs", "tests and types of the page"),
