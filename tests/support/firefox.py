@@ -36,6 +36,14 @@ PATIENCE = 45.0
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes: a picture of a page comes in one message."""
 
+MIDDLE = """(name) => {
+  const found = [...document.querySelectorAll('button')].find((one) => one.checkVisibility()
+    && (one.ariaLabel ?? one.textContent).trim() === name);
+  if (!found) return null;
+  const { left, top, width, height } = found.getBoundingClientRect();
+  return [Math.round(left + width / 2), Math.round(top + height / 2)];
+}"""
+
 Preferences = dict[str, bool | int | str]
 PREFERENCES: Preferences = {
     # Devices that are not there, which nobody has to allow.
@@ -94,8 +102,10 @@ class Firefox:
         self._profile = Path(tempfile.mkdtemp(prefix="firefox-"))
         _write_preferences(self._profile, PREFERENCES | (preferences or {}))
         self._process = subprocess.Popen(
-            [command, "--headless", "--no-remote", "--profile", self._profile]
-            + ["--remote-debugging-port=0"],
+            [
+                *(command, "--headless", "--no-remote", "--remote-debugging-port=0"),
+                *("--profile", str(self._profile)),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -240,18 +250,26 @@ class Page:
     def evaluate(self, function: str, argument: object = None) -> Any:
         """What a function of the page returns, as JSON can carry it; the page takes it for
         something that the person wanted."""
-        result = self.browser.command(
+        answer = self.browser.command(
             "script.callFunction",
-            functionDeclaration=f"""async (text) =>
-              JSON.stringify(await ({function})(JSON.parse(text)) ?? null)""",
+            functionDeclaration=f"""async (text) => {{
+              try {{
+                return JSON.stringify([await ({function})(JSON.parse(text)) ?? null]);
+              }} catch (error) {{
+                return JSON.stringify([null, String(error)]);
+              }}
+            }}""",
             arguments=[{"type": "string", "value": json.dumps(argument)}],
             target={"context": self.context},
             awaitPromise=True,
             userActivation=True,
         )
-        if result["type"] == "exception":
-            raise FirefoxError(result["exceptionDetails"]["text"])
-        return json.loads(result["result"]["value"])
+        if answer["type"] == "exception":
+            raise FirefoxError(answer["exceptionDetails"]["text"])
+        result, *error = json.loads(answer["result"]["value"])
+        if error:
+            raise FirefoxError(error[0])
+        return result
 
     def wait_for(self, function: str, argument: object = None) -> None:
         """Waits until a function of the page returns what is true."""
@@ -271,17 +289,14 @@ class Page:
         keys = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
         self._perform({"type": "key", "id": "keyboard", "actions": keys})
 
-    def press(self, name: str, role: str = "button") -> None:
-        """Presses the mouse in the middle of what assistive technology knows by this name."""
-        until = time.monotonic() + PATIENCE
-        locator = {"type": "accessibility", "value": {"role": role, "name": name}}
-        while not (nodes := self._locate(locator)):
-            if time.monotonic() > until:
-                raise FirefoxError(f"there is no {role} {name}")
-            self.pause(0.1)
-        element = {"type": "element", "element": {"sharedId": nodes[0]["sharedId"]}}
+    def press(self, name: str) -> None:
+        """Presses the mouse in the middle of the first button of this name, once it is shown."""
+        # By a script, because the browser's own search by name takes up to 15 seconds while a
+        # page moves.
+        self.wait_for(f"(name) => ({MIDDLE})(name) !== null", name)
+        x, y = self.evaluate(MIDDLE, name)
         actions = [
-            {"type": "pointerMove", "x": 0, "y": 0, "origin": element},
+            {"type": "pointerMove", "x": x, "y": y},
             {"type": "pointerDown", "button": 0},
             {"type": "pointerUp", "button": 0},
         ]
@@ -296,12 +311,6 @@ class Page:
         self.browser.forget(self)
         self.browser.command("browsingContext.close", context=self.context)
         self.browser.command("browser.removeUserContext", userContext=self._user_context)
-
-    def _locate(self, locator: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.browser.command(
-            "browsingContext.locateNodes", context=self.context, locator=locator
-        )["nodes"]
-        return found
 
     def _perform(self, source: dict[str, Any]) -> None:
         self.browser.command("input.performActions", context=self.context, actions=[source])
