@@ -66,7 +66,7 @@
   // Widths that are encoded now, by rid.
   const sent = async () => {
     const report = [...(await globalThis.published.pc.getStats()).values()];
-    const streams = report.filter(({ type, active }) => type === 'outbound-rtp' && active);
+    const streams = report.filter(({ type, active }) => type === 'outbound-rtp' && active !== false);
     return Object.fromEntries(streams.filter(({ framesEncoded }) => framesEncoded).map(
       ({ rid, frameWidth }) => [rid, frameWidth],
     ));

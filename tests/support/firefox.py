@@ -50,6 +50,7 @@ PREFERENCES: Preferences = {
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
+    "media.autoplay.block-webaudio": False,
     # Peers on this machine meet on 127.0.0.1, which Firefox would not gather otherwise, and under
     # their addresses: nobody here resolves names of multicast DNS.
     "media.peerconnection.ice.loopback": True,
