@@ -151,7 +151,7 @@ async def test_chromium_takes_offers_whose_slots_come_and_go(
     assert set(audio.payload_types) == {111}
     assert {96, 97, 108, 109} <= set(video.payload_types)
     assert {1, 2, 3} <= set(audio.extensions)
-    assert {2, 3, 12, 13} <= set(video.extensions)
+    assert {2, 3, 12} <= set(video.extensions)
 
     subscription.release("t_2")
     await negotiate()
@@ -195,4 +195,4 @@ async def test_chromium_plays_what_its_own_offer_asked_for(page: Page, relay: Re
     audio, video = playback.slots
     assert (audio.track, video.track) == (None, "t_1")
     assert {96, 97} <= set(video.payload_types)
-    assert {2, 3, 13} <= set(video.extensions)
+    assert {2, 3} <= set(video.extensions)
