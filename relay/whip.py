@@ -163,6 +163,8 @@ class Whip:
         self._token = token
         self._explain = explain
         self._sessions: dict[str, _Session] = {}
+        self._arriving: set[str] = set()
+        """Guests whose first offer is not answered yet."""
 
     def add_to(self, app: web.Application) -> None:
         """Mount `/whip` and `/whep`."""
@@ -175,6 +177,7 @@ class Whip:
 
     def forget(self, guest: str) -> None:
         """The guest was removed from its room: its session's URL leads nowhere from now on."""
+        self._arriving.discard(guest)
         for name, session in list(self._sessions.items()):
             if session.guest == guest:
                 del self._sessions[name]
@@ -215,11 +218,16 @@ class Whip:
         room = request.match_info["room"]
         token = _get_token(request)
         guest = self._stage.admit(action, room, request.match_info.get("participant"), token)
+        self._arriving.add(guest)
         try:
             answer = await self._stage.offer(action, guest, offer)
         except BaseException:
             self._stage.dismiss(guest)
+            self._arriving.discard(guest)
             raise
+        if guest not in self._arriving:
+            return _refuse(404, "session-expired", "The session is over.")
+        self._arriving.remove(guest)
         name = self._token()
         session = _Session(action, guest, token, offer, f'"{self._token()}"')
         self._sessions[name] = session

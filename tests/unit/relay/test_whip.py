@@ -46,6 +46,7 @@ class FakeStage:
         self.admitted: list[tuple[Action, str, str | None, str | None]] = []
         self.offers: list[str] = []
         self.present: set[str] = set()
+        self.on_answer: Callable[[str], None] | None = None
 
     def admit(self, action: Action, room: str, participant: str | None, token: str | None) -> str:
         if self.refusal is not None and self.refusal.denial.status in (401, 403):
@@ -61,6 +62,8 @@ class FakeStage:
         if self.refusal is not None:
             raise self.refusal
         self.offers.append(sdp)
+        if self.on_answer is not None:
+            self.on_answer(guest)
         return sdp
 
     def dismiss(self, guest: str) -> None:
@@ -137,6 +140,17 @@ async def test_who_left_the_room_has_no_session_any_more(client: Client, whip: W
     url = (await post(client)).headers["Location"]
     whip.forget("p_1")
     assert (await client.patch(url, headers=FRAGMENT, data="a=x\r\n")).status == 404
+
+
+async def test_who_is_removed_before_the_answer_comes_gets_no_session(
+    client: Client, stage: FakeStage, whip: Whip
+) -> None:
+    """The room was closed while the relay's answer was under way."""
+    stage.on_answer = whip.forget
+    response = await post(client)
+    assert response.status == 404
+    assert (await response.json())["code"] == "session-expired"
+    assert whip.count_sessions() == 0
 
 
 @pytest.mark.parametrize(
