@@ -8,6 +8,7 @@ MAX_RETRY = 0.400  # seconds between two requests for one packet at most
 MAX_RTT = 0.5  # seconds: a packet that takes longer to be sent again is of no use
 MAX_TRIES = 10
 MAX_AGE = 1.0  # seconds: by then a player has gone on without it
+MAX_IDLE = 8  # packets: what is missing after a silence in which next to nothing was sent
 MAX_MISSING = 500  # packets asked for at a time
 DEFAULT_RTT = 0.080  # seconds, until an answer tells
 
@@ -61,8 +62,9 @@ class NackGenerator:
         self.newest = number
         self._at = now
         gap = number - newest - 1
-        if gap > MAX_MISSING or silence > MAX_AGE:
-            # What was sent during an outage is too late to be of use.
+        if gap > MAX_MISSING or (silence > MAX_AGE and gap > MAX_IDLE):
+            # What was sent during an outage is too late to be of use. After a silence of the
+            # sender's own, as of a screen on which nothing moves, little is missing, and new.
             self.given_up += gap + len(self._missing)
             self._missing.clear()
             self.timer = None

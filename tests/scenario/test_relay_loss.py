@@ -8,7 +8,7 @@ from relay.rtp import rtcp
 from relay.stats import DropReason
 from tests.support.call import Call, check_contiguous, check_glitchless, check_payloads
 from tests.support.network import Conditions
-from tests.support.publishing import Stream
+from tests.support.publishing import Shape, Stream
 
 SECONDS = 12.0
 
@@ -178,6 +178,19 @@ def test_a_subscriber_that_asks_for_everything_again_is_limited() -> None:
     assert resent < 12 * 250_000 + 250_000
     assert sent_once > 0
     check_glitchless(line.frames)
+
+
+def test_a_picture_that_seldom_changes_is_repaired_and_not_sent_anew() -> None:
+    """A shared screen on which nothing moves: a frame a second, so that each loss follows a
+    silence as an outage's would, and a key frame is most of what there is to send."""
+    call = Call(seed=8)
+    ada = call.publisher("ada", up=Conditions(loss=0.05))
+    track, stream = call.camera(ada, shape=Shape(interval=1.1, packets=10))
+    _, line = call.subscribe(call.subscriber("bob"), track)
+    call.run_for(60.0)
+    assert stream.nacked > 10
+    assert sum(frame.key for frame in line.frames) <= 3
+    assert len(line.frames) >= stream.frames - 3
 
 
 def test_an_outage_longer_than_the_retries_recovers_with_a_key_frame() -> None:
