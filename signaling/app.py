@@ -157,6 +157,7 @@ class Server:
             forget=lambda guest: whip.forget(guest),
             authorize=self._authorize_join,
             ice_servers=self.credentials.ice_servers,
+            find_address=self.routes.address.get,
         )
         whip = Whip(guests, token=lambda: secrets.token_urlsafe(16), explain=_explain_refusal)
         return whip

@@ -37,13 +37,15 @@ class Hub(Protocol):
         hidden: bool = False,
         watches: str | None = None,
         access: Access | None = None,
+        address: str = "",
     ) -> str: ...
     def leave_guest(self, participant: str) -> None: ...
     def room(self, name: str) -> object | None: ...
 
 
 class Guests:
-    """`forget` is called with each guest that is gone, whoever ended it."""
+    """`forget` is called with each guest that is gone, whoever ended it; `find_address` names the
+    address of the one who asks now."""
 
     def __init__(
         self,
@@ -53,12 +55,14 @@ class Guests:
         forget: Callable[[str], None],
         authorize: Callable[[str | None, str], Access] | None = None,
         ice_servers: Callable[[str], list[IceServer]] = lambda _: [],
+        find_address: Callable[[], str] = lambda: "",
     ) -> None:
         self._hub = hub
         self._relays = relays
         self._forget = forget
         self._authorize = authorize
         self._ice_servers = ice_servers
+        self._find_address = find_address
         self._rooms: dict[str, str] = {}
         relays.watch(on_gone=self._receive_gone, on_end=self._receive_end)
 
@@ -83,6 +87,7 @@ class Guests:
             hidden=not publish,
             watches=participant,
             access=access,
+            address=self._find_address(),
         )
         self._rooms[guest] = room
         return guest

@@ -680,19 +680,20 @@ class Hub:
         hidden: bool = False,
         watches: str | None = None,
         access: Access | None = None,
+        address: str = "",
     ) -> str:
         """Let one in who has no WebSocket, and return its participant id.
 
         A WHIP publisher is seen by all. A hidden one is a WHEP player: nobody is told, and it
-        gets the media of `watches`, or of everyone. `access` is what its token opens. Raise
-        ProtocolError.
+        gets the media of `watches`, or of everyone. `access` is what its token opens, `address`
+        where it comes from. Raise ProtocolError.
         """
         if self._draining:
             raise ProtocolError("draining", "The server is going away.")
         if not self._relays.available:
             raise ProtocolError("relay-unavailable", "There is no media relay now.")
         identity = access.identity if access else ""
-        ban_key = make_ban_key(identity, "") if identity else ""
+        ban_key = make_ban_key(identity, address) if identity or address else ""
         self.entrance.check_guest(self._rooms.get(room), access)
         entered = self._enter(room, ban_key)
         if watches is not None:

@@ -13,6 +13,7 @@ import mimetypes
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ class Routes:
         self._direct = config.websocket == "direct" or (
             config.websocket == "auto" and direct.is_available()
         )
+        self.address = ContextVar("address", default="")
+        """Of the client whose request is handled."""
         self.draining = False
         self.door: Door | None = None
 
@@ -306,6 +309,7 @@ class Routes:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         address = self.find_address(request)
+        self.address.set(address)
         protocol = request.protocol
         if self.door is not None:
             self.door.begin(protocol)

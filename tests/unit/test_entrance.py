@@ -314,6 +314,21 @@ def test_without_tokens_a_ban_holds_for_the_network() -> None:
     world.join("Bob")
 
 
+def test_without_tokens_a_ban_holds_for_whip_and_whep_too() -> None:
+    world = World(relays=FakeRelays())
+    ada = world.join("Ada")
+    eve = world.client("198.51.100.7")
+    eve.send("join", room="demo", name="Eve")
+    obs = world.hub.join_guest("demo", name="OBS", grant=Grant(), address="203.0.113.5")
+    ada.ask("kick", participant=eve.id, ban=True)
+    ada.ask("kick", participant=obs, ban=True)
+    for address in ("198.51.100.7", "203.0.113.5"):
+        with pytest.raises(ProtocolError) as caught:
+            world.hub.join_guest("demo", name="OBS", grant=Grant(), address=address)
+        assert caught.value.code == "forbidden"
+    world.hub.join_guest("demo", name="OBS", grant=Grant(), address="192.0.2.1")
+
+
 def test_with_tokens_a_ban_holds_for_the_identity() -> None:
     world = World(authorize=authorize, relays=FakeRelays())
     admin = world.join("x", token="admin")
