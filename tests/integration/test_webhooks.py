@@ -104,7 +104,7 @@ async def test_a_receiver_whose_host_is_no_name_is_tried_again() -> None:
     await notifier.start()
     notifier.notify("participant-joined", "demo")
     async with asyncio.timeout(30):
-        while notifier.counts()[nowhere][1].failed_attempts < 2:
+        while notifier.counts()[nowhere][1].failed_attempts < 2:  # noqa: ASYNC110 (a number)
             await asyncio.sleep(0.05)
     await notifier.stop(patience=0.1)
 
