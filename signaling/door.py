@@ -51,7 +51,7 @@ class RequestLog(Log):
     ) -> tuple[Any, MutableMapping[str, Any]]:
         fault = kwargs.get("exc_info")
         if isinstance(fault, _FAULTS):
-            kwargs |= {"exc_info": None, "extra": {"fault": type(fault).__name__}}
+            kwargs.update(exc_info=None, extra={"fault": type(fault).__name__})
         return super().process(msg, kwargs)
 
 

@@ -43,7 +43,7 @@ def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
 def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what can be no name, like a..b
         raise ConfigError(
             f"--host: {host!r} is not known, it has to be an address of this machine like 127.0.0.1"
         ) from None

@@ -42,7 +42,7 @@ async def resolve(host: str) -> list[str]:
     """Return the host's addresses; none where the name does not resolve."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what can be no name, like a..b
         return []
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

@@ -81,9 +81,9 @@ async def try_turn(
             "no answer",
             f"open {url.port}/{url.transport} in the firewall, and check that coturn listens there",
         ) from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name, like a..b
         raise TurnError(
-            f"no connection ({error.strerror or 'the name does not resolve'})",
+            f"no connection ({getattr(error, 'strerror', '') or 'the name does not resolve'})",
             f"check the host name, that coturn runs, and that {url.port}/{url.transport} is open",
         ) from None
     finally:

@@ -101,8 +101,9 @@ async def test_a_closed_port_is_found() -> None:
     assert "refuses connections" in finding.says
 
 
-async def test_a_name_that_does_not_resolve_is_found() -> None:
-    finding = await doctor.check_port(doctor.Server("https://nowhere.invalid"))
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a..b"])
+async def test_a_name_that_does_not_resolve_is_found(host: str) -> None:
+    finding = await doctor.check_port(doctor.Server(f"https://{host}"))
     assert finding.status is Status.FAILURE
     assert "does not resolve" in finding.says
 

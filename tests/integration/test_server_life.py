@@ -75,6 +75,7 @@ async def _open_keepalive(port: int) -> tuple[asyncio.StreamReader, asyncio.Stre
         (["--host", "0.0.0.0"], ["--host 0.0.0.0", "--open"]),
         (["--host", "192.0.2.77", "--open"], ["--host", "192.0.2.77"]),
         (["--host", "no.such.host.invalid", "--open"], ["--host", "no.such.host.invalid"]),
+        (["--host", "a..b", "--open"], ["--host", "a..b"]),
         (["--config", "/none.toml"], ["--config", "/none.toml"]),
         (["--tls-cert", "/none.pem", "--tls-key", "/none.pem"], ["--tls-cert", "/none.pem"]),
     ],

@@ -84,3 +84,8 @@ async def test_a_port_where_nothing_listens_is_named() -> None:
     with pytest.raises(TurnError, match="no connection") as raised:
         await try_turn(url, *credentials())
     assert "9/tcp" in raised.value.advice
+
+
+async def test_a_host_that_can_be_no_name_is_named() -> None:
+    with pytest.raises(TurnError, match="does not resolve"):
+        await try_turn(parse_url("turn:a..b"), *credentials())
