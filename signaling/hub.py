@@ -329,10 +329,12 @@ class Hub:
             link.bad = 0
         body = messages.build_error(error, id)
         session = link.session
-        if session is None:
+        if error.code == "overloaded":
+            pass  # comes as a close alone: the client would not read it
+        elif session is None:
             self.metrics.sent += 1
             link.outlet.send(messages.build_frame(body))
-        elif error.code != "overloaded":
+        else:
             if id is not None and remember and error.code not in UNREAD:
                 session.remember(id, body)
             self.send(session, body)

@@ -405,6 +405,15 @@ def test_each_rejection_has_a_text() -> None:
     assert set(REJECTIONS) <= set(KINDS)
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_overload_comes_as_a_close_alone(world: World, joined: bool) -> None:
+    ada = world.join("Ada") if joined else world.client()
+    assert ada.link is not None
+    world.hub.reject(ada.link, "overloaded")
+    assert ada.read() == []
+    assert ada.closed == (4503, "overloaded")
+
+
 def test_a_mistake_of_the_connection_is_told_the_client(world: World) -> None:
     ada = world.join("Ada")
     assert ada.link is not None
