@@ -139,9 +139,10 @@ def _convert_one(option: Option, kind: Any, value: Any, source: str) -> Any:
             raise refusal
         try:
             number = kind(value)
-        except ValueError:
+            exact = number == float(value)
+        except (ValueError, OverflowError):  # the latter for inf, and for more than a float holds
             raise refusal from None
-        if number != float(value) or not _within(number, about):
+        if not exact or not _within(number, about):
             raise refusal
         return number
     if not isinstance(value, str) or (option.choices and value not in option.choices):

@@ -66,6 +66,8 @@ def test_a_switch_takes_words_in_the_environment(text: str, value: bool) -> None
         ({}, {}, "limits = 1", ["limits in tandem.toml", "table"]),
         ({}, {}, "port = true", ["port in tandem.toml", "True"]),
         ({}, {}, "port = [1]", ["port in tandem.toml"]),
+        ({}, {}, "port = inf", ["port in tandem.toml", "whole number from 0 to 65535"]),
+        ({}, {}, "limits.heartbeat = 1" + 400 * "0", ["limits.heartbeat in tandem.toml"]),
         ({}, {}, "tls_cert = 1", ["tls_cert in tandem.toml", "text"]),
         ({}, {}, "port 1", ["tandem.toml: not TOML"]),
         ({"log_format": "xml"}, {}, "", ["--log-format", "auto or text or json"]),
