@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from signaling.config import Limits
 from signaling.connection import (
@@ -345,6 +348,30 @@ def test_the_depth_of_outboxes_is_measured(bench: Bench) -> None:
     bench.metrics.sample()
     assert (bench.metrics.outbox_messages, bench.metrics.outbox_bytes) == (1, 5)
     assert bench.metrics.outbox_deepest == 5
+
+
+STEPS = st.lists(
+    st.sampled_from(["send", "soon", "fill", "read", "turn", "wait"]), min_size=30, max_size=60
+)
+
+
+@given(STEPS)
+def test_what_a_client_reads_has_no_gap_and_keeps_its_order(steps: list[str]) -> None:
+    bench = Bench()
+    sent = 0
+    for step in steps:
+        if step in ("send", "soon"):
+            send = bench.connection.send if step == "send" else bench.connection.send_soon
+            send(b"%05d" % sent)
+            sent += 1
+        elif step == "fill":
+            bench.connection.pause_writing()
+        elif step == "read":
+            bench.connection.resume_writing()
+        else:
+            bench.loop.advance(0 if step == "turn" else SOON)
+    read = [int(text) for text in re.findall(rb"\x81\x05(\d{5})", b"".join(bench.written))]
+    assert read == list(range(len(read)))
 
 
 # -- Silence ----------------------------------------------------------------------------
