@@ -53,8 +53,8 @@ MAX_CONTROL: Final = 1_000
 """RTCP packets that it may send in a second."""
 
 MAX_NACKED: Final = 10_000
-"""Packets that it may ask for again in a second: a tenth of what 500 Mbit/s are. One datagram
-may name some 5,000."""
+"""Packets that it may ask for again in a second: more than a link loses that is of any use. One
+datagram may name some 5,000."""
 
 RELAY_SSRC: Final = 1
 """The sender of reports about publishers' streams."""

@@ -41,7 +41,6 @@ __all__ = [
     "PublishedMedia",
     "answer_publisher",
     "is_continuation",
-    "is_ice_restart",
 ]
 
 # What of the publisher's own session the relay needs: where a packet belongs, and timing
@@ -97,8 +96,8 @@ def answer_publisher(offer: str, local: Local, previous: Publication | None = No
     """Answer a publisher's offer, the first or a renegotiation of `previous`.
 
     `local.transport.setup` is ignored: the answer takes the role that the offer leaves.
-    For an ICE restart pass a `local` with fresh credentials; whether the offer asks for one
-    is told beforehand by `is_ice_restart`. Raises `BadSdp`.
+    `ice_restarted` tells whether the offer asks for an ICE restart: then it is to be answered
+    again, with a `local` of fresh credentials. Raises `BadSdp`.
     """
     description = parse_description_untrusted(offer)
     if previous is not None and not _continues(description, previous):
@@ -129,15 +128,6 @@ def answer_publisher(offer: str, local: Local, previous: Publication | None = No
         session_id=session_id,
         version=version,
     )
-
-
-def is_ice_restart(offer: str, previous: TransportDescription) -> bool:
-    """Whether the offer's ICE credentials differ from `previous` (RFC 8839 4.4.1.1.1).
-
-    Raises `BadSdp`.
-    """
-    remote = find_transport(parse_description_untrusted(offer))
-    return remote is not None and restarts(remote, previous)
 
 
 def is_continuation(offer: str, previous: Publication) -> bool:

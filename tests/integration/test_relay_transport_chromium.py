@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from relay.sdp.negotiation import answer_publisher, is_ice_restart
+from relay.sdp.negotiation import answer_publisher
 from relay.sdp.subscription import Subscription, answer_player, get_slot_codecs
 from relay.transport.transport import TransportState
 
@@ -117,7 +117,6 @@ async def test_chromium_publishes_and_restarts_ice(page: Page, relay: RelaySocke
 
     old = transport.local.ufrag
     offer = await page.evaluate(RESTART)
-    assert is_ice_restart(offer, publication.remote)
     local = transport.restart_ice()
     publication = answer_publisher(offer, relay.describe(local), publication)
     assert publication.ice_restarted

@@ -241,6 +241,31 @@ async def test_pages_of_other_origins_may_use_it(
         assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
 
 
+async def test_a_guest_that_was_banned_does_not_come_again(
+    server: ServerProcess, session: ClientSession, room: str
+) -> None:
+    first, second, again = connect(), connect(), connect()
+    for pc in (first, second, again):
+        pc.addTransceiver("audio", "sendonly")
+    try:
+        for pc in (first, second):
+            await open_resource(session, server, f"/whip/{room}", pc)
+        async with session.get(f"{server.url}/api/rooms/{room}") as response:
+            guest = (await response.json())["participants"][0]["id"]
+        url = f"{server.url}/api/rooms/{room}/participants/{guest}?ban=true"
+        async with session.delete(url) as response:
+            assert response.status == 204
+        await again.setLocalDescription(await again.createOffer())
+        offer, headers = again.localDescription.sdp, {"Content-Type": "application/sdp"}
+        async with session.post(
+            f"{server.url}/whip/{room}", data=offer, headers=headers
+        ) as response:
+            assert response.status == 403
+    finally:
+        for pc in (first, second, again):
+            await pc.close()
+
+
 def _shows(caller: Caller, participant: str, kind: str) -> bool:
     watcher = caller.watch(participant, kind)
     return watcher is not None and watcher.frames > 0

@@ -11,7 +11,6 @@ from relay.sdp.negotiation import (
     Publication,
     answer_publisher,
     is_continuation,
-    is_ice_restart,
 )
 
 from .offers import AUDIO, CORPUS, DIGEST, LOCAL, RESTARTED, VIDEO, make_offer, read_corpus
@@ -212,8 +211,6 @@ def test_everything_may_be_removed_and_the_transport_stays() -> None:
 def test_an_ice_restart_is_seen_and_answered_with_the_new_credentials() -> None:
     first = answer_publisher(make_offer(AUDIO), LOCAL)
     offer = make_offer(AUDIO, ufrag="efgh")
-    assert not is_ice_restart(make_offer(AUDIO), first.remote)
-    assert is_ice_restart(offer, first.remote)
     second = answer_publisher(offer, RESTARTED, first)
     assert second.ice_restarted
     assert second.remote.ufrag == "efgh"
