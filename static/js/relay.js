@@ -19,12 +19,16 @@ const LIMITS = {
   screen: { maxBitrate: 2_500_000, scale: 1, frameRate: 15 },
 };
 
+/** What to leave out, one after the other, where not all of it may be published. @type {Source[][]} */
+const LEFT_OUT_FIRST = [['screen', 'screen-audio'], ['camera'], ['microphone']];
+
 export class Publisher {
   /** @type {Map<Source, RTCRtpTransceiver>} */ lines = new Map();
   /** @type {Map<Source, {track: MediaStreamTrack | null, stream: MediaStream}>} */ #outgoing = new Map();
   #busy = false;
   #wanted = false;
   #closed = false;
+  /** @type {Set<Source>} */ #forbidden = new Set();
   /** @type {any} */ #timer = null;
 
   /**
@@ -53,6 +57,7 @@ export class Publisher {
    */
   setSource(source, track, stream) {
     this.#outgoing.set(source, { track, stream });
+    if (this.#forbidden.has(source)) return;
     const line = this.lines.get(source);
     if (line) {
       line.sender.replaceTrack(track).catch(() => {});
@@ -94,6 +99,10 @@ export class Publisher {
         if (this.#closed) break;
         console.info('publishing:', /** @type {Error} */ (error).message);
         if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
+        if (/** @type {{code?: string}} */ (error).code === 'forbidden') {
+          this.#wanted = this.#leaveOut();
+          continue;
+        }
         await new Promise((resolve) => { setTimeout(resolve, RETRY); });
         this.#wanted = true;
       }
@@ -103,6 +112,20 @@ export class Publisher {
       const limits = LIMITS[source];
       if (limits && kindOf(source) === 'video' && !this.#closed) applyLimits(line.sender, limits);
     }
+  }
+
+  /** The hub does not say which source it refuses, and refuses the others with it. @returns {boolean} whether one is left */
+  #leaveOut() {
+    const sending = (/** @type {Source} */ source) => this.lines.get(source)?.direction === 'sendonly';
+    const sources = LEFT_OUT_FIRST.find((some) => some.some(sending)) ?? [];
+    for (const source of sources) {
+      this.#forbidden.add(source);
+      const line = this.lines.get(source);
+      if (!line) continue;
+      line.direction = 'inactive';
+      line.sender.replaceTrack(null).catch(() => {});
+    }
+    return [...this.lines.keys()].some(sending);
   }
 
   #tracks() {

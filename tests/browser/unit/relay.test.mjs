@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Subscriber } from '../../../static/js/relay.js';
+import { Publisher, Subscriber } from '../../../static/js/relay.js';
 
 test('an offer of another session is for another connection', async () => {
   const opened = [];
@@ -50,4 +50,37 @@ test('an offer is not answered any more once a newer one has come', async () => 
   begun[1][1]();
   await settle();
   assert.deepEqual(answers, ['answer to o=- 7 3']);
+});
+
+test('one who may not publish every source still publishes the others, and asks no more', async () => {
+  const made = [];
+  globalThis.RTCPeerConnection = class {
+    constructor() { Object.assign(this, { signalingState: 'stable', localDescription: { sdp: '' } }); }
+    addTransceiver(track, { direction }) {
+      made.push(track);
+      return { mid: track, direction, sender: { replaceTrack: async () => {}, getParameters: () => ({}) } };
+    }
+    async setLocalDescription() {}
+    async setRemoteDescription() {}
+  };
+  for (const [allowed, offers] of [[['microphone', 'camera'], 2], [['microphone'], 3], [['other'], 3]]) {
+    const asked = [];
+    const publisher = new Publisher({
+      ice: {}, onState: () => {},
+      exchange: async (sdp, tracks) => {
+        asked.push(tracks.map(({ source }) => source));
+        if (asked.at(-1).some((source) => !allowed.includes(source))) throw Object.assign(new Error('no'), { code: 'forbidden' });
+        return '';
+      },
+    });
+    for (const source of ['microphone', 'camera', 'screen']) publisher.setSource(source, source, null);
+    const { info } = console;
+    console.info = () => {};
+    await publisher.pc.onnegotiationneeded();
+    console.info = info;
+    assert.equal(asked.length, offers);
+    if (allowed[0] === 'microphone') assert.deepEqual(asked.at(-1), allowed);
+    publisher.setSource('screen', 'again', null);
+    assert.equal(publisher.lines.get('screen').direction, 'inactive');
+  }
 });
