@@ -294,7 +294,7 @@ export class Call {
     }
     if (wanted.publish) {
       this.#stay('relay');
-      this.#publisher ??= this.#publish();
+      if (this.state.grants.publish) this.#publisher ??= this.#publish();
     } else if (this.#publisher || this.#subscriber) this.#linger('relay', () => this.#closeRelay());
     for (const direct of this.#direct.values()) direct.setPeers(this.#direct.size);
   }

@@ -16,6 +16,8 @@ import { Notices } from './view/notices.js';
 /** @typedef {import('./view/keys.js').Action} Action */
 
 const LEVEL_EVERY = 80; // ms between two looks at the microphone's meter
+/** What those who may only watch cannot do. @type {Set<Action>} */
+const SENDING = new Set(['microphone', 'camera', 'talk', 'share']);
 
 class Page {
   settings = loadSettings();
@@ -115,6 +117,7 @@ class Page {
   /** @param {Action} action */
   act(action) {
     const { state } = this.call;
+    if (!state.grants.publish && SENDING.has(action)) return this.notices.toast(t('toast.onlyWatching'));
     switch (action) {
       case 'microphone':
       case 'camera':
@@ -211,7 +214,8 @@ class Page {
       this.view.render(this.call, this.media);
       // One who came back to a closed door has been outside: what leaves the page is paused.
       for (const video of this.view.element.querySelectorAll('video')) video.play().catch(() => {});
-      this.view.toolbar.mic.focus({ preventScroll: true });
+      const { mic, leave } = this.view.toolbar;
+      (mic.hidden ? leave : mic).focus({ preventScroll: true });
     } else if (screen === 'left') this.#farewell?.focus();
   }
 
@@ -232,6 +236,13 @@ class Page {
     /** @param {string} id */
     const nameOf = (id) => before.participants.find((one) => one.id === id)?.name ?? '';
     switch (event.type) {
+      case 'joined':
+      case 'grants-updated':
+        if (!state.grants.publish) {
+          this.media.stop();
+          this.notices.toast(t('toast.onlyWatching'));
+        } else if (before.phase === 'call' && !before.grants.publish) this.media.start();
+        return;
       case 'participant-joined':
         return this.notices.toast(t('toast.joined', { name: event.participant.name }));
       case 'participant-left':

@@ -131,12 +131,33 @@ def guarded() -> Iterator[Hub]:
         yield running
 
 
-def make_token(room: str, identity: str) -> str:
-    """A token that moderates."""
-    grant = Grant(moderate=True)
+def make_token(room: str, identity: str, grant: Grant | None = None) -> str:
+    """A token that moderates, unless it says otherwise."""
     return auth.mint(
-        ("key", SECRET), room=room, identity=identity, wall=time.time(), ttl=600, grant=grant
+        ("key", SECRET),
+        room=room,
+        identity=identity,
+        wall=time.time(),
+        ttl=600,
+        grant=grant or Grant(moderate=True),
     )
+
+
+def test_one_who_may_only_watch_gives_the_devices_back(
+    browser: Browser, guarded: Hub, room: str
+) -> None:
+    token = make_token(room, "eve", Grant(publish=False))
+    eve = Participant(
+        browser.new_context(), f"{guarded.url(room=room, name='Eve', join=1)}#token={token}"
+    ).joined()
+    eve.page.locator(".toast", has_text="You may watch and listen").wait_for()
+    eve.wait("(call, page) => page.media.stream.getTracks().length === 0")
+    assert not eve.page.get_by_role("button", name="Turn microphone on").is_visible()
+    eve.page.keyboard.press("m")
+    assert eve.page.locator(".toast").count() == 2
+    assert eve.ask("(call, page) => page.media.stream.getTracks().length") == 0
+    assert eve.watched.complaints == []
+    eve.page.context.close()
 
 
 def renews_its_turn_credentials(one: Participant) -> None:

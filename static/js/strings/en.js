@@ -156,6 +156,7 @@ export const en = {
   'toast.unlocked': 'The room is open again',
   'toast.lobbyOn': 'The waiting room is on: those who come have to be let in',
   'toast.lobbyOff': 'The waiting room is off',
+  'toast.onlyWatching': 'You may watch and listen here, but not speak or show anything.',
   'toast.shareFailed': 'The screen can’t be shared',
   'toast.message': '{name}: {text}',
   'toast.micOn': 'Microphone on',

@@ -31,7 +31,7 @@ export class Toolbar {
     this.badge = el('span', { class: 'badge', 'aria-hidden': 'true' });
     this.chat.append(this.badge);
     this.menu = new Menu(act, canShareScreen);
-    this.share.hidden = !canShareScreen;
+    this.canShareScreen = canShareScreen;
     this.element = el('footer', { class: 'bar', role: 'toolbar', 'aria-label': t('control.toolbar') },
       el('div', { class: 'bar-room' }, this.room),
       el('div', { class: 'bar-main' }, this.mic, this.camera, this.share, this.menu.element, this.leave),
@@ -49,6 +49,7 @@ export class Toolbar {
       [this.mic, 'microphone', ['mic', 'micOff'], ['control.mute', 'control.unmute'], 'M'],
       [this.camera, 'camera', ['camera', 'cameraOff'], ['control.cameraOff', 'control.cameraOn'], 'V'],
     ])) {
+      button.hidden = !state.grants.publish;
       const live = media.live(device);
       setIcon(button, icons[live ? 0 : 1]);
       setLabel(button, t(names[live ? 0 : 1]), withKey(t(names[live ? 0 : 1]), key));
@@ -57,6 +58,7 @@ export class Toolbar {
       button.classList.toggle('broken', media.devices[device].problem !== '');
     }
     const sharing = media.screen !== null;
+    this.share.hidden = !this.canShareScreen || !state.grants.publish;
     setIcon(this.share, sharing ? 'screenOff' : 'screen');
     setLabel(this.share, t(sharing ? 'control.stopShare' : 'control.share'), withKey(t(sharing ? 'control.stopShare' : 'control.share'), 'S'));
     setAttribute(this.share, 'aria-pressed', String(sharing));
@@ -85,7 +87,7 @@ export class Menu {
     this.act = act;
     this.share = this.#item('screen', 'control.share', 'share', 'S');
     this.share.classList.add('narrow-only');
-    this.share.hidden = !canShareScreen;
+    this.canShareScreen = canShareScreen;
     this.lock = this.#item('lock', 'control.lock', 'lock', '');
     const fullscreen = this.#item('expand', 'control.fullscreen', 'fullscreen', 'F');
     fullscreen.hidden = !document.fullscreenEnabled;
@@ -108,6 +110,7 @@ export class Menu {
 
   /** @param {import('../room.js').State} state @param {boolean} sharing */
   render(state, sharing) {
+    this.share.hidden = !this.canShareScreen || !state.grants.publish;
     this.lock.hidden = !state.grants.moderate;
     this.lobby.hidden = !state.grants.moderate;
     setText(/** @type {Element} */ (this.lobby.querySelector('span')), t(state.lobby ? 'control.lobbyOff' : 'control.lobbyOn'));
