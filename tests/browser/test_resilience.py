@@ -94,7 +94,8 @@ def test_what_joining_ran_into_is_over_when_it_is(
     ada.ask("(call) => call.dispatch({ type: 'connection', state: 'knocking', reason: '' })")
     ada.page.wait_for_selector(".waiting")
     ada.ask("""(call) => call.dispatch({ type: 'joined', participant: 'p_own', participants: [],
-      room: { name: call.state.room, topology: 'mesh', locked: false }, grants: { publish: true } })""")
+      room: { name: call.state.room, topology: 'mesh', locked: false },
+      grants: { publish: true } })""")
     ada.joined().page.wait_for_function(own)
     ada.press("Leave call")
     ada.press("Join again")
