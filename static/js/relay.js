@@ -166,7 +166,7 @@ export class Subscriber {
       if (number !== this.#offers) return;
       const session = sdp.match(/^o=\S+ (\S+)/m)?.[1] ?? '';
       // The relay began anew (our last goodbye crossed its last offer): other lines, another connection.
-      if (session !== this.#session) this.close();
+      if (session !== this.#session) this.#end();
       this.#session = session;
       const pc = this.pc ?? this.#open();
       await pc.setRemoteDescription({ type: 'offer', sdp });
@@ -189,6 +189,11 @@ export class Subscriber {
   }
 
   close() {
+    this.#offers += 1; // none that still waits is taken
+    this.#end();
+  }
+
+  #end() {
     clearTimeout(this.#timer);
     this.slots.clear();
     if (!this.pc) return;

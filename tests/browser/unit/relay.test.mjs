@@ -50,6 +50,13 @@ test('an offer is not answered any more once a newer one has come', async () => 
   begun[1][1]();
   await settle();
   assert.deepEqual(answers, ['answer to o=- 7 3']);
+  subscriber.receiveOffer('o=- 7 4', []);
+  await settle();
+  subscriber.receiveOffer('o=- 7 5', []);
+  subscriber.close();
+  begun[2][1]();
+  await settle();
+  assert.equal(subscriber.pc, null);
 });
 
 test('one who may not publish every source still publishes the others, and asks no more', async () => {
