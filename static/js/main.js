@@ -32,7 +32,12 @@ class Page {
   constructor() {
     document.documentElement.lang = language;
     this.#takeToken();
-    this.media = new Media({ onChange: () => this.#mediaChanged() });
+    this.media = new Media({
+      onChange: () => this.#mediaChanged(),
+      onLost: (device, problem) => {
+        if (this.call.state.phase === 'call') this.notices.toast(tOther(`problem.${device}.`, problem));
+      },
+    });
     for (const device of /** @type {const} */ (['camera', 'microphone'])) {
       this.media.devices[device].id = this.settings[device];
       this.media.devices[device].on = this.settings[`${device}On`];

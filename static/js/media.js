@@ -55,9 +55,10 @@ export class Media {
   #running = false;
   /** The browser is asking which screen. */ #picking = false;
 
-  /** @param {{onChange: () => void}} events */
-  constructor({ onChange }) {
+  /** @param {{onChange: () => void, onLost?: (device: Device, problem: Problem) => void}} events */
+  constructor({ onChange, onLost = () => {} }) {
     this.onChange = onChange;
+    this.onLost = onLost;
     navigator.mediaDevices?.addEventListener('devicechange', () => this.refresh());
   }
 
@@ -256,6 +257,7 @@ export class Media {
     this.#close(device);
     state.id = '';
     await this.#open(device);
+    if (state.problem) this.onLost(device, state.problem); // no other took its place
     await this.refresh();
   }
 

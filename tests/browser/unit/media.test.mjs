@@ -19,7 +19,10 @@ class Stream {
 let questions;
 let given;
 let media;
-const ask = ({ video, audio }) => new Promise((resolve) => {
+let lost;
+let unplugged;
+const ask = ({ video, audio }) => new Promise((resolve, reject) => {
+  if (unplugged) return reject(Object.assign(new Error(), { name: 'NotFoundError' }));
   questions.push(() => {
     const tracks = [];
     if (video) tracks.push(new Track('video', video.deviceId?.ideal ?? 'first'));
@@ -48,7 +51,9 @@ const live = () => given.filter(({ readyState }) => readyState === 'live').map((
 beforeEach(() => {
   questions = [];
   given = [];
-  media = new Media({ onChange: () => {} });
+  unplugged = false;
+  lost = [];
+  media = new Media({ onChange: () => {}, onLost: (device, problem) => lost.push(`${device} ${problem}`) });
 });
 
 /** Nothing is switched on, and nothing asked for. */
@@ -103,6 +108,20 @@ test('a microphone that was chosen while muted is the one that is heard then', a
   media.toggle('microphone', true);
   await allow();
   assert.deepEqual(live(), ['video first', 'audio headset']);
+});
+
+test('a device that was unplugged gives way to another, and is missed when there is none', async () => {
+  media.start();
+  await allow();
+  media.devices.microphone.track.onended();
+  await allow();
+  assert.equal(media.live('microphone'), true);
+  assert.deepEqual(lost, []);
+  unplugged = true;
+  media.devices.microphone.track.onended();
+  await settle();
+  assert.equal(media.live('microphone'), false);
+  assert.deepEqual(lost, ['microphone missing']);
 });
 
 test('a screen is asked for once, and not kept when the call ended over the question', async () => {
