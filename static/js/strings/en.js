@@ -176,6 +176,8 @@ export const en = {
   'left.replaced': 'The call goes on in another window',
   'left.room-closed': 'The call was ended for everyone',
   'left.unauthorized': 'You can’t enter this room',
+  'left.room-locked': 'You were away too long, and the room is locked now',
+  'left.room-full': 'You were away too long, and the room is full now',
   'left.declined': 'You weren’t let in again',
   'left.other': 'The call has ended',
   'left.rejoin': 'Join again',

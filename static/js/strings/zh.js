@@ -176,6 +176,8 @@ export const zh = {
   'left.replaced': '通话已在另一个窗口中继续',
   'left.room-closed': '通话已为所有人结束',
   'left.unauthorized': '您无法进入此房间',
+  'left.room-locked': '您离开太久，房间现已锁定',
+  'left.room-full': '您离开太久，房间现已满员',
   'left.declined': '您未获准再次进入',
   'left.other': '通话已结束',
   'left.rejoin': '重新加入',
