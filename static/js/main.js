@@ -1,4 +1,4 @@
-/** Wires the call, the media and the view together. */
+/** Wires the call, the media and the view together: over 400 lines, because all that a person does passes here. */
 
 import { Call } from './call.js';
 import { dateAndTime, language, t, tOther } from './i18n.js';
