@@ -17,6 +17,7 @@ import logging
 import random as random_source
 import re
 import ssl as ssl_module
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -175,7 +176,7 @@ def connect_with(ssl: ssl_module.SSLContext | bool) -> Connect:
         session = aiohttp.ClientSession()
         try:
             ws = await session.ws_connect(url, ssl=ssl, max_msg_size=0, compress=0)
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ValueError) as error:  # The latter for impossible names.
             await session.close()
             raise ConnectionError(str(error)) from error
         except BaseException:
@@ -308,11 +309,13 @@ class Client:
         self._heartbeat = 25.0
         self._heard = 0.0
         self._pending: dict[str, _Pending] = {}
-        self._readers: set[_Reader] = set()
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._handlers: list[tuple[type, Callable[[Any], object]]] = []
         self._outbox: asyncio.Queue[bytes] | None = None
         self._knocking: asyncio.Queue[bytes] | None = None  # of a connection that waits in a lobby
         self._joined: asyncio.Future[None] | None = None
+        self._greeted = asyncio.Event()  # by the server, on the present connection
+        self._established = False  # on the present connection, or the last one
         self._leaving = False
         self._run_task: asyncio.Task[None] | None = None
 
@@ -352,13 +355,16 @@ class Client:
     def closed(self) -> bool:
         return self._run_task is None or self._run_task.done()
 
-    async def events(self) -> AsyncGenerator[Event, None]:
+    def events(self) -> AsyncGenerator[Event, None]:
         """Everything that happens from now on, in order. Ends when the client has left; raises
         the reason if it ended otherwise, FellBehind if this reader was too slow."""
         reader = _Reader()
         if self.closed:
             reader.put(None)
-        self._readers.add(reader)
+        self._readers.add(reader)  # Now, and not only when the first event is asked for.
+        return self._read_events(reader)
+
+    async def _read_events(self, reader: _Reader) -> AsyncGenerator[Event, None]:
         try:
             while (event := await reader.queue.get()) is not None:
                 yield event
@@ -421,26 +427,34 @@ class Client:
         self, *, name: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Change the own name or metadata for everyone."""
+        before = self.name, self.metadata
         if name is not None:
             self.name = name
         message = messages.Update(name=name)
         if metadata is not None:
             self.metadata = metadata
             message.metadata = Raw(msgspec.json.encode(metadata))
-        await self.request(message)
+        try:
+            await self.request(message)
+        except Refused:
+            # Else a session after this one would be refused for it, too.
+            self.name, self.metadata = before
+            raise
 
     async def close(self) -> None:
         """Leave the room and end; whatever was begun is over when this returns."""
         if self._run_task is None:
             return
-        if not self._run_task.done() and self.connected and self.id and not self._leaving:
+        try:
+            if not self._run_task.done() and self.connected and self.id and not self._leaving:
+                self._leaving = True
+                with suppress(ClientError, TimeoutError):
+                    async with asyncio.timeout(2):
+                        await self.request(messages.Leave())
+        finally:  # Also when this is cancelled: else it would stay in the room for ever.
             self._leaving = True
-            with suppress(ClientError, TimeoutError):
-                async with asyncio.timeout(2):
-                    await self.request(messages.Leave())
-        self._leaving = True
-        self._run_task.cancel()
-        await asyncio.wait([self._run_task])
+            self._run_task.cancel()
+            await asyncio.wait([self._run_task])
 
     # -- Requests -----------------------------------------------------------------------
 
@@ -485,6 +499,10 @@ class Client:
         except asyncio.CancelledError:
             if not self._leaving:
                 raise
+        except Exception as error:
+            log.exception("the client failed")
+            self.error = ClientError(f"{type(error).__name__}: {error}")
+            self.error.__cause__ = error
         finally:
             self._finish()
 
@@ -510,11 +528,12 @@ class Client:
             except OSError as error:
                 reason = str(error) or "timeout"
             else:
-                before = loop.time()
+                self._established = False
                 closed = await self._serve(socket)
                 self._check_final(closed)
                 reason = f"closed with {closed}"
-                if self._heard >= before and self.id:
+                # A server that answers only to refuse is as good as none.
+                if self._established:
                     attempt, lost_at = 0, loop.time()
                     self._emit(Disconnected(closed.code))
             assert self._joined is not None
@@ -536,6 +555,7 @@ class Client:
         """Speak over one socket until it is gone; return why it is."""
         outbox: asyncio.Queue[bytes] = asyncio.Queue()
         outbox.put_nowait(messages.encode(self._hello()))
+        self._greeted.clear()
         tasks = [
             asyncio.create_task(self._write(socket, outbox), name="signaling writer"),
             asyncio.create_task(self._read(socket, outbox), name="signaling reader"),
@@ -573,9 +593,13 @@ class Client:
             await socket.send(await outbox.get())
 
     async def _beat(self, outbox: asyncio.Queue[bytes]) -> None:
-        """Return when the server has been silent for two heartbeats."""
+        """Return when the server has not answered at all, or been silent for two heartbeats."""
         loop = asyncio.get_running_loop()
-        self._heard = max(self._heard, loop.time() - self._heartbeat)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._greeted.wait()
+        except TimeoutError:
+            return
         while loop.time() - self._heard < 2 * self._heartbeat:
             await asyncio.sleep(self._heartbeat)
             if outbox in (self._outbox, self._knocking):
@@ -592,6 +616,7 @@ class Client:
                 self._skip(data)
                 continue
             self._receive(message, outbox)
+            self._greeted.set()
 
     def _skip(self, data: bytes) -> None:
         """A newer server may say what this client does not know; its number still counts."""
@@ -620,7 +645,7 @@ class Client:
                 self._emit(message)
                 return
             case messages.Resumed():
-                self._outbox = outbox
+                self._outbox, self._established = outbox, True
                 for pending in self._pending.values():
                     outbox.put_nowait(messages.encode(pending.message))
                 self._emit(Reconnected())
@@ -660,7 +685,7 @@ class Client:
         self.participants = {}
         for info in joined.participants:
             self._add(info, elder=True)
-        self._outbox = outbox
+        self._outbox, self._established = outbox, True
         assert self._joined is not None
         if not self._joined.done():
             self._joined.set_result(None)

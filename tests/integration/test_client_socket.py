@@ -75,6 +75,9 @@ async def test_what_goes_wrong_has_names_and_leaves_nothing_running() -> None:
         await Client(f"http://127.0.0.1:{free_port()}", room="demo", name="Ada").start()
     with pytest.raises(ServerUnreachable):
         await Client("http://no.such.host.invalid", room="demo", name="Ada").start()
+    for impossible in ("http://a..b", f"http://{70 * 'a'}.invalid", "http://[::1", "http://a:x"):
+        with pytest.raises(ServerUnreachable):
+            await Client(impossible, room="demo", name="Ada").start()
     with pytest.raises(RoomUnknown):
         await Client("http://127.0.0.1:1", room="no room", name="Ada").start()
     assert asyncio.all_tasks() == before

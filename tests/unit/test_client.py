@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from signaling import messages
 from signaling.auth import Access
 from signaling.client import (
     BACKOFF_MAX,
+    CONNECT_TIMEOUT,
     Client,
     ClientError,
     Disconnected,
@@ -243,6 +244,42 @@ def test_a_reader_that_falls_behind_is_told_and_the_others_go_on() -> None:
     play(scenario, message_burst=100_000, broadcast_burst=100_000)
 
 
+def test_events_are_kept_from_when_they_are_asked_for() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client() as client:
+            events = client.events()
+            client.events()  # Nobody reads these, and nothing keeps them.
+            await client.chat("hi")
+            said = [event async for event in _only(messages.ChatFrom, events, count=1)]
+            assert [chat.content for chat in said] == ["hi"]
+            assert len(client._readers) == 1
+            await events.aclose()
+
+    play(scenario)
+
+
+async def _only(kind: type, events: AsyncIterator[Event], *, count: int) -> AsyncIterator[Any]:
+    async for event in events:
+        if isinstance(event, kind):
+            yield event
+            count -= 1
+        if not count:
+            return
+
+
+def test_what_an_update_was_refused_for_is_not_said_again_when_joining_anew() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client("Ada", metadata={"mood": "fine"}) as client:
+            with pytest.raises(Refused, match="metadata"):
+                await client.update(name="Eve", metadata={"mood": "x" * 4000})
+            assert (client.name, client.metadata) == ("Ada", {"mood": "fine"})
+            events = collect(client)
+            hub.restart()
+            await until(lambda: of_type(events, Rejoined))
+
+    play(scenario)
+
+
 def test_a_handler_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(hub: VirtualHub) -> None:
         async with hub.client() as client:
@@ -360,6 +397,77 @@ def test_a_client_that_waited_too_long_gives_up() -> None:
                 await client.chat("anyone?")
 
     play(scenario)
+
+
+def test_a_server_that_answers_only_to_refuse_is_asked_ever_slower_and_given_up() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client(patience=30.0) as client:
+            events = collect(client)
+            hub.sockets[0].break_off()
+            client._connect = refuse
+            with pytest.raises(ServerUnreachable, match="draining"):
+                async for _ in client.events():
+                    pass
+            assert 5 < attempts < 15
+            assert len(of_type(events, Disconnected)) == 1
+
+    attempts = 0
+
+    async def refuse(_: str) -> _Refusing:
+        nonlocal attempts
+        attempts += 1
+        return _Refusing()
+
+    play(scenario)
+
+
+class _Refusing:
+    """A server that goes away, for every client that comes."""
+
+    async def send(self, frame: bytes) -> None:
+        """Nothing is made of it."""
+
+    async def receive(self) -> bytes:
+        await asyncio.sleep(0.001)
+        return b'{"type":"error","code":"draining","message":"The server is going away."}'
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_a_server_that_never_answers_is_left_in_time() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async def connect(url: str) -> Any:
+            socket = await hub.connect(url)
+            socket.lossy = True
+            return socket
+
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(ServerUnreachable, match="silent"):
+            await hub.client(connect=connect).start()
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(CONNECT_TIMEOUT, abs=0.1)
+
+    play(scenario)
+
+
+def test_a_fault_of_the_client_itself_ends_it_with_a_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async def connect(url: str) -> Any:
+            if hub.attempts:
+                raise LookupError("on purpose")
+            return await hub.connect(url)
+
+        async with hub.client(connect=connect) as client:
+            hub.sockets[0].break_off()
+            with pytest.raises(ClientError, match="LookupError: on purpose"):
+                await _read_to_the_end(client)
+            with pytest.raises(ClientError, match="on purpose"):
+                await client.chat("too late")
+
+    play(scenario)
+    assert "the client failed" in caplog.text
 
 
 def test_a_server_that_restarted_is_joined_anew_and_the_loss_is_told() -> None:
@@ -497,6 +605,26 @@ def test_leaving_a_server_that_is_gone_does_not_wait_for_it() -> None:
         await client.close()
 
     play(scenario)
+
+
+def test_being_cancelled_while_leaving_leaves_nothing_behind() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        client = hub.client()
+        await client.start()
+        hub.sockets[0].send = _swallow  # type: ignore[method-assign]
+        await client.chat("the last that arrives")
+        leaving = asyncio.create_task(client.close())
+        await asyncio.sleep(1)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert client.closed
+
+    play(scenario)
+
+
+async def _swallow(_: bytes) -> None:
+    """What is sent never arrives."""
 
 
 def test_being_cancelled_while_joining_leaves_nothing_behind() -> None:
