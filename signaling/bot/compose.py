@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from signaling.bot.bot import Bot
 from signaling.bot.errors import TargetUnwritable
-from signaling.bot.sources import media_time
+from signaling.bot.sources import Resampler, media_time
 from signaling.bot.threads import finish_in_thread
 from signaling.bot.tracks import RemoteTrack
 
@@ -186,13 +186,11 @@ class Composer:
             self._tiles.remove(tile)
 
     async def _listen(self, track: RemoteTrack) -> None:
-        resampler = av.AudioResampler(format="s16", layout="stereo", rate=RATE)
+        resampler = Resampler(RATE, "stereo")
         async for frame in track.frames():
             if isinstance(frame, av.AudioFrame):
-                time, given, frame.pts = float(frame.time or 0), frame.pts, None
-                parts = resampler.resample(frame)
-                frame.pts = given  # The frame may have other readers.
-                for part in parts:
+                time = float(frame.time or 0)
+                for part in resampler.resample(frame):
                     pcm = part.to_ndarray().reshape(-1, 2).astype(np.int16, copy=False)
                     self._mixer.add(track, time, pcm)
                     time += len(pcm) / RATE

@@ -9,6 +9,7 @@ on a connection without a jump backwards.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Packet = av.Packet[Any]
 else:
     Packet = av.Packet  # A Cython class cannot be subscripted when the program runs.
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["audio", "video"]
 Label = Literal["camera", "microphone", "screen", "screen-audio", "other"]
@@ -54,6 +57,26 @@ def media_time() -> float:
     """Seconds on the clock that every frame, sent or received, is stamped with: monotonic,
     and so far from zero that a file's own timestamps are not taken for it."""
     return time.monotonic() + 100_000
+
+
+class Resampler:
+    """Sound of any shape, which may change, as 16-bit samples of one rate and layout."""
+
+    def __init__(self, rate: int, layout: str, frame_size: int | None = None) -> None:
+        self._wanted = ("s16", layout, rate, frame_size)
+        self._given: tuple[str, str, int] | None = None
+        self._resampler: av.AudioResampler
+
+    def resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """What the frame gives, without regard to its pts; it may have other readers."""
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._given:
+            self._resampler = av.AudioResampler(*self._wanted)
+            self._given = shape
+        pts, frame.pts = frame.pts, None
+        parts = self._resampler.resample(frame)
+        frame.pts = pts
+        return parts
 
 
 class SenderTrack(MediaStreamTrack):
@@ -165,13 +188,16 @@ class Source:
         self.pushed = 0
         self._offset: Fraction | None = None
         self._last = Fraction(-1)
-        self._resampler: av.AudioResampler | None = None
-        self._resampled: tuple[str, str, int] | None = None
+        # aiortc's encoder takes one shape of audio for its whole life.
+        self._resampler = Resampler(AUDIO_CLOCK, "stereo", AUDIO_SAMPLES)
         self._samples: int | None = None
 
     def request_key_frame(self) -> None:
         if self.on_key_frame is not None:
-            self.on_key_frame()
+            try:
+                self.on_key_frame()
+            except Exception:  # It would end the connection that asks.
+                log.exception("`on_key_frame` failed")
 
     def push(self, item: Item) -> None:
         """Send a frame or packet to everyone connected; without a pts, as of now.
@@ -203,19 +229,11 @@ class Source:
             sender.attach(None)
 
     def _push_audio(self, frame: av.AudioFrame) -> None:
-        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if self._resampler is None or shape != self._resampled:
-            # aiortc's encoder takes one shape of audio for its whole life.
-            self._resampler = av.AudioResampler("s16", "stereo", AUDIO_CLOCK, AUDIO_SAMPLES)
-            self._resampled = shape
         due = round(self._find_time(frame) * AUDIO_CLOCK)
         if self._samples is None or due - self._samples > AUDIO_CLOCK // 2:
             # The source paused: the silence belongs into the timestamps.
             self._samples = due
-        given, frame.pts = frame.pts, None
-        parts = self._resampler.resample(frame)
-        frame.pts = given  # The frame may have other readers.
-        for part in parts:
+        for part in self._resampler.resample(frame):
             self._send(part, self._samples, Fraction(1, AUDIO_CLOCK))
             self._samples += part.samples
 
@@ -273,6 +291,12 @@ def copy_frame(frame: Frame_) -> Frame_:
 def audio_frame(pcm: NDArray[np.int16], rate: int) -> av.AudioFrame:
     """An `av.AudioFrame` of samples of shape (samples,) or (samples, channels)."""
     channels = 1 if pcm.ndim == 1 else pcm.shape[1]
+    if channels > 2 or not np.issubdtype(pcm.dtype, np.integer):
+        # Else it would be noise, or silence.
+        raise ValueError(
+            "Sound is 16-bit samples of shape (samples,) or (samples, channels), one or two"
+            f" channels, and not {pcm.dtype} of shape {pcm.shape}."
+        )
     packed = np.ascontiguousarray(pcm, dtype=np.int16).reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(
         packed, format="s16", layout="mono" if channels == 1 else "stereo"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from signaling.bot.backlog import Backlog, Ended
 from signaling.bot.internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
-from signaling.bot.sources import AUDIO_CLOCK, Kind, Label, copy_frame, media_time
+from signaling.bot.sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame, media_time
 
 if TYPE_CHECKING:
     from signaling.client import Participant
@@ -102,15 +103,14 @@ class RemoteTrack:
     async def frames(self) -> AsyncGenerator[av.VideoFrame | av.AudioFrame, None]:
         """Decoded frames with `pts` on `media_time`'s clock: `av.VideoFrame`, or
         `av.AudioFrame` of 16-bit samples."""
-        backlog: Backlog[Decoded] = Backlog(FRAMES_WAITING[self.kind], on_drop=self._count_late)
-        self._open_frames(backlog)
+        backlog = self.open_frames()
         try:
             while True:
                 yield await backlog.get()
         except Ended:
             return
         finally:
-            self._close_frames(backlog)
+            self.close_frames(backlog)
 
     async def pictures(self, *, format: str = "rgb24") -> AsyncGenerator[NDArray[np.uint8], None]:
         """Video as arrays: shape (height, width, 3) for `rgb24` and `bgr24`, (height, width)
@@ -124,14 +124,11 @@ class RemoteTrack:
     ) -> AsyncGenerator[NDArray[np.int16], None]:
         """Sound as 16-bit samples at `rate` Hz, of shape (samples, channels), 20 ms or so each;
         `layout` is `mono` or `stereo`."""
-        resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
+        resampler = Resampler(rate, layout)
         channels = 2 if layout == "stereo" else 1
         async for frame in self.frames():
             if isinstance(frame, av.AudioFrame):
-                given, frame.pts = frame.pts, None
-                parts = resampler.resample(frame)
-                frame.pts = given  # The frame may have other readers.
-                for part in parts:
+                for part in resampler.resample(frame):
                     yield part.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels)
 
     async def packets(self) -> AsyncGenerator[EncodedPacket, None]:
@@ -241,7 +238,10 @@ class RemoteTrack:
         moment = self._time(frame)
         packet = EncodedPacket(frame.codec, frame.data, moment, frame.key)
         for observer in self._observers:
-            observer(packet)
+            try:
+                observer(packet)
+            except Exception:  # It would end the connection below.
+                log.exception("an observer of %r failed", self)
         for backlog in self._packets:
             backlog.put(packet)
         if self._encoded is not None:
@@ -263,7 +263,7 @@ class RemoteTrack:
             moment = max(arrived, self._last_time + 0.001)
             self._base, self._base_timestamp = moment, frame.timestamp
         self._last_time = max(moment, self._last_time)
-        return moment
+        return self._last_time
 
     def _queue_for_decoder(
         self, encoded: Backlog[tuple[EncodedFrame, float]], frame: EncodedFrame, moment: float
@@ -285,10 +285,12 @@ class RemoteTrack:
 
     # -- Decoding ---------------------------------------------------------------------
 
-    def _open_frames(self, backlog: Backlog[Decoded]) -> None:
+    def open_frames(self) -> Backlog[Decoded]:
+        """A reader's queue of decoded frames; it is filled until `close_frames`."""
+        backlog: Backlog[Decoded] = Backlog(FRAMES_WAITING[self.kind], on_drop=self._count_late)
         if self.ended:
             backlog.close()
-            return
+            return backlog
         self._frames.add(backlog)
         if self._decoding is None:
             self._encoded = Backlog(ENCODED_WAITING[self.kind], on_drop=self._count_late)
@@ -299,8 +301,9 @@ class RemoteTrack:
             )
             self._decoders.add(self._decoding)
             self._decoding.add_done_callback(self._decoders.discard)
+        return backlog
 
-    def _close_frames(self, backlog: Backlog[Decoded]) -> None:
+    def close_frames(self, backlog: Backlog[Decoded]) -> None:
         self._frames.discard(backlog)
         if not self._frames:
             self._stop_decoding()
@@ -354,13 +357,31 @@ class _Relayed(MediaStreamTrack):
     def __init__(self, track: RemoteTrack) -> None:
         super().__init__()
         self.kind = track.kind
-        self._frames = track.frames()
+        self._track = track
+        self._backlog: Backlog[Decoded] | None = None
 
     async def recv(self) -> Frame:
+        """The next frame; may be cancelled and called again."""
         if self.readyState != "live":
             raise MediaStreamError
+        if self._backlog is None:
+            self._backlog = self._track.open_frames()
+            # Nothing is decoded for a track that is just forgotten, either.
+            loop = asyncio.get_running_loop()
+            weakref.finalize(self, _forget, loop, self._track, self._backlog).atexit = False
         try:
-            return await anext(self._frames)
-        except StopAsyncIteration:
+            return await self._backlog.get()
+        except Ended:
             self.stop()
             raise MediaStreamError from None
+
+    def stop(self) -> None:
+        super().stop()
+        if self._backlog is not None:
+            self._backlog.close()
+            self._track.close_frames(self._backlog)
+
+
+def _forget(loop: asyncio.AbstractEventLoop, track: RemoteTrack, backlog: Backlog[Decoded]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(track.close_frames, backlog)

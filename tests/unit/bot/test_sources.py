@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -174,3 +175,24 @@ async def test_arrays_can_be_pushed() -> None:
     track = await listen(video)
     video.push_picture(picture(64, 48, 1))
     assert isinstance(await track.recv(), av.VideoFrame)
+
+
+async def test_a_callback_that_fails_does_not_reach_the_connection_that_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise LookupError("on purpose")
+
+    source = Source("video", codec="VP8", on_key_frame=fail)
+    track = await listen(source)
+    source.push(packet(True, 0))
+    assert isinstance(await track.recv(), av.Packet)
+    assert "`on_key_frame` failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "pcm", [np.zeros((2, 960), np.int16), np.zeros((960, 6), np.int16), np.zeros(960, np.float32)]
+)
+async def test_sound_of_another_shape_or_type_is_refused(pcm: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(ValueError, match="16-bit samples of shape"):
+        Source("audio").push_sound(pcm)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from aiortc.mediastreams import MediaStreamError
 
 from signaling.bot.internals import EncodedFrame, Tap
 from signaling.bot.load import Media, encode_audio, encode_video
@@ -232,3 +233,76 @@ async def test_broken_frames_are_passed_over() -> None:
     await reading
     track.end()
     await track.wait_closed()
+
+
+async def test_an_observer_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    track, tap = make()
+
+    def fail(_: EncodedPacket) -> None:
+        raise LookupError("on purpose")
+
+    track.observe(fail)
+    packets = watch(track)
+    tap.bring(video(0))
+    assert len(packets) == 1
+    assert "an observer" in caplog.text
+
+
+async def test_times_never_go_back_even_where_the_sender_s_do() -> None:
+    track, tap = make()
+    packets = watch(track)
+    for n, timestamp in enumerate((0, 18_000, 9000, 36_000, 27_000)):
+        tap.bring(video(n, key=True, timestamp=timestamp))
+    times = [packet.time for packet in packets]
+    assert times == sorted(times)
+
+
+async def test_sound_may_change_its_shape() -> None:
+    track, tap = make("audio")
+    heard = asyncio.create_task(take_pcm(track, 16_000))
+    await asyncio.sleep(0)
+    for n in range(25):
+        tap.bring(audio(n))
+        await asyncio.sleep(0)
+    for n in range(25, 50):
+        arrival = 1000 + n / 50
+        tap.bring(EncodedFrame("PCMU", bytes(160), n * 160, 8000, True, arrival))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await heard
+
+
+async def take_pcm(track: RemoteTrack, samples: int) -> None:
+    async for block in track.pcm(rate=16_000):
+        samples -= len(block)
+        if samples < 400:  # A resampler keeps a few back.
+            return
+
+
+async def test_as_an_aiortc_track_it_can_be_waited_for_in_vain_and_stopped() -> None:
+    track, tap = make("audio")
+    media = track.media_stream_track()
+    for _ in range(2):
+        waiting = asyncio.create_task(media.recv())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    tap.bring(audio(0))
+    async with asyncio.timeout(30):
+        assert (await media.recv()).pts is not None
+        waiting = asyncio.create_task(media.recv())
+        await asyncio.sleep(0)
+        media.stop()
+        with pytest.raises(MediaStreamError):
+            await waiting
+    assert track._decoding is None
+    forgotten = track.media_stream_track()
+    waiting = asyncio.create_task(forgotten.recv())
+    await asyncio.sleep(0)
+    assert track._decoding is not None
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    del forgotten, waiting
+    await asyncio.sleep(0)
+    assert track._decoding is None
