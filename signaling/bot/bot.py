@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -33,8 +34,9 @@ from signaling.bot.publishing import (
 from signaling.bot.relayed import Publisher, Subscriber
 from signaling.bot.routing import Routing, Way
 from signaling.bot.sources import Kind, Label, Source
+from signaling.bot.threads import finish
 from signaling.bot.tracks import RemoteTrack
-from signaling.client import Client, E
+from signaling.client import Client, E, NotConnected
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +55,16 @@ class Bot(Routing):
 
     def __init__(self, client: Client, *, via: Way = "auto", receive: bool = True) -> None:
         super().__init__(client, via=via, receive=receive)
-        self._user_metadata = dict(client.metadata)
         self._track_readers: set[asyncio.Queue[RemoteTrack | None]] = set()
         self._track_handlers: list[Callable[[RemoteTrack], Coroutine[Any, Any, None]]] = []
         self._data_readers: set[asyncio.Queue[tuple[str, bytes | str] | None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._work: set[asyncio.Task[None]] = set()
+        self._publications: weakref.WeakSet[Publication] = weakref.WeakSet()
         self._failure: BaseException | None = None
         self._owner: asyncio.Task[Any] | None = None
         self._ended: asyncio.Event = asyncio.Event()
+        self._closed: asyncio.Task[None] | None = None
 
     @classmethod
     def join(
@@ -135,8 +138,10 @@ class Bot(Routing):
         on_key_frame: called when a receiver of packets asks for a key frame.
         live: the iterable keeps its own time.
 
-        Raises SourceUnreadable, or CodecMissing for packets that cannot be sent.
+        Raises SourceUnreadable, CodecMissing for packets that cannot be sent, or NotConnected
+        before the bot has joined and after it has ended.
         """
+        self._check_alive()
         work: Coroutine[Any, Any, None] | None = None
         if isinstance(what, str | Path):
             what = await open_file(str(what), loop=loop, copy=copy)
@@ -145,13 +150,8 @@ class Bot(Routing):
         elif isinstance(what, Source):
             sources = [what]
         elif isinstance(what, RemoteTrack):
-            source = Source(
-                what.kind,
-                label=label_of(what.kind, label),
-                codec=codec or what.codec or ("VP8" if what.kind == "video" else "opus"),
-                on_key_frame=what.request_key_frame,
-            )
-            sources, work = [source], pump_packets(what, source)
+            sources = []
+            work = pump_packets(self, what, label, sources)
         elif isinstance(what, MediaStreamTrack):
             kind = "video" if what.kind == "video" else "audio"
             source = Source(kind, label=label, codec=codec, on_key_frame=on_key_frame)
@@ -160,20 +160,51 @@ class Bot(Routing):
             source = Source(kind, label=label, codec=codec, on_key_frame=on_key_frame)
             sources = [source]
             work = pump_frames(what, source, fps=fps, rate=rate, live=live)
+        try:
+            self._check_alive()  # It may have ended while a file was opened.
+        except NotConnected:
+            if work is not None:
+                work.close()
+            if isinstance(what, File):
+                what.close()
+            raise
         labels = {source.label for source in sources}
+        if isinstance(what, RemoteTrack):
+            labels = {label_of(what.kind, label)}
         self.withdraw([source for source in self.sources if source.label in labels])
+        for other in list(self._publications):
+            other.give_way(labels)
         self.sources.extend(sources)
         self._refresh()
-        return Publication(self, sources, None if work is None else self.spawn(work))
+        task = None if work is None else self.spawn(work)
+        publication = Publication(self, sources, task, labels)
+        self._publications.add(publication)
+        return publication
+
+    def replace(self, old: list[Source], new: Source) -> None:
+        """Publish `new` in the place of `old`."""
+        for source in old:
+            self.sources.remove(source)
+        self._release(old)
+        self.sources.append(new)
+        self._refresh()
 
     def withdraw(self, sources: list[Source]) -> None:
         """Publish these sources no more."""
         gone = [source for source in sources if source in self.sources]
         for source in gone:
             self.sources.remove(source)
-            source.close()
+        self._release(gone)
+        for publication in list(self._publications):
+            publication.give_way(set())
         if gone and not self._closing:
             self._refresh()
+
+    def _release(self, sources: list[Source]) -> None:
+        """Send these no more at once; other bots may go on sending them."""
+        for peer in self._peers.values():
+            peer.release(sources)
+        self._publisher.release(sources)
 
     def _refresh(self) -> None:
         for peer in self._peers.values():
@@ -181,7 +212,7 @@ class Bot(Routing):
         self._publisher.refresh()
         labels = {source.label for source in self.sources}
         metadata = {
-            **self._user_metadata,
+            **self.client.metadata,
             "camera": "camera" in labels,
             "microphone": "microphone" in labels,
             "screen": "screen" if "screen" in labels else None,
@@ -232,6 +263,8 @@ class Bot(Routing):
         return decorate
 
     def _announce(self, track: RemoteTrack) -> None:
+        if self._ended.is_set():
+            return
         for queue in self._track_readers:
             queue.put_nowait(track)
         for handler in self._track_handlers:
@@ -258,6 +291,8 @@ class Bot(Routing):
     async def data(self) -> AsyncGenerator[tuple[str, bytes | str], None]:
         """What others send over data channels: their participant id and the message."""
         queue: asyncio.Queue[tuple[str, bytes | str] | None] = asyncio.Queue(1024)
+        if self._ended.is_set():
+            queue.put_nowait(None)
         self._data_readers.add(queue)
         try:
             while (item := await queue.get()) is not None:
@@ -284,7 +319,11 @@ class Bot(Routing):
     # -- Tasks and the end --------------------------------------------------------------
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` as long as the bot lives. If it fails, so does the bot."""
+        """Run `work` as long as the bot lives. If it fails, so does the bot. Raises NotConnected
+        once the bot has ended."""
+        if self._ended.is_set():
+            work.close()
+            raise NotConnected("The bot has ended.")
         task = self.spawn(work)
         self._work.add(task)
         return task
@@ -304,6 +343,12 @@ class Bot(Routing):
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         return task
+
+    def _check_alive(self) -> None:
+        if self._owner is None:
+            raise NotConnected("The bot has not joined: use it as an async context manager.")
+        if self._ended.is_set():
+            raise NotConnected("The bot has ended.")
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -344,26 +389,36 @@ class Bot(Routing):
             self._end()
 
     async def close(self) -> None:
-        """Leave, and end everything that was begun."""
-        if self._closing:
+        """Leave, and end everything that was begun: all is over when this returns, and also if
+        it is cancelled."""
+        if self._owner is None:
             return
-        self._closing = True
-        self._end()
-        work = self._work - {asyncio.current_task()}
+        if self._closed is None:
+            self._closing = True
+            self._end()
+            self._closed = asyncio.create_task(self._close(asyncio.current_task()))
+        elif asyncio.current_task() in self._work:
+            return  # It is waited for.
+        await finish(self._closed)
+
+    async def _close(self, closer: asyncio.Task[Any] | None) -> None:
+        work = self._work - {closer}
         for task in work:
             task.cancel()
         if work:
             await asyncio.wait(work)
-        for track in self._tracks.values():
+        returning = [track for one in self._returning for track in one.tracks]
+        tracks = [*self._tracks.values(), *returning]
+        for track in tracks:
             track.end()
         await asyncio.gather(*(peer.close() for peer in self._peers.values()))
         await self._publisher.close()
         await self._subscriber.close()
         await self.client.close()
-        rest = self._tasks - {asyncio.current_task()}
+        rest = self._tasks - {closer}
         for task in rest:
             task.cancel()
         if rest:
             await asyncio.wait(rest)
-        for track in self._tracks.values():
+        for track in tracks:
             await track.wait_closed()

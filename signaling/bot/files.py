@@ -103,6 +103,10 @@ class File:
         finally:
             await asyncio.to_thread(self._close, reader)
 
+    def close(self) -> None:
+        """For a file that is not played after all."""
+        self._container.close()
+
     def _close(self, reader: Iterator[Any]) -> None:
         del reader
         self._container.close()

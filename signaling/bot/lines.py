@@ -31,12 +31,15 @@ from signaling.bot.internals import (
     spread_candidates,
 )
 from signaling.bot.sources import Kind, Label, SenderTrack, Source
+from signaling.bot.threads import finish
 from signaling.client import Client
 
 SDP_ERRORS = (
     ValueError,
-    KeyError,
+    LookupError,
     AttributeError,
+    TypeError,
+    AssertionError,
     InternalError,
     InvalidStateError,
     OperationError,
@@ -76,12 +79,13 @@ def remote_description(text: str, kind: str) -> RTCSessionDescription:
 async def set_local_description(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
     """Cancelled, it still opens all sockets that it began to, so that `pc.close` finds them."""
     bound_inboxes(pc)
-    work = asyncio.ensure_future(pc.setLocalDescription(description))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise
+    await finish(pc.setLocalDescription(description))
+
+
+async def close_connection(pc: RTCPeerConnection) -> None:
+    """To the end, even if cancelled: aiortc does not go on with a close that was broken off."""
+    pc.remove_all_listeners()
+    await finish(pc.close())
 
 
 def session_of(description: str) -> tuple[str, ...]:
@@ -97,6 +101,11 @@ class Line:
     transceiver: RTCRtpTransceiver
     track: SenderTrack
     label: Label
+
+    def release(self, sources: list[Source]) -> None:
+        """Send none of these any more."""
+        if self.track.source in sources:
+            self.track.attach(None)
 
     def attach(self, source: Source | None) -> bool:
         """Send `source` here; False where the line's codec cannot carry it."""

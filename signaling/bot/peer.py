@@ -29,6 +29,7 @@ from signaling.bot.lines import (
     Line,
     Room,
     add_line,
+    close_connection,
     make_connection,
     remote_description,
     session_of,
@@ -36,7 +37,7 @@ from signaling.bot.lines import (
     tap_new_tracks,
 )
 from signaling.bot.sources import Kind, Label, Source
-from signaling.client import Participant, Refused
+from signaling.client import ClientError, Participant
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,11 @@ class Peer:
     def refresh(self) -> None:
         """What the bot publishes has changed."""
         self.receive("refresh", None)
+
+    def release(self, sources: list[Source]) -> None:
+        """Send none of these any more."""
+        for line in self._lines.values():
+            line.release(sources)
 
     @property
     def taps(self) -> set[Tap]:
@@ -183,8 +189,7 @@ class Peer:
         if self._deadline is not None:
             self._deadline.cancel()
         if pc is not None:
-            pc.remove_all_listeners()
-            await pc.close()
+            await close_connection(pc)
 
     async def _offer(self) -> None:
         pc = self._pc or self._open_pc()
@@ -324,7 +329,11 @@ class Peer:
         if init is None or not text:
             self._room.spawn(self._add_candidate(self._pc, None))
             return
-        candidate = sdp.candidate_from_sdp(text.removeprefix("candidate:"))
+        try:
+            candidate = sdp.candidate_from_sdp(text.removeprefix("candidate:"))
+        except SDP_ERRORS:
+            log.debug("not a candidate, of %s", self.participant.id)
+            return
         candidate.sdpMid = init.get("sdpMid")
         candidate.sdpMLineIndex = init.get("sdpMLineIndex")
         # A name of mDNS may take seconds to look up: nothing waits for it.
@@ -383,6 +392,6 @@ class Peer:
             try:
                 await self._room.client.request(message)
                 return  # The hub answers with a route.
-            except Refused as error:
+            except ClientError as error:
                 log.debug("no relay for %s: %s", self.participant.id, error)
         self._later(RETRY_AFTER, "rebuild")

@@ -27,17 +27,35 @@ Frames = AsyncIterable[Any] | Iterable[Any]
 class Publication:
     """Something that is being published; `stop` takes it back, `wait` waits for its end."""
 
-    def __init__(self, bot: Bot, sources: list[Source], task: asyncio.Task[None] | None) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        sources: list[Source],
+        task: asyncio.Task[None] | None,
+        labels: set[Label],
+    ) -> None:
         self.sources = sources
+        self._labels = labels
         self._bot = bot
         self._task = task
         if task is not None:
             task.add_done_callback(lambda _: self._withdraw())
 
     async def wait(self) -> None:
-        """Return when the file, generator or track has ended; raise what it raised."""
+        """Return when the file, generator or track has ended, or is published no more; raise
+        what it raised."""
         if self._task is not None:
-            await asyncio.shield(self._task)
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+
+    def give_way(self, labels: set[Label]) -> None:
+        """These labels are others' now. Nothing is made that nothing would send."""
+        wanted = any(source in self._bot.sources for source in self.sources)
+        if not self.sources:  # A remote track that has brought nothing yet.
+            wanted = not self._labels <= labels
+        if self._task is not None and not wanted:
+            self._task.cancel()
 
     async def stop(self) -> None:
         """Publish this no more."""
@@ -63,9 +81,22 @@ async def pump_track(track: MediaStreamTrack, source: Source) -> None:
         track.stop()
 
 
-async def pump_packets(track: RemoteTrack, source: Source) -> None:
-    """Pass a remote track's packets on as they are."""
+async def pump_packets(
+    bot: Bot, track: RemoteTrack, label: Label | None, sources: list[Source]
+) -> None:
+    """Pass a remote track's packets on as they are. Their codec is known when they come, and
+    may change: `sources` has the one source for it."""
+    source: Source | None = None
     async for packet in track.packets():
+        if source is None or source.codec != packet.codec:
+            source = Source(
+                track.kind,
+                label=label,
+                codec=packet.codec,
+                on_key_frame=track.request_key_frame,
+            )
+            old, sources[:] = sources[:], [source]
+            bot.replace(old, source)
         item = av.Packet(packet.data)
         item.time_base = Fraction(1, 90_000 if track.kind == "video" else AUDIO_CLOCK)
         item.pts = item.dts = round(packet.time / item.time_base)

@@ -20,6 +20,7 @@ from signaling.bot.lines import (
     Line,
     Room,
     add_line,
+    close_connection,
     make_connection,
     remote_description,
     session_of,
@@ -60,6 +61,11 @@ class Publisher:
         """What the bot publishes has changed."""
         self._dirty.set()
 
+    def release(self, sources: list[Source]) -> None:
+        """Send none of these any more."""
+        for line in self._lines:
+            line.release(sources)
+
     def reset(self) -> None:
         """The relay forgot this connection: begin anew."""
         self._reset = True
@@ -95,8 +101,7 @@ class Publisher:
         self._lines.clear()
         self._by_source.clear()
         if pc is not None:
-            pc.remove_all_listeners()
-            await pc.close()
+            await close_connection(pc)
 
     async def _negotiate(self) -> None:
         sources = self._room.sources if self.active else []
@@ -228,8 +233,7 @@ class Subscriber:
             self._room.lose_tap(tap)
         self._taps.clear()
         if pc is not None:
-            pc.remove_all_listeners()
-            await pc.close()
+            await close_connection(pc)
 
     async def _answer(self, offer: _Offer) -> None:
         pc = self._pc

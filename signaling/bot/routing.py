@@ -96,7 +96,9 @@ class Routing:
 
     def _end_tracks(self, participant: str) -> None:
         for key in [key for key in self._tracks if key[0] == participant]:
-            self._tracks.pop(key).end()
+            track = self._tracks.pop(key)
+            self._unbound.pop(track, None)
+            track.end()
 
     def _take_mute(self, owner: Participant) -> None:
         """Whether a camera or microphone is off, as its owner says in its metadata, or the
@@ -163,6 +165,8 @@ class Routing:
             keys = [key for key in self._tracks if key[0] == owner.id]
             if keys:
                 tracks = [self._tracks.pop(key) for key in keys]
+                for track in tracks:
+                    self._unbound.pop(track, None)
                 self._returning.append(_Returning(owner.name, tracks, until))
         for participant in self.client.participants.values():
             self._welcome(participant)

@@ -224,10 +224,6 @@ class Source:
         """Send samples of shape (samples,) or (samples, channels), one or two channels."""
         self.push(audio_frame(pcm, rate))
 
-    def close(self) -> None:
-        for sender in list(self.senders):
-            sender.attach(None)
-
     def _push_audio(self, frame: av.AudioFrame) -> None:
         due = round(self._find_time(frame) * AUDIO_CLOCK)
         if self._samples is None or due - self._samples > AUDIO_CLOCK // 2:

@@ -256,6 +256,72 @@ async def test_chat_and_data_reach_the_others(server: str) -> None:
         await inbox.aclose()
 
 
+async def test_a_remote_track_is_passed_on_in_the_codec_that_it_turns_out_to_have(
+    server: str, tmp_path: Path
+) -> None:
+    film = make_film(tmp_path / "film.mp4", seconds=1.0, video="libx264")
+    # Through the relay a track is known before it brings anything.
+    join = joins(server, via="relay")
+    async with join("Ada") as ada, join("Echo") as echo:
+
+        @echo.on_track
+        async def send_back(track: RemoteTrack) -> None:
+            if track.kind == "video":
+                await (await echo.publish(track)).wait()
+
+        await ada.publish(film, copy=True, loop=True)
+        back = await soon(ada.track("video", name="Echo"))
+        await until(lambda: back.codec == "H264")
+        await see(back)
+
+
+async def test_what_is_published_no_more_is_not_made_and_waited_for_no_more(server: str) -> None:
+    made = 0
+
+    def count() -> Iterator[Any]:
+        nonlocal made
+        for array in pictures(64, 48):
+            made += 1
+            yield array
+
+    async with joins(server)("Ada") as ada:
+        replaced = await ada.publish(count(), fps=100)
+        stopped = await ada.publish(pictures(64, 48))
+        await soon(replaced.wait())
+        before = made
+        waiting = asyncio.create_task(stopped.wait())
+        await asyncio.sleep(0)
+        await stopped.stop()
+        await soon(waiting)
+        assert made == before
+
+
+async def test_bots_that_share_a_source_stop_it_one_by_one(server: str) -> None:
+    join = joins(server)
+    async with join("Ada") as ada, join("Bob") as bob, join("Eve") as eve:
+        source = Source("video")
+        publications = [await one.publish(source) for one in (ada, bob)]
+        pushing = asyncio.create_task(push_pictures(source))
+        track = await soon(eve.track("video", name="Bob"))
+        await publications[0].stop()
+        times = watch_gaps(track)
+        await until(lambda: len(times) > 10)
+        pushing.cancel()
+        await asyncio.wait([pushing])
+
+
+async def test_a_program_s_own_metadata_outlive_what_it_publishes(server: str) -> None:
+    async with joins(server)("Ada", metadata={"mood": "fine"}) as ada:
+        await ada.client.update(metadata={"hand": True})
+        publication = await ada.publish(pictures(64, 48))
+        assert ada.client.metadata["hand"] is True
+        assert ada.client.metadata["camera"] is True
+        await publication.stop()
+        assert ada.client.metadata == {
+            "hand": True, "camera": False, "microphone": False, "screen": None
+        }  # fmt: skip
+
+
 # -- Bad input --------------------------------------------------------------------------
 
 
@@ -320,6 +386,62 @@ async def test_work_that_fails_ends_the_bot_and_work_is_cancelled_with_it(
     assert asyncio.all_tasks() <= before
     with pytest.raises(NotConnected):
         await ada.chat("too late")
+
+
+async def test_a_bot_is_of_no_use_before_it_joins_and_after_it_ends(server: str) -> None:
+    ada = joins(server)("Ada")
+    await ada.close()
+    with pytest.raises(NotConnected, match="has not joined"):
+        await ada.publish(pictures(64, 48))
+    async with ada:
+        pass
+    await ada.close()
+    before = asyncio.all_tasks()
+    with pytest.raises(NotConnected):
+        await ada.publish(pictures(64, 48))
+    with pytest.raises(NotConnected):
+        ada.start(asyncio.sleep(3600))
+    assert [item async for item in ada.data()] == []
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_close_that_is_cancelled_closes_all_the_same(server: str) -> None:
+    before = asyncio.all_tasks()
+    ada = await joins(server)("Ada").__aenter__()
+    await publish_known(ada)
+    ended = asyncio.Event()
+
+    async def take_long() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await ended.wait()
+
+    ada.start(take_long())
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(ada.close())
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        closing.cancel()
+    assert not closing.done()
+    ended.set()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(closing)
+    assert ada.client.closed
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_candidate_that_is_none_is_passed_over(server: str) -> None:
+    join = joins(server)
+    async with join("Ada") as ada, join("Bob") as bob:
+        await publish_known(ada, sound=False)
+        track = await soon(bob.track("video"))
+        peer = bob._peers[ada.client.id]
+        peer.receive("candidate", {"candidate": "candidate:nothing"})
+        await until(lambda: peer._inbox.empty())
+        assert not peer._timers - {peer._deadline}
+        await see(track)
 
 
 # -- Survival ---------------------------------------------------------------------------
@@ -411,6 +533,21 @@ async def test_one_track_outlives_the_server(via: Way) -> None:
                 await see(video)
                 assert video.participant.id != participant
                 assert not video.ended
+
+
+async def test_tracks_of_those_who_may_come_back_end_with_the_bot() -> None:
+    port = str(free_port())
+    async with serve("--port", port, relay=False) as server:
+        join = joins(server)
+        async with join("Bob") as bob:
+            async with join("Ada") as ada:
+                await publish_known(ada, sound=False)
+                track = await soon(bob.track("video"))
+                await server.stop()
+            async with serve("--port", port, relay=False):
+                await until(lambda: bob._returning)
+                assert not track.ended
+        assert track.ended
 
 
 async def test_a_participant_that_leaves_ends_its_tracks(server: str) -> None:
