@@ -4,23 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import av
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 
-from signaling.bot.errors import CodecMissing, SourceUnreadable
-from signaling.bot.sources import SENDABLE, Item, Kind, Label, Packet, Source, media_time
+from signaling.bot.errors import CodecMissing, SourceUnreadable, TargetUnwritable
+from signaling.bot.sources import (
+    SENDABLE,
+    VIDEO_CLOCK,
+    Item,
+    Kind,
+    Label,
+    Packet,
+    Source,
+    media_time,
+)
+from signaling.bot.threads import run_apart
 
 log = logging.getLogger(__name__)
 
-AHEAD = 0.3
-"""Seconds that are read before their time."""
 WIRE_NAMES = {"vp8": "VP8", "h264": "H264", "opus": "opus", "pcm_mulaw": "PCMU", "pcm_alaw": "PCMA"}
 LIVE = ("rtsp://", "rtmp://", "udp://", "/dev/")
+
+
+@contextmanager
+def telling_target(path: Path) -> Iterator[None]:
+    """Turn what the system and FFmpeg raise about a file into TargetUnwritable."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, ValueError):  # What was to be written is wrong.
+            raise
+        raise TargetUnwritable(f"{path}: {error.strerror or error}") from error
+
+
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """A name in `folder` that nothing has, and that is taken by an empty file now."""
+    path, count = folder / f"{stem}{suffix}", 1
+    with telling_target(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                path.touch(exist_ok=False)
+                return path
+            except FileExistsError:
+                count += 1
+                path = folder / f"{stem}-{count}{suffix}"
 
 
 class File:
@@ -47,14 +85,19 @@ class File:
         self.live = path.startswith(LIVE)
         self._loop = loop
         self._copy = copy
+        self._open = partial(
+            av.open, path, mode="r", format=format, options=options, timeout=(10.0, 10.0)
+        )
         try:
-            opened = av.open(path, format=format, options=options, timeout=(10.0, 10.0))
+            opened = self._open()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceUnreadable(f"{path}: {error}") from error
         self._container: InputContainer = opened
         self._streams: dict[int, Source] = {}
         self._listening = asyncio.Event()
         self._filters: dict[int, Any] = {}
+        self._reading = threading.Lock()
+        self._closed = False
         for kind, label, streams in (
             ("video", video, opened.streams.video),
             ("audio", audio, opened.streams.audio),
@@ -92,7 +135,7 @@ class File:
                 await self._listening.wait()
             begun = media_time()
             while True:
-                batch = await asyncio.to_thread(_take, reader, 8)
+                batch = await run_apart(self._take, reader, 8)
                 if not batch:
                     return
                 for source, item, at in batch:
@@ -101,15 +144,24 @@ class File:
                         await asyncio.sleep(wait)
                     source.push(item)
         finally:
-            await asyncio.to_thread(self._close, reader)
+            self.close()
 
     def close(self) -> None:
-        """For a file that is not played after all."""
-        self._container.close()
+        """Close the file, or have it closed by the thread that reads it."""
+        self._closed = True
+        if self._reading.acquire(blocking=False):
+            try:
+                self._container.close()
+            finally:
+                self._reading.release()
 
-    def _close(self, reader: Iterator[Any]) -> None:
-        del reader
-        self._container.close()
+    def _take(self, reader: Iterator[tuple[Source, Item, float]], count: int) -> list[Any]:
+        """The next items; none at the end. Runs in a thread."""
+        with self._reading:
+            batch = [] if self._closed else list(islice(reader, count))
+        if self._closed:
+            self.close()
+        return batch
 
     def _items(self) -> Iterator[tuple[Source, Item, float]]:
         """What to push and when, in seconds from the first."""
@@ -117,20 +169,35 @@ class File:
         first: Fraction | None = None
         while True:
             end = Fraction(0)
+            ends: dict[int, Fraction] = {}
             for index, item in self._read():
-                if item.pts is None or item.time_base is None:
-                    continue
-                base = Fraction(item.time_base.numerator, item.time_base.denominator)
-                at = item.pts * base
-                first = at if first is None else first
-                at = at - first + offset
-                item.pts = round(at / base)
-                end = max(end, at + _duration(item, base))
+                given = item.time_base or Fraction(1, VIDEO_CLOCK)
+                base = Fraction(given.numerator, given.denominator)
+                if item.pts is None:  # As in a bare stream of H.264: one after the other.
+                    at = ends.get(index, offset)
+                else:
+                    at = item.pts * base
+                    first = at if first is None else first
+                    at = at - first + offset
+                item.pts, item.time_base = round(at / base), base
+                ends[index] = at + self._duration(index, item, base)
+                end = max(end, ends[index])
                 yield self._streams[index], item, float(at)
             if not self._loop or end == 0:
                 return
             offset, first = end, None
+            try:
+                self._begin_again()
+            except (av.FFmpegError, OSError) as error:
+                log.warning("%s cannot be played again: %s", self.path, error)
+                return
+
+    def _begin_again(self) -> None:
+        try:
             self._container.seek(0)
+        except (av.FFmpegError, OSError):  # A bare stream has no places to go to.
+            self._container.close()
+            self._container = self._open()
 
     def _read(self) -> Iterator[tuple[int, Item]]:
         streams = [self._container.streams[index] for index in self._streams]
@@ -151,19 +218,10 @@ class File:
         bitstream = self._filters.get(packet.stream.index)
         return [packet] if bitstream is None else list(bitstream.filter(packet))
 
-
-def _take(reader: Iterator[tuple[Source, Item, float]], count: int) -> list[Any]:
-    batch: list[Any] = []
-    for item in reader:
-        batch.append(item)
-        if len(batch) >= count:
-            break
-    return batch
-
-
-def _duration(item: Item, base: Fraction) -> Fraction:
-    if isinstance(item, av.AudioFrame):
-        return Fraction(item.samples, item.sample_rate)
-    if item.duration:
-        return item.duration * base
-    return Fraction(1, 30)
+    def _duration(self, index: int, item: Item, base: Fraction) -> Fraction:
+        if isinstance(item, av.AudioFrame):
+            return Fraction(item.samples, item.sample_rate)
+        if item.duration:
+            return item.duration * base
+        rate = getattr(self._container.streams[index], "average_rate", None)
+        return 1 / Fraction(rate.numerator, rate.denominator) if rate else Fraction(1, 30)

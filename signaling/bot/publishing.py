@@ -14,13 +14,25 @@ from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
 from signaling.bot.files import File
-from signaling.bot.sources import AUDIO_CLOCK, Item, Kind, Label, Source, audio_frame, media_time
+from signaling.bot.sources import (
+    AUDIO_CLOCK,
+    AUDIO_SAMPLES,
+    Item,
+    Kind,
+    Label,
+    Source,
+    audio_frame,
+    media_time,
+)
+from signaling.bot.threads import run_apart
 
 if TYPE_CHECKING:
     from signaling.bot.bot import Bot
     from signaling.bot.tracks import RemoteTrack
 
 TICK = Fraction(1, AUDIO_CLOCK)
+PAUSE = 0.2
+"""Seconds that a generator may be late and catch up: what waits for a sender is not longer."""
 Frames = AsyncIterable[Any] | Iterable[Any]
 
 
@@ -113,23 +125,31 @@ async def pump_frames(frames: Frames, source: Source, *, fps: float, rate: int, 
     first: float | None = None
     try:
         async for item in iterator:
-            if isinstance(item, np.ndarray):
+            ours = isinstance(item, np.ndarray)
+            if ours:
                 item, length = _from_array(item, source.kind, fps, rate)
-                if not live:
-                    item.pts, item.time_base = round(position * AUDIO_CLOCK), TICK
             else:
-                length = _length(item, fps)
+                length = _length(item, source.kind, fps)
             at = position
-            if item.pts is not None and item.time_base is not None:
+            stamped = item.pts is not None and item.time_base is not None
+            if stamped:
                 stamp = float(item.pts * item.time_base)
                 first = stamp if first is None else first
                 at = stamp - first
-            position = at + length
             if not live:
                 begun = media_time() if begun is None else begun
                 wait = begun + at - media_time()
+                if wait < -PAUSE:
+                    # It made a pause. What comes now is not late, but goes on from here.
+                    if stamped:
+                        begun -= wait
+                    else:
+                        at -= wait
+                if ours:
+                    item.pts, item.time_base = round(at * AUDIO_CLOCK), TICK
                 # Also a generator that never waits must let the others have their turn.
                 await asyncio.sleep(max(wait, 0))
+            position = at + length
             source.push(item)
     finally:
         if isinstance(iterator, AsyncIterator) and hasattr(iterator, "aclose"):
@@ -156,14 +176,19 @@ def _from_array(
     return frame, frame.samples / rate
 
 
-def _length(item: Item, fps: float) -> float:
+def _length(item: Item, kind: Kind, fps: float) -> float:
     if isinstance(item, av.AudioFrame):
         return item.samples / item.sample_rate
+    if isinstance(item, av.Packet):
+        if item.duration and item.time_base is not None:
+            return float(item.duration * item.time_base)
+        if kind == "audio":
+            return AUDIO_SAMPLES / AUDIO_CLOCK
     return 1 / fps
 
 
 async def open_file(path: str, **options: Any) -> File:
-    return await asyncio.to_thread(lambda: File(path, **options))
+    return await run_apart(lambda: File(path, **options))
 
 
 def label_of(kind: Kind, label: Label | None) -> Label:

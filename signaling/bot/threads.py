@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec
+from contextlib import suppress
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def finish_in_thread(
@@ -14,6 +17,34 @@ async def finish_in_thread(
 ) -> None:
     """Run it in a thread to its end: if this is cancelled, it is cancelled only then."""
     await finish(asyncio.to_thread(function, *args, **kwargs))
+
+
+async def run_apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run in a thread of its own what may block for ever, such as reading from a pipe: it takes
+    no place of those that encode and decode, and neither the loop nor the process waits for it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only if T has it.
+
+    def work() -> None:
+        result: T | None = None
+        failure: Exception | None = None
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            failure = error
+        with suppress(RuntimeError):  # The loop may be closed by now.
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, name="bot reads", daemon=True).start()
+    return await future
 
 
 async def finish(work: Awaitable[object]) -> None:
