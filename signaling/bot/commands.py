@@ -7,12 +7,14 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from signaling.bot.bot import Bot
 from signaling.bot.compose import Composer
 from signaling.bot.errors import TargetUnwritable
+from signaling.bot.files import free_path
 from signaling.bot.load import Load, Media
 from signaling.bot.patterns import TONE_HZ, pictures, tone
 from signaling.bot.record import Recorder
@@ -68,14 +70,16 @@ async def _run_until_signal(work: Awaitable[int]) -> int:
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        with suppress(NotImplementedError):  # Windows: asyncio.run ends the bot at Ctrl+C.
+            loop.add_signal_handler(number, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
         return 0
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
 
 
 def make_bot(options: argparse.Namespace, **more: Any) -> Bot:
@@ -117,7 +121,7 @@ async def play(options: argparse.Namespace, err: TextIO) -> int:
 async def record(options: argparse.Namespace, err: TextIO) -> int:
     async with make_bot(options) as bot:
         if options.compose:
-            composer = Composer(bot, options.directory / f"{options.room}.mp4")
+            composer = Composer(bot, free_path(options.directory, options.room, ".mp4"))
 
             def report() -> str:
                 return f"{composer.path}  {composer.seconds:.0f} s"

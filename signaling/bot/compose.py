@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signaling.bot.bot import Bot
-from signaling.bot.errors import TargetUnwritable
+from signaling.bot.files import telling_target
 from signaling.bot.sources import Resampler, media_time
-from signaling.bot.threads import finish_in_thread
+from signaling.bot.threads import finish, finish_in_thread
 from signaling.bot.tracks import RemoteTrack
 
 BEHIND = 0.5
@@ -131,11 +131,10 @@ class Composer:
         self._start = media_time()
         self._mixer = Mixer(self._start)
         self._written = 0
-        try:
+        self._broken = False
+        with telling_target(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._container: Any = av.open(str(path), "w", options=OPTIONS)
-        except (av.FFmpegError, OSError) as error:
-            raise TargetUnwritable(f"{path}: {error}") from error
         self._video, self._audio = self._make_streams()
 
     def _make_streams(self) -> tuple[Any, Any]:
@@ -162,12 +161,14 @@ class Composer:
                 shown = None if late and self._written % self._fps else frames
                 pcm = self._mixer.take(self._samples())
                 # To the end: the file must not be closed under a thread that writes to it.
-                await finish_in_thread(self._write, shown, pcm)
+                with telling_target(self.path):
+                    await finish_in_thread(self._write, shown, pcm)
         finally:
             follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await follower
-            self._finish()
+            await finish(asyncio.wait([follower]))
+            with telling_target(self.path):
+                self._finish()
+        follower.result()
 
     async def _follow(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -200,6 +201,13 @@ class Composer:
 
     def _write(self, frames: list[av.VideoFrame] | None, pcm: NDArray[np.int16]) -> None:
         """One picture, unless None, and the sound beside it. Runs in a thread."""
+        try:
+            self._write_both(frames, pcm)
+        except Exception:
+            self._broken = True  # FFmpeg may crash where it is asked again.
+            raise
+
+    def _write_both(self, frames: list[av.VideoFrame] | None, pcm: NDArray[np.int16]) -> None:
         if frames is not None:
             picture = compose(frames, *self._size)
             picture.pts, picture.time_base = self._written, Fraction(1, self._fps)
@@ -213,6 +221,14 @@ class Composer:
         self.seconds = self._written / self._fps
 
     def _finish(self) -> None:
-        self._container.mux(self._video.encode(None))
-        self._container.mux(self._audio.encode(None))
-        self._container.close()
+        if self._broken:
+            with suppress(av.FFmpegError, OSError):
+                self._container.close()
+            return
+        try:
+            if not self._written:  # Stopped at once: still a file that plays.
+                self._write([], self._mixer.take(self._samples()))
+            self._container.mux(self._video.encode(None))
+            self._container.mux(self._audio.encode(None))
+        finally:
+            self._container.close()

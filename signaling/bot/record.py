@@ -21,6 +21,7 @@ from av.container import OutputContainer
 
 from signaling.bot.bot import Bot
 from signaling.bot.errors import TargetUnwritable
+from signaling.bot.files import free_path, telling_target
 from signaling.bot.sources import Label
 from signaling.bot.threads import finish_in_thread
 from signaling.bot.tracks import EncodedPacket, RemoteTrack
@@ -55,7 +56,31 @@ class Progress:
 
 
 def video_template(codec: str, key_frame: bytes) -> Any:
-    """A stream of PyAV that describes what the key frame begins."""
+    """A stream of PyAV that describes what the key frame begins. Raises ValueError for one that
+    begins nothing: whoever sends it, the others are recorded."""
+    try:
+        stream = _video_template(codec, key_frame)
+        if stream.codec_context.width and stream.codec_context.height:
+            return stream
+    except (av.FFmpegError, LookupError, struct.error) as error:
+        raise ValueError(f"{codec}: {error}") from error
+    raise ValueError(f"{codec}: a key frame without a size")
+
+
+def begins_file(packet: EncodedPacket) -> bool:
+    """Whether a file can begin with the packet."""
+    if packet.codec in AUDIO_ENCODERS:
+        return True
+    if packet.codec not in ("VP8", "H264") or not packet.key:
+        return False
+    try:
+        video_template(packet.codec, packet.data)
+    except ValueError:
+        return False
+    return True
+
+
+def _video_template(codec: str, key_frame: bytes) -> Any:
     if codec == "VP8":
         # RFC 6386 section 9.1: width and height follow the start code, 14 bits each.
         width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", key_frame, 6))
@@ -72,13 +97,13 @@ class PacketFile:
         self.path = path
         self.packets = 0
         self.bytes = 0
+        self.closed = False
+        self._broken: TargetUnwritable | None = None
         self.start = min(packet.time for packet in first.values())
         self._last: dict[Label, int] = {}
         self._streams: dict[Label, Any] = {}
-        try:
+        with telling_target(path):
             self._container: OutputContainer = av.open(str(path), "w", options=OPTIONS)
-        except (av.FFmpegError, OSError) as error:
-            raise TargetUnwritable(f"{path}: {error}") from error
         for label, packet in first.items():
             if packet.codec in AUDIO_ENCODERS:
                 name, rate, layout = AUDIO_ENCODERS[packet.codec]
@@ -101,16 +126,32 @@ class PacketFile:
             out.time_base = CLOCK
             out.is_keyframe = packet.key
             out.stream = self._streams[label]
-            self._container.mux(out)
+            try:
+                self._mux(out)
+            except ValueError as error:
+                log.debug("%s: a packet of %s is left out: %s", self.path, label, error)
+                continue
             self.packets += 1
             self.bytes += len(packet.data)
+
+    def _mux(self, packet: Any) -> None:
+        if self._broken is not None:  # FFmpeg may crash where it is asked again.
+            raise self._broken
+        try:
+            with telling_target(self.path):
+                self._container.mux(packet)
+        except TargetUnwritable as error:
+            self._broken = error
+            raise
 
     @property
     def seconds(self) -> float:
         return float(max(self._last.values(), default=0) * CLOCK)
 
     def close(self) -> None:
-        self._container.close()
+        self.closed = True
+        with telling_target(self.path):
+            self._container.close()
 
 
 Held = list[tuple[Label, EncodedPacket]]
@@ -146,23 +187,35 @@ class _Recording:
         """Write until every track has ended, or until cancelled; the file is whole then."""
         file: PacketFile | None = None
         held: Held = []
+        broken = False
         try:
             while not self._ended:
-                held += await self._collect(wait=WRITE_EVERY)
+                await self._collect(held, wait=WRITE_EVERY)
                 if file is None or self._news(held):
                     file = await self._begin(file, held)
                 # Not `held` any more: else, if cancelled here, it would be written twice.
                 batch, held = held, []
                 if file is not None:
                     await self._write(file, batch)
+        except TargetUnwritable:
+            broken = True
+            raise
         finally:
             for reader in self._readers:
                 reader.cancel()
             if self._readers:
                 await asyncio.wait(self._readers)
+            held += self._drain()
+            if (
+                file is None or file.closed
+            ) and not broken:  # Told to stop while it waited for the others.
+                file = self._open(self._find_first(held))
             if file is not None:
-                await self._write(file, held + self._drain())
-                await asyncio.to_thread(file.close)
+                try:
+                    if not broken and not file.closed:
+                        await self._write(file, held)
+                finally:
+                    await finish_in_thread(file.close)
 
     async def _write(self, file: PacketFile, packets: Held) -> None:
         # To the end, even if cancelled: half a batch would be a gap. Nor may the file be written
@@ -172,13 +225,14 @@ class _Recording:
         finally:
             self._recorder.count(file)
 
-    async def _collect(self, wait: float) -> Held:
+    async def _collect(self, held: Held, wait: float) -> None:
         first = await self._queue.get()
         if first is None:
             self._ended = not self.tracks
-            return []
+            return
+        held.append(first)
         await asyncio.sleep(wait)
-        return [first, *self._drain()]
+        held += self._drain()
 
     def _drain(self) -> Held:
         items = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
@@ -188,7 +242,11 @@ class _Recording:
 
     def _news(self, held: Held) -> bool:
         """Whether there is a track, or a codec, that the open file does not know."""
-        codecs = {label: packet.codec for label, packet in held if packet.key}
+        codecs = {
+            label: packet.codec
+            for label, packet in held
+            if packet.key and self._codecs.get(label) != packet.codec and begins_file(packet)
+        }
         return not codecs.items() <= self._codecs.items()
 
     def _expected(self) -> set[Label]:
@@ -201,7 +259,7 @@ class _Recording:
         """Wait until every track has something that a file can begin with, then begin one.
         What belongs to the file before is written there; `held` keeps the rest."""
         for count in range(round(SETTLE_AT_MOST / WRITE_EVERY)):
-            at_hand = {label for label, packet in held if packet.key}
+            at_hand = set(self._find_first(held))
             settled = old is not None or count >= SETTLE / WRITE_EVERY
             if settled and self._expected() <= at_hand:
                 break
@@ -209,12 +267,7 @@ class _Recording:
                 track.request_key_frame()
             await asyncio.sleep(WRITE_EVERY)
             held += self._drain()
-        first: dict[Label, EncodedPacket] = {}
-        for label, packet in held:
-            if packet.key and first.get(label, packet).codec != packet.codec:
-                first[label] = packet
-            elif packet.key:
-                first.setdefault(label, packet)
+        first = self._find_first(held)
         if not first:
             return old
         if old is not None:
@@ -222,10 +275,24 @@ class _Recording:
             before = [h for h in held if h[1].time < cut and h[0] in self._codecs]
             held[:] = [h for h in held if h not in before]
             await self._write(old, before)
-            await asyncio.to_thread(old.close)
+            await finish_in_thread(old.close)
+        return self._open(first)
+
+    def _find_first(self, held: Held) -> dict[Label, EncodedPacket]:
+        """What a file of what is held would begin with: the latest codec's first key frames."""
+        first: dict[Label, EncodedPacket] = {}
+        for label, packet in held:
+            known = label in first and first[label].codec == packet.codec
+            if not known and begins_file(packet):
+                first[label] = packet
+        return first
+
+    def _open(self, first: dict[Label, EncodedPacket]) -> PacketFile | None:
+        """Quick, and not in a thread: cancelled there, nobody would close the file."""
+        if not first:
+            return None
         self._codecs = {label: packet.codec for label, packet in first.items()}
-        path = self._recorder.new_path(self._name, self._codecs)
-        return await asyncio.to_thread(PacketFile, path, first)
+        return PacketFile(self._recorder.new_path(self._name, self._codecs), first)
 
 
 class Recorder:
@@ -271,11 +338,7 @@ class Recorder:
     def new_path(self, name: str, labels: dict[Label, str]) -> Path:
         webm = set(labels.values()) <= {"VP8", "opus"}
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "participant"
-        suffix = ".webm" if webm else ".mkv"
-        path, count = self.folder / f"{stem}{suffix}", 1
-        while path.exists():
-            count += 1
-            path = self.folder / f"{stem}-{count}{suffix}"
+        path = free_path(self.folder, stem, ".webm" if webm else ".mkv")
         self.progress.files.append(path)
         return path
 
