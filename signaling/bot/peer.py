@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -66,6 +67,7 @@ class Peer:
         self._checkpoint: Checkpoint | None = None
         self._lines: dict[Label, Line] = {}
         self._taps: dict[str, Tap] = {}
+        self._givers: dict[Tap, Callable[[Tap, EncodedFrame], None]] = {}
         self._extensions: dict[str, str] = {}
         self._remade: dict[Label, str | None] = {}
         """For which codec the connection was last made anew, by line."""
@@ -97,6 +99,15 @@ class Peer:
         """Send none of these any more."""
         for line in self._lines.values():
             line.release(sources)
+
+    def resume(self) -> None:
+        """The pair's media go this way again, before the connection was closed."""
+        if self.retired_at is None:
+            return
+        self.retired_at = None
+        for tap, give in self._givers.items():
+            if tap.listener is None:
+                tap.listener = give
 
     @property
     def taps(self) -> set[Tap]:
@@ -186,6 +197,7 @@ class Peer:
         for tap in self._taps.values():
             self._room.lose_tap(tap)
         self._taps.clear()
+        self._givers.clear()
         if self._deadline is not None:
             self._deadline.cancel()
         if pc is not None:
@@ -300,7 +312,7 @@ class Peer:
             if tap.listener is not None and tap.listener is not first_frame:
                 tap.listener(tap, frame)
 
-        tap.listener = first_frame
+        self._givers[tap] = tap.listener = first_frame
 
     def _label(self, transceiver: RTCRtpTransceiver) -> Label:
         """The first line of a kind is camera or microphone; a screen's stream is named in the

@@ -198,7 +198,7 @@ class Routing:
             elif participant.id not in self._peers:
                 self._open_peer(participant)
             else:
-                self._peers[participant.id].retired_at = None
+                self._peers[participant.id].resume()
         in_relay = self.client.relay and self.client.topology == "relay"
         if relayed or in_relay:
             self._publisher.set_active(True)

@@ -494,6 +494,21 @@ async def test_one_track_lasts_from_mesh_to_relay_and_back(monkeypatch: Any) -> 
             assert gaps.max() < PATIENCE / 4
 
 
+async def test_a_direct_connection_that_lingers_carries_the_track_again() -> None:
+    async with serve("--mesh-limit", "3", "--mesh-return", "0.5") as server:
+        join = joins(server)
+        async with join("Ada") as ada, join("Bob") as bob:
+            await publish_known(ada)
+            tracks = [await soon(bob.track("video")), await soon(bob.track("audio"))]
+            async with join("Eve"), join("Zoe"):
+                await until(lambda: all(t.tap in bob._subscriber.taps for t in tracks))
+            # Sooner than the connections linger, though a slow machine may have closed them.
+            await until(lambda: not any(t.tap in (None, *bob._subscriber.taps) for t in tracks))
+            await see(tracks[0])
+            await hear(tracks[1])
+            assert not any(track.ended for track in tracks)
+
+
 async def _so_far(bot: Bot) -> AsyncIterator[RemoteTrack]:
     for track in list(bot._tracks.values()):
         yield track
