@@ -225,9 +225,7 @@ class Subscriber:
     async def _drop(self) -> None:
         pc, self._pc = self._pc, None
         self.connected = False
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
+        self._stop_asking()
         self.slots.clear()
         for tap in self._taps.values():
             self._room.lose_tap(tap)
@@ -236,6 +234,7 @@ class Subscriber:
             await close_connection(pc)
 
     async def _answer(self, offer: _Offer) -> None:
+        self._stop_asking()
         pc = self._pc
         if pc is not None and session_of(pc.remoteDescription.sdp) != session_of(offer.sdp):
             # aiortc can neither restart ICE nor change certificates.
@@ -293,6 +292,10 @@ class Subscriber:
             self._room.client.send(messages.RestartIce())
             self._ask(ASK_AGAIN_AFTER)
 
+        self._stop_asking()
+        self._asking = asyncio.get_running_loop().call_later(wait, ask)
+
+    def _stop_asking(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
-        self._asking = asyncio.get_running_loop().call_later(wait, ask)
+            self._asking = None

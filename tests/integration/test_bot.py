@@ -607,6 +607,23 @@ def _without_candidates(text: str, kind: str) -> Any:
     return RTCSessionDescription(sdp="\r\n".join(lines), type=kind)
 
 
+async def test_an_offer_that_cannot_be_taken_is_asked_for_anew_once(
+    server: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("signaling.bot.relayed.RETRY_AFTER", 0.1)
+    join = joins(server, via="relay")
+    async with join("Ada") as ada, join("Bob") as bob:
+        await publish_known(ada, sound=False)
+        track = await soon(bob.track("video"))
+        await see(track)
+        bob._subscriber.receive_offer("m=video x", [])
+        await until(lambda: bob._subscriber._pc is None)
+        await until(lambda: track.tap in bob._subscriber.taps)
+        await see(track)
+        # Else the connection would be made anew once more, for nothing.
+        assert bob._subscriber._asking is None
+
+
 async def test_many_bots_in_one_process_do_not_grow(server: str) -> None:
     join = joins(server)
     bots = [join(f"Bot {n}") for n in range(20)]
