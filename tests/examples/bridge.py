@@ -1,6 +1,6 @@
 """Brings a camera (rtsp://…) or a file into a room: python -m tests.examples.bridge URL ROOM SOURCE
 
-What is H.264, VP8 or Opus already is passed on as it is, anything else encoded anew.
+Where all of it is H.264, VP8, Opus or G.711 it is passed on as it is; else all is encoded anew.
 """
 
 from __future__ import annotations
