@@ -152,15 +152,16 @@ class Subscriber(Receiver):
     def reopen(self, now: float) -> None:
         """Start over after the transport ended: another transport, and all m-lines offered anew.
 
-        The certificate is a new one too: a browser whose peer connection still runs then
-        sees that this is another DTLS association (RFC 8842 5) and shakes hands again.
+        The session in `o=` is another one: the offer is for another peer connection. The
+        certificate is a new one, too: a client that goes on with the old one then sees that
+        this is another DTLS association (RFC 8842 5). Chromium shakes hands again, Firefox
+        does not.
         An offer that is open is given up: who closed its peer connection never answers it.
         """
         self._close_transport(now)
         self._certificate = Certificate()
         self.transport = self._open_transport()
-        for slot in self._subscription.slots:
-            slot.payload_types.clear()
+        self._subscription.begin_session(self._site.number())
         self._offered = None
         self._restart = False
         self._changed = True

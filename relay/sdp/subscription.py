@@ -87,6 +87,14 @@ class Subscription:
         self._ssrc = ssrc
         self._offered: tuple[str, ...] = ()
 
+    def begin_session(self, session_id: int) -> None:
+        """Have the next offer be the first one for another peer connection, with the same
+        m-lines, on which the client receives nothing before it has answered."""
+        self._session_id = session_id
+        self._version = 0
+        for slot in self.slots:
+            slot.payload_types.clear()
+
     def assign(self, kind: Kind, participant: str, track: str, codecs: Sequence[Codec]) -> Slot:
         """Put a track on a free slot of its kind, or on a new one.
 

@@ -346,11 +346,16 @@ export class Call {
     this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow: 'none' });
   }
 
+  /** @returns {Publisher} */
   #publish() {
     const publisher = new Publisher({
       ice: this.#ice,
       exchange: async (sdp, tracks) => (await this.#request({ type: 'offer', to: 'relay', sdp, tracks })).sdp,
       onState: () => this.onChange(),
+      onForgotten: () => {
+        publisher.close();
+        if (publisher === this.#publisher) this.#publisher = this.#publish();
+      },
     });
     for (const { source, track, stream } of this.media.outgoing()) publisher.setSource(source, track, stream);
     return publisher;

@@ -29,6 +29,7 @@ export class Publisher {
   #wanted = false;
   #closed = false;
   /** @type {Set<Source>} */ #forbidden = new Set();
+  /** What the relay calls the connection, in `o=`. */ #session = '';
   /** @type {any} */ #timer = null;
 
   /**
@@ -37,9 +38,12 @@ export class Publisher {
    * @param {(sdp: string, tracks: {mid: string, source: Source}[]) => Promise<string>} options.exchange
    *   sends the offer and resolves with the relay's answer
    * @param {(state: RTCPeerConnectionState) => void} options.onState
+   * @param {() => void} options.onForgotten
+   *   the relay has given this connection up meanwhile: only a new one can be heard there
    */
-  constructor({ ice, exchange, onState }) {
+  constructor({ ice, exchange, onState, onForgotten }) {
     this.exchange = exchange;
+    this.onForgotten = onForgotten;
     const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle' });
     this.pc = pc;
     pc.onnegotiationneeded = () => this.#negotiate();
@@ -94,7 +98,11 @@ export class Publisher {
         await this.pc.setLocalDescription();
         const sdp = /** @type {RTCSessionDescription} */ (this.pc.localDescription).sdp;
         const answer = await this.exchange(sdp, this.#tracks());
-        if (!this.#closed) await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+        if (this.#closed) break;
+        const session = sessionOf(answer);
+        if (this.#session && session !== this.#session) return this.onForgotten();
+        this.#session = session;
+        await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
       } catch (error) {
         if (this.#closed) break;
         console.info('publishing:', /** @type {Error} */ (error).message);
@@ -164,8 +172,8 @@ export class Subscriber {
     const number = ++this.#offers;
     this.#inbox = this.#inbox.then(async () => {
       if (number !== this.#offers) return;
-      const session = sdp.match(/^o=\S+ (\S+)/m)?.[1] ?? '';
-      // The relay began anew (our last goodbye crossed its last offer): other lines, another connection.
+      const session = sessionOf(sdp);
+      // The relay began anew: it lost us, or our last goodbye crossed its last offer.
       if (session !== this.#session) this.#end();
       this.#session = session;
       const pc = this.pc ?? this.#open();
@@ -221,3 +229,6 @@ export class Subscriber {
     }, wait);
   }
 }
+
+/** What the relay calls a connection. @param {string} sdp */
+const sessionOf = (sdp) => sdp.match(/^o=\S+ (\S+)/m)?.[1] ?? '';

@@ -91,3 +91,24 @@ test('one who may not publish every source still publishes the others, and asks 
     assert.equal(publisher.lines.get('screen').direction, 'inactive');
   }
 });
+
+test('a connection that the relay has forgotten is given up', async () => {
+  let pc;
+  const taken = [];
+  globalThis.RTCPeerConnection = class {
+    constructor() { pc = this; this.localDescription = { sdp: 'offer' }; }
+    async setRemoteDescription({ sdp }) { taken.push(sdp); }
+    async setLocalDescription() {}
+  };
+  const answers = [7, 7, 9].map((session, index) => `v=0\r\no=- ${session} ${index} IN IP4 0.0.0.0\r\n`);
+  let asked = 0;
+  let forgotten = 0;
+  new Publisher({
+    ice: {}, exchange: async () => answers[asked++], onState: () => {}, onForgotten: () => { forgotten += 1; },
+  });
+  for (const expected of [0, 0, 1]) {
+    await pc.onnegotiationneeded();
+    assert.equal(forgotten, expected);
+  }
+  assert.deepEqual(taken, answers.slice(0, 2));
+});

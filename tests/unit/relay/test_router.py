@@ -393,7 +393,19 @@ def test_a_subscriber_whose_transport_failed_is_offered_everything_anew(world: W
     offer = world.offers(events)["bob"]
     assert _ufrag(first.sdp) != _ufrag(offer.sdp)
     assert _fingerprint(first.sdp) != _fingerprint(offer.sdp)
+    assert _session(first.sdp) != _session(offer.sdp)
     assert [entry.participant for entry in offer.tracks] == ["carol", "carol"]
+
+
+def test_a_publisher_whose_transport_failed_gets_an_answer_of_another_session(
+    world: World,
+) -> None:
+    world.join("ada")
+    sessions = [_session(world.find(control.Answer, world.publish("ada"))[0].sdp) for _ in range(2)]
+    assert sessions[0] == sessions[1]
+    world.advance(40)
+    answer = world.find(control.Answer, world.publish("ada"))[0]
+    assert _session(answer.sdp) != sessions[0]
 
 
 def test_who_is_lost_with_an_offer_open_gets_another_and_the_newest_counts(world: World) -> None:
@@ -773,3 +785,7 @@ def _get_leg(world: World, name: str) -> Leg:
 
 def _fingerprint(sdp: str) -> str:
     return sdp.partition("a=fingerprint:sha-256 ")[2].splitlines()[0]
+
+
+def _session(sdp: str) -> str:
+    return sdp.partition("o=- ")[2].split()[0]
