@@ -4,6 +4,8 @@ direct connection or the relay carries them, and comes back by itself when eithe
     async with Bot.join("http://localhost:8443", room="demo", name="Echo") as bot:
         async for track in bot.tracks():
             bot.start(echo(bot, track))
+
+A little above 400 lines, for all that a program sees of a bot is here.
 """
 
 from __future__ import annotations

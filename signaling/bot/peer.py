@@ -3,6 +3,8 @@
 Whoever joined later opens, with one audio and one video line; the other answers on the
 same lines and opens itself only if nothing came. aiortc cannot restart ICE: where a
 browser would, the connection is made anew under the same lines.
+
+A little above 400 lines: every step of the negotiation works on the same few fields.
 """
 
 from __future__ import annotations
