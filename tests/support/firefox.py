@@ -165,16 +165,20 @@ class Firefox:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_WITHIN + PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * PATIENCE)
 
     def _find_address(self) -> str:
         assert self._process.stderr is not None
+        impatient = threading.Timer(START_WITHIN, self._process.kill)
+        impatient.start()
         for line in self._process.stderr:
             found = re.search(r"WebDriver BiDi listening on (ws://\S+)", line)
             if found:
+                impatient.cancel()
                 # What else it says is nobody's business, but has to be read.
                 threading.Thread(target=self._process.stderr.read, daemon=True).start()
                 return found[1]
+        impatient.cancel()
         raise FirefoxError(f"it ended with {self._process.wait()}")
 
     async def _connect(self, address: str) -> None:
@@ -195,7 +199,8 @@ class Firefox:
     async def _command(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self._sent += 1
         number = self._sent
-        answer = self._answers[number] = self._loop.create_future()
+        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._answers[number] = answer
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         try:
             async with asyncio.timeout(PATIENCE):
