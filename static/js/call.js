@@ -2,6 +2,7 @@
  * The call itself: keeps the peer connections in step with what `routes` says should exist, carries
  * signals between them and the hub, and knows from which path each participant is seen and heard.
  * No DOM; the view reads `state` and `tracksOf` whenever `onChange` is called.
+ * Above 400 lines, because what opens, watches and closes a path is read side by side.
  */
 
 import { Direct } from './direct.js';
