@@ -3,6 +3,7 @@
 `Connection` is what a hub sends through; it writes frames to any asyncio transport and is fed by
 one of two twins, `direct` (aiohttp's parser calls it) and `plain` (a task reads). `Connections`
 owns all of one server's: it counts them, pings the silent ones and ends what does not end.
+Above 400 lines, because the two share how a connection ends.
 """
 
 from __future__ import annotations
