@@ -75,12 +75,7 @@ class Thread:
         return future.result(120)
 
     def enter(self, bot: Bot) -> Bot:
-        async def enter() -> None:
-            await bot.__aenter__()
-            # A failure must not cancel this, which is over.
-            bot._owner = None
-
-        self.run(enter())
+        self.run(bot.__aenter__())
         self._bots.append(bot)
         return bot
 

@@ -131,7 +131,6 @@ def test_a_bot_and_a_browser_talk_through_turn_alone(
     async def open_bot() -> Bot:
         bot = Bot.join(f"http://127.0.0.1:{hub.port}", room=room, name="Bot")
         await bot.__aenter__()
-        bot._owner = None  # a failure must not cancel this, which is over
         await bot.publish(pictures(160, 90), fps=10)
         await bot.publish(tone(), kind="audio")
         return bot
