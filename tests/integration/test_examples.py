@@ -123,6 +123,7 @@ async def test_bridge_brings_a_file_into_the_room(server: str, tmp_path: Path) -
         async with running(bridge.main(server, "bridge", str(film))):
             await see(await soon(ada.track("video", name="Camera")))
         foreign = make_film(tmp_path / "film.mkv", seconds=3, video="mpeg4")
+        await until(lambda: not ada.client.participants)
         async with running(bridge.main(server, "bridge", str(foreign))):
             await until(lambda: ada.client.participants)
             await see(await soon(ada.track("video", name="Camera")))
