@@ -212,6 +212,11 @@ export class Call {
       case 'relay-restarted':
         this.#closeRelay();
         break;
+      case 'route':
+      case 'topology':
+        // What it knew of us is gone: when it is back, it is another one.
+        if (message.reason === 'relay-unavailable') this.#closeRelay();
+        break;
       case 'participant-left':
         this.#direct.get(message.participant)?.close();
         this.#direct.delete(message.participant);
@@ -287,6 +292,9 @@ export class Call {
         this.#stay(id);
         direct.expected = false;
       } else this.#linger(id, () => this.#disconnect(id));
+    }
+    for (const id of this.#refused) {
+      if (!wanted.refuse.has(id)) this.#refused.delete(id);
     }
     for (const id of wanted.refuse) {
       if (this.#refused.has(id)) continue;
