@@ -95,9 +95,7 @@ class FanOut:
         self._tl0s = np.array([s.tl0_delta for s in segments])
         self._keyidxs = np.array([s.keyidx_delta for s in segments])
         self._frames = np.array([s.frame_delta for s in segments])
-        self._renumbers = any(
-            s.picture_delta or s.tl0_delta or s.keyidx_delta or s.frame_delta for s in segments
-        )
+        self._renumbers = any(segment.renumbers_pictures for segment in segments)
 
     def takes(self, item: Item) -> bool:
         """Whether the packet goes to every DownTrack here, under its present translation."""

@@ -416,12 +416,7 @@ class Forwarder:
             self.stats.drops[DropReason.NACK_NO_RTX] += 1
             return
         picture = Picture()
-        if (
-            segment.picture_delta
-            or segment.tl0_delta
-            or segment.keyidx_delta
-            or segment.frame_delta
-        ):
+        if segment.renumbers_pictures:
             self._inspect_cached(layer, cached, picture)
         out = render(down, segment, cached.data, cached.number, picture, 0, self._numbers)
         if out is None:

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from relay.leg import Leg
+from relay.leg import HOLD, Leg
 from relay.tracks import Layer
-
-HOLD: Final = 0.012
-"""Seconds that a packet waits for its frame at most: more than the 5 ms between two turns of a
-browser's pacer, and what a link of 10 Mbit/s takes for 7 kB."""
 
 PATIENCE: Final = 0.009
 """Seconds after which the next packet to arrive ends the wait: the one after it would be too

@@ -27,9 +27,10 @@ REPORT_GRACE: Final = 0.05
 """Seconds that a report waits for packets to come: it goes out in their turn of the event loop,
 and a turn of its own, through cold code, would cost as much as ten packets do."""
 
-FEEDBACK_GRACE: Final = 0.012
-"""Seconds that transport-wide feedback waits at most while packets are held (`hold`): they have
-come, but are not counted yet, and would be told as lost."""
+HOLD: Final = 0.012
+"""Seconds that a packet waits for its frame at most (`hold`): more than the 5 ms between two turns
+of a browser's pacer, and what a link of 10 Mbit/s takes for 7 kB. Transport-wide feedback waits as
+long: what is held has come, but is not counted yet, and would be told as lost."""
 
 FIRST_REPORT: Final = 0.1
 """Seconds until the first one: a subscriber needs it to play sound and picture together."""
@@ -444,8 +445,8 @@ class Leg:
 
     def _build_feedback(self, now: float, timers: list[float]) -> list[bytes]:
         timer = self.arrivals.get_timer()
-        if timer is not None and self.held and now < timer + FEEDBACK_GRACE:
-            timers.append(timer + FEEDBACK_GRACE)
+        if timer is not None and self.held and now < timer + HOLD:
+            timers.append(timer + HOLD)
             return []
         bodies = self.arrivals.feedback_to_send(now)
         timer = self.arrivals.get_timer()

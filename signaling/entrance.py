@@ -133,7 +133,9 @@ class Entrance:
     def leave_guests(self, room: str) -> None:
         """The same, but WHIP and WHEP may go on. Who comes in first, moderates, if anyone may."""
         if not self._tokens:
-            any(self._let_in(knock) for knock in self._lobby.list_waiting(room))
+            for knock in self._lobby.list_waiting(room):
+                if self._let_in(knock):
+                    return
 
     def close_room(self, room: str) -> None:
         """A moderator has closed a room."""

@@ -427,7 +427,7 @@ class Hub:
         if access is not None:
             participant.grant = access.grant
             participant.sources = None if access.sources is None else sorted(access.sources)
-        elif next(room.peers, None) is None:
+        elif room.unattended:
             participant.grant = Grant(moderate=True)
         self._open(room)
         self._sessions[session.secret] = session
@@ -574,7 +574,7 @@ class Hub:
             log.info("room closed", extra={"room": room.name})
             self._notify("room-ended", room.name)
             self.entrance.leave_room(room.name)
-        elif not participant.guest and next(room.peers, None) is None:
+        elif not participant.guest and room.unattended:
             self.entrance.leave_guests(room.name)
 
     def _notify_left(self, room: Room, participant: Participant, reason: LeaveReason) -> None:

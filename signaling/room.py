@@ -154,6 +154,11 @@ class Room:
         return (p for p in self.participants.values() if not p.guest)
 
     @property
+    def unattended(self) -> bool:
+        """Whether nobody is in but WHIP and WHEP."""
+        return next(self.peers, None) is None
+
+    @property
     def guests(self) -> Iterator[Participant]:
         """Those who publish by WHIP."""
         return (p for p in self.participants.values() if p.guest and not p.hidden)
@@ -225,7 +230,7 @@ class Room:
                 other.routes.remove(participant.id)
                 if self.topology == "mesh":
                     self._send_route(other, effects)
-        if next(self.peers, None) is None:
+        if self.unattended:
             # WHIP and WHEP keep the room, but cannot unlock it.
             self.locked = False
         self._choose_topology(now, effects)

@@ -86,6 +86,11 @@ class Segment:
         self.keyidx_delta = keyidx_delta
         self.frame_delta = frame_delta
 
+    @property
+    def renumbers_pictures(self) -> bool:
+        """Whether a packet's own numbers of its picture go out as others."""
+        return bool(self.picture_delta or self.tl0_delta or self.keyidx_delta or self.frame_delta)
+
 
 class SeqMap:
     """One subscriber's numbering of what it is sent, without gaps where nothing was to be sent.

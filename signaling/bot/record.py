@@ -206,9 +206,8 @@ class _Recording:
             if self._readers:
                 await asyncio.wait(self._readers)
             held += self._drain()
-            if (
-                file is None or file.closed
-            ) and not broken:  # Told to stop while it waited for the others.
+            if not broken and (file is None or file.closed):
+                # Told to stop while it waited for the others.
                 file = self._open(self._find_first(held))
             if file is not None:
                 try:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.conftest import SMALL_CAMERA, Enter
 from tests.browser.test_other_clients import GREEN, LAYERS, PLAIN
-from tests.browser.test_relay import DRAWN, PUBLISHER, SEE_CODEC, SEND_CODEC, SUBSCRIBER
+from tests.browser.test_relay import DRAWN, RESTARTS, SEE_CODEC, SEND_CODEC, restart_ice
 from tests.browser.test_relay_guests import PLAYED, WATCH
 from tests.browser.test_screens import CONVERSATION, DEMO, FAULTS, NAMES, SETTLED, SIZES
 from tests.support.browser import Hub, Person, running_hub, see_and_hear
@@ -138,13 +138,8 @@ def test_a_call_through_the_relay(enter: Enter, enter_firefox: EnterFirefox) -> 
         for one in (ben, cleo):
             one.wait(SCREEN_GONE)
 
-    for ufrag, restart in (
-        (PUBLISHER, "call.relayConnections().publisher.restart()"),
-        (SUBSCRIBER, "call.relayConnections().subscriber.requestRestart()"),
-    ):
-        before = ada.ask(f"(call) => {ufrag}")
-        ada.ask(f"(call) => {{ {restart}; }}")
-        ada.wait(f"(call, page, before) => {ufrag} !== before", before)
+    for connection in RESTARTS:
+        restart_ice(ada, *connection)
     see_and_hear(everyone)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Enter
-from tests.support.browser import Hub, Participant, running_hub, see_and_hear
+from tests.support.browser import Hub, Participant, Person, running_hub, see_and_hear
 
 WATCH = (Path(__file__).parent / "gaps.js").read_text()
 DRAWN = """(name) => [...document.querySelectorAll('.tile:not(.self)')].some((tile) =>
@@ -22,9 +22,16 @@ FIFTH = """async (room) => {
   await new Promise((resolve) => { eve.onopen = resolve; });
   eve.send(JSON.stringify({ type: 'join', room, name: 'Eve' }));
 }"""
-PUBLISHER = "call.relayConnections().publisher.pc.localDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
-SUBSCRIBER = (
-    "call.relayConnections().subscriber.pc.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
+# What shows that ICE was restarted, and what does it, for each connection to the relay.
+RESTARTS = (
+    (
+        "call.relayConnections().publisher.pc.localDescription.sdp.match(/ice-ufrag:(.*)/)[1]",
+        "call.relayConnections().publisher.restart()",
+    ),
+    (
+        "call.relayConnections().subscriber.pc.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]",
+        "call.relayConnections().subscriber.requestRestart()",
+    ),
 )
 
 SEND_CODEC = """async (call, page, name) => {
@@ -63,6 +70,13 @@ def own_hub() -> Iterator[Hub]:
 
 def wait_for_relay(one: Participant) -> None:
     one.wait("(call) => call.state.relayAvailable")
+
+
+def restart_ice(one: Person, ufrag: str, restart: str) -> None:
+    """One of `RESTARTS`, until its connection has other credentials."""
+    before = one.ask(f"(call) => {ufrag}")
+    one.ask(f"(call) => {{ {restart}; }}")
+    one.wait(f"(call, page, before) => {ufrag} !== before", before)
 
 
 def shown(one: Participant) -> dict[str, str]:
@@ -200,13 +214,8 @@ def test_who_comes_after_someone_is_really_drawn(enter: Enter) -> None:
 def test_restarts_of_ice_on_both_connections(enter: Enter) -> None:
     ada, ben = enter("Ada", relay=1), enter("Ben", relay=1)
     ada.wait_for_media({"Ben"})
-    for ufrag, restart in (
-        (PUBLISHER, "call.relayConnections().publisher.restart()"),
-        (SUBSCRIBER, "call.relayConnections().subscriber.requestRestart()"),
-    ):
-        before = ada.ask(f"(call) => {ufrag}")
-        ada.ask(f"(call) => {{ {restart}; }}")
-        ada.wait(f"(call, page, before) => {ufrag} !== before", before)
+    for connection in RESTARTS:
+        restart_ice(ada, *connection)
         see_and_hear({"Ada": ada, "Ben": ben})
 
 

@@ -21,6 +21,9 @@ from tests.support.media import PLAIN, Plane, audio_media, build_rtp, build_vp8,
 
 SSRC, RTX_SSRC = 0x1001, 0x1002
 BOTH = {96: 96, 97: 97}
+SIMULCAST = video_media(
+    ssrcs=(), rids=("h", "l"), extensions={9: MID.id, 10: RID.id, 11: REPAIRED_RID.id}
+)
 
 
 def build(
@@ -230,9 +233,7 @@ def test_a_stream_without_a_mid_is_found_by_its_payload_type() -> None:
 def test_the_layers_of_a_simulcast_are_found_by_rid() -> None:
     plane = Plane()
     leg = plane.open_leg("publisher")
-    ids = {9: MID.id, 10: RID.id, 11: REPAIRED_RID.id}
-    media = video_media(ssrcs=(), rids=("h", "l"), extensions=ids)
-    track = plane.publish(leg, "t", media)
+    track = plane.publish(leg, "t", SIMULCAST)
     plane.receive(
         leg,
         [
@@ -255,9 +256,7 @@ def test_the_rid_is_read_where_only_the_pictures_line_has_that_extension() -> No
     plane = Plane()
     leg = plane.open_leg("publisher")
     plane.publish(leg, "audio", audio_media(ssrcs=()))
-    ids = {9: MID.id, 10: RID.id, 11: REPAIRED_RID.id}
-    media = video_media(ssrcs=(), rids=("h", "l"), extensions=ids)
-    track = plane.publish(leg, "video", media)
+    track = plane.publish(leg, "video", SIMULCAST)
     plane.receive(leg, [build(1, ssrc=7, extensions={9: b"0", 10: b"l"})], 1.0)
     assert {layer.rid: layer.ssrc for layer in track.layers.values()} == {"l": 7}
 
@@ -266,13 +265,11 @@ def test_a_layer_that_comes_back_without_its_rid_is_known_by_its_ssrc() -> None:
     """Browsers send mid and rid until a report tells that they were read, and never again."""
     plane = Plane()
     leg = plane.open_leg("publisher")
-    ids = {9: MID.id, 10: RID.id, 11: REPAIRED_RID.id}
-    media = video_media(ssrcs=(), rids=("h", "l"), extensions=ids)
-    off = plane.publish(leg, "off", media)
+    off = plane.publish(leg, "off", SIMULCAST)
     for ssrc, rid in ((7, b"l"), (8, b"h")):
         plane.receive(leg, [build(1, ssrc=ssrc, extensions={9: b"0", 10: rid})], 1.0)
     leg.remove_up(off, 2.0)
-    on = plane.publish(leg, "on", media)
+    on = plane.publish(leg, "on", SIMULCAST)
     plane.receive(leg, [build(2, ssrc=7), build(2, ssrc=8)], 3.0)
     assert {layer.rid: layer.ssrc for layer in on.layers.values()} == {"l": 7, "h": 8}
 

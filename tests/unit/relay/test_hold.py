@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.hold import HOLD, MAX_HELD, PATIENCE, FrameHold
-from relay.leg import Leg
+from relay.hold import MAX_HELD, PATIENCE, FrameHold
+from relay.leg import HOLD, Leg
 from relay.tracks import Layer
 from tests.support.media import Plane, audio_media, video_media
 

@@ -165,35 +165,32 @@ def test_a_publisher_that_comes_back_after_its_transport_failed_shakes_hands_ane
     """It may restart ICE on the peer connection that it has, and then knows by the certificate
     alone that the other end is another one; of its packets it names neither mid nor rid again."""
     ids = [f"extmap:{n} urn:ietf:params:rtp-hdrext:sdes:{name}" for n, name in RIDS.items()]
+
+    def send(leg: Leg, number: int, ssrc: int, extensions: dict[int, bytes] | None = None) -> None:
+        packet = build_rtp(
+            payload_type=96,
+            sequence=number,
+            timestamp=1,
+            ssrc=ssrc,
+            payload=build_vp8(number, key_frame=True),
+            extensions=extensions,
+        )
+        world.plane.receive(leg, [packet], world.now)
+
     kind, formats, lines = VIDEO
     video = kind, formats, [*lines, *ids, "rid:h send", "rid:l send", "simulcast:send h;l"]
     world.join("ada")
     first = world.find(control.Answer, world.publish("ada", video))[0].sdp
     leg = world.connect(world.router.transports[0])
-    for ssrc, rid in ((7, b"h"), (8, b"l")):
-        packet = build_rtp(
-            payload_type=96,
-            sequence=1,
-            timestamp=1,
-            ssrc=ssrc,
-            payload=build_vp8(1, key_frame=True),
-            extensions={1: b"0", 2: rid},
-        )
-        world.plane.receive(leg, [packet], world.now)
+    send(leg, 1, 7, {1: b"0", 2: b"h"})
+    send(leg, 1, 8, {1: b"0", 2: b"l"})
     world.advance(40)
     again = world.find(control.Answer, world.publish("ada", video, ufrag="efgh"))[0].sdp
     assert _ufrag(first) != _ufrag(again)
     assert _fingerprint(first) != _fingerprint(again)
     leg = world.connect(world.router.transports[0])
-    for ssrc in (7, 8):
-        packet = build_rtp(
-            payload_type=96,
-            sequence=2,
-            timestamp=1,
-            ssrc=ssrc,
-            payload=build_vp8(2, key_frame=True),
-        )
-        world.plane.receive(leg, [packet], world.now)
+    send(leg, 2, 7)
+    send(leg, 2, 8)
     layers = world.router.tracks[0].up.layers.values()
     assert {layer.rid: layer.ssrc for layer in layers} == {"h": 7, "l": 8}
 

@@ -14,8 +14,8 @@ import pytest
 
 from relay.batch import available, pack_address
 from relay.forwarder import Forwarder
-from relay.hold import HOLD, PATIENCE
-from relay.leg import REPORT_GRACE, Leg
+from relay.hold import PATIENCE
+from relay.leg import HOLD, REPORT_GRACE, Leg
 from relay.rtp import rtcp
 from relay.rtp.twcc import Feedback, parse_feedback_untrusted
 from relay.sdp.capabilities import MID, TRANSPORT_CC, VIDEO_CONTENT_TYPE
