@@ -80,7 +80,8 @@ def test_a_long_conversation(enter: Enter) -> None:
     field.wait_for(state="hidden")
     one.ask(say, [1, "مرحبا!"])
     one.act("chat")
-    line = one.page.locator(".chat-line").last
+    line = one.page.locator(".chat-line", has_text="مرحبا!")
+    line.wait_for()  # the page draws with the next frame
     one.page.wait_for_function(
         """() => {
           const line = [...document.querySelectorAll('.chat-line')].at(-1).getBoundingClientRect();
