@@ -22,7 +22,6 @@ from relay.node import Node
 from relay.whip import Denial, Whip
 
 from .auth import Access
-from .bus.memory import MemoryBus
 from .config import Config, is_local
 from .connection import Connections
 from .credentials import Credentials
@@ -100,7 +99,6 @@ class Server:
             self.config,
             self.metrics,
             relays=self.relays,
-            bus=MemoryBus(),
             clock=time.monotonic,
             wall=time.time,
             token=lambda: secrets.token_urlsafe(16),

@@ -18,7 +18,6 @@ from msgspec import UNSET
 from relay import control
 
 from . import messages
-from .bus.base import Bus
 from .config import Config
 from .details import RoomDetails, describe
 from .entrance import Entrance
@@ -131,7 +130,6 @@ class Hub:
         config: Config,
         metrics: Metrics,
         *,
-        bus: Bus,
         clock: Callable[[], float],
         wall: Callable[[], float],
         token: Callable[[], str],
@@ -147,7 +145,6 @@ class Hub:
         self._relays: Relays = relays or NoRelay()
         self.limits = config.limits
         self.metrics = metrics
-        self._bus = bus
         self.clock = clock
         self.wall = wall
         self._token = token
@@ -625,7 +622,7 @@ class Hub:
         for command in effects.commands:
             self._relays.send(command)
         for to, message in effects.deliveries:
-            self._bus.publish(room.name, self.deliver(to, message))
+            self.deliver(to, message)
             if isinstance(message, (messages.TrackPublished, messages.TrackUnpublished)):
                 self._notify_track(room, message)
         deadline = room.get_timer()

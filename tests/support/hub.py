@@ -9,7 +9,6 @@ from typing import Any
 
 from relay import control
 from signaling.auth import Access
-from signaling.bus.memory import MemoryBus
 from signaling.config import Config, Limits
 from signaling.hub import Hub, Link, Notify, notify_nobody
 from signaling.metrics import Metrics
@@ -50,12 +49,10 @@ class World:
         self.clock = Clock()
         self.metrics = Metrics()
         self.relays = relays
-        self.bus = MemoryBus()
         numbers = itertools.count(1)
         self.hub = Hub(
             Config(limits=Limits(**limits), lobby=lobby),
             self.metrics,
-            bus=self.bus,
             clock=self.clock,
             wall=self.clock.wall,
             token=lambda: str(next(numbers)),

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from signaling.auth import Access
-from signaling.bus.memory import MemoryBus
 from signaling.client import Client, SocketClosed
 from signaling.config import Config, Limits
 from signaling.hub import Hub, Link
@@ -127,7 +126,6 @@ class VirtualHub:
         self.hub = Hub(
             Config(limits=Limits(**self._limits)),
             Metrics(),
-            bus=MemoryBus(),
             clock=loop.time,
             wall=loop.time,
             token=lambda: f"{next(self._names):032d}",

@@ -33,8 +33,6 @@ RUNGS = {
     "signaling.auth": 1,
     "signaling.session": 1,
     "signaling.room": 1,
-    "signaling.bus.base": 1,
-    "signaling.bus.": 2,
     "signaling.tls": 2,
     "signaling.relays": 2,
     "signaling.notify": 3,
@@ -188,7 +186,6 @@ def test_signaling_knows_of_the_relay_only_what_they_say_to_each_other(module: s
         ("aiohttp._websocket", {"signaling.direct"}),
         ("cffi", {"relay.batch", "relay.transport.srtp", "relay.arena"}),
         ("pylibsrtp", {"relay.transport.srtp"}),
-        ("redis", {"signaling.bus.redis"}),
     ],
 )
 def test_the_private_parts_of_a_library_have_one_owner(library: str, owners: set[str]) -> None:
