@@ -1,7 +1,7 @@
 """What a hub and a relay worker say to each other.
 
 Plain data, encoded as MessagePack, each message preceded by its length as an
-unsigned 32-bit big-endian integer (`relay.channel`). A `Command` goes to the
+unsigned 32-bit big-endian integer (`relay.process.channel`). A `Command` goes to the
 worker, an `Event` comes back. `request` numbers are chosen by the sender of a
 command and returned by exactly one `Answer` or `Refused`.
 

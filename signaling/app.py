@@ -18,26 +18,26 @@ from pathlib import Path
 from aiohttp import web
 
 import relay.config
-from relay.node import Node
-from relay.whip import Denial, Whip
+from relay.process.node import Node
 
-from .auth import Access
-from .config import Config, is_local
-from .connection import Connections
-from .credentials import Credentials
-from .door import Door, RequestLog
-from .errors import ProtocolError
-from .guests import Guests
-from .hub import Hub, notify_nobody
-from .listening import bind
+from .access.credentials import Credentials
+from .access.tokens import Access
+from .http.door import Door, RequestLog
+from .http.guests import Guests
+from .http.listener import bind
+from .http.proxy import parse_networks
+from .http.routes import Routes
+from .http.tls import list_addresses, make_context, reload_context, stamp_files
+from .http.whip import Denial, Whip
+from .hub.hub import Hub, notify_nobody
 from .logs import Log
 from .metrics import Metrics
-from .notify import Notifier
-from .proxy import parse_networks
-from .relays import Receive, Relays
-from .routes import Routes
-from .tls import list_addresses, make_context, reload_context, stamp_files
-from .webhooks import parse_secret
+from .protocol.errors import ProtocolError
+from .relaynode import Receive, Relays
+from .settings.config import Config, is_local
+from .webhooks.notifier import Notifier
+from .webhooks.outbox import parse_secret
+from .websocket.connection import Connections
 
 # How exactly the hub's timers are kept, and how soon one is seen that is set meanwhile.
 # All of them are of seconds.
@@ -140,7 +140,7 @@ class Server:
         return web.AppRunner(
             app,
             access_log=None,
-            logger=RequestLog("signaling.door"),
+            logger=RequestLog("signaling.http.door"),
             handle_signals=False,
             keepalive_timeout=self.config.limits.handshake_timeout,
             lingering_time=LINGERING,

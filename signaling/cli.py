@@ -13,10 +13,11 @@ import uvloop
 
 from relay import logs
 
-from . import app, minting
-from .arguments import Parser, read_file
-from .config import Config, list_options, load
-from .settings import ConfigError, Option
+from . import app
+from .access import minting
+from .settings.arguments import Parser, read_file
+from .settings.config import Config, list_options, load
+from .settings.setting import ConfigError, Option
 
 USAGE_ERROR = 2
 

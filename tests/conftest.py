@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .support import hanging
-from .support.components import COMPONENTS, in_ci
+from tests.support import hanging
+from tests.support.components import COMPONENTS, in_ci
 
 TESTS = Path(__file__).parent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relay.rtp.packet import Buffer, ReadBuffer
+from .packet import Buffer, ReadBuffer
 
 
 class Picture:

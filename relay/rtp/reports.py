@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from relay.rtp.rtcp import ReportBlock, SenderReport, middle_of_ntp
-from relay.rtp.seq import SEQUENCE_MOD, timestamp_delta
+from .rtcp import ReportBlock, SenderReport, middle_of_ntp
+from .seq import SEQUENCE_MOD, timestamp_delta
 
 MAX_RTT = 10.0  # seconds: more is a forged or mangled report, not a path
 MAX_SENT = 8  # sender reports remembered for the round trip; one a second is sent

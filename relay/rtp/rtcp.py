@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from relay.rtp.packet import ReadBuffer
+from .packet import ReadBuffer
 
 SR, RR, SDES, BYE, APP, RTPFB, PSFB, XR = range(200, 208)
 FMT_NACK, FMT_TWCC = 1, 15  # of RTPFB

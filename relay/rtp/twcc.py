@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from relay.rtp.rtcp import RtcpError
-from relay.rtp.seq import Unwrapper
+from .rtcp import RtcpError
+from .seq import Unwrapper
 
 INTERVAL = 0.1  # seconds between two feedback packets at most, while packets come
 TICK = 250e-6  # seconds: "delta [...] in multiples of 250us"

@@ -9,15 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
-from .capabilities import (
-    CODECS,
-    H264_BASELINE,
-    OPUS,
-    SUBSCRIBER_EXTENSIONS,
-    VP8,
-    Codec,
-    Kind,
-)
+from .capabilities import CODECS, H264_BASELINE, OPUS, SUBSCRIBER_EXTENSIONS, VP8, Codec, Kind
 from .description import (
     BadSdp,
     Description,

@@ -19,9 +19,8 @@ from aiortc.rtcdtlstransport import (
     SRTPProtectionProfile,
 )
 
-from relay.sdp.description import Fingerprint
-from relay.stats import DropReason
-
+from ..sdp.description import Fingerprint
+from ..stats import DropReason
 from .srtp import Srtp
 
 logger = logging.getLogger(__name__)

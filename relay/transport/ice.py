@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NewType
 
-from relay.stats import DropReason
-
+from ..stats import DropReason
 from .stun import MalformedStun, build_response, parse_request_untrusted
 
 Address = NewType("Address", bytes)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
-from relay.stats import DropReason
+from ..stats import DropReason
 
 Context = Any
 """libsrtp's `srtp_t`."""

@@ -10,9 +10,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from relay.sdp.description import BadSdp, TransportDescription
-from relay.stats import DropReason, Stats
-
+from ..sdp.description import BadSdp, TransportDescription
+from ..stats import DropReason, Stats
 from . import ice
 from .dtls import Certificate, Dtls, Role
 from .ice import Address, Credentials, IceLite
@@ -45,7 +44,7 @@ ENDED: Final = frozenset({_S.FAILED, _S.CLOSED})
 
 
 class Network(Protocol):
-    """What a transport needs of the socket (`relay.udp.Udp`)."""
+    """What a transport needs of the socket (`relay.plane.udp.Udp`)."""
 
     def add(self, username: str, endpoint: Any) -> None: ...
     def remove(self, username: str) -> None: ...
@@ -55,7 +54,7 @@ class Network(Protocol):
 
 
 class MediaLeg(Protocol):
-    """What a transport needs of the media that it carries (`relay.tracks.Leg`)."""
+    """What a transport needs of the media that it carries (`relay.plane.tracks.Leg`)."""
 
     def connect(self, rx: Srtp, tx: Srtp) -> None: ...
     def set_address(self, address: Address) -> None: ...

@@ -1,11 +1,11 @@
 """Participants with media, for programs: see `Bot`."""
 
-from signaling.bot.bot import Bot
-from signaling.bot.errors import CodecMissing, SourceUnreadable, TargetUnwritable
-from signaling.bot.files import File
-from signaling.bot.publishing import Publication
-from signaling.bot.sources import Source
-from signaling.bot.tracks import EncodedPacket, RemoteTrack
+from .bot import Bot
+from .errors import CodecMissing, SourceUnreadable, TargetUnwritable
+from .files import File
+from .publishing import Publication
+from .sources import Source
+from .tracks import EncodedPacket, RemoteTrack
 
 __all__ = [
     "Bot",

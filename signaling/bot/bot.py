@@ -22,9 +22,10 @@ from typing import Any, Self
 import msgspec
 from aiortc import MediaStreamTrack
 
-from signaling import messages
-from signaling.bot.files import File
-from signaling.bot.publishing import (
+from ..client.client import Client, E, NotConnected
+from ..protocol import messages
+from .files import File
+from .publishing import (
     Frames,
     Publication,
     label_of,
@@ -33,12 +34,11 @@ from signaling.bot.publishing import (
     pump_packets,
     pump_track,
 )
-from signaling.bot.relayed import Publisher, Subscriber
-from signaling.bot.routing import Routing, Way
-from signaling.bot.sources import Kind, Label, Source
-from signaling.bot.threads import finish
-from signaling.bot.tracks import RemoteTrack
-from signaling.client import Client, E, NotConnected
+from .relayed import Publisher, Subscriber
+from .routing import Routing, Way
+from .sources import Kind, Label, Source
+from .threads import finish
+from .tracks import RemoteTrack
 
 log = logging.getLogger(__name__)
 

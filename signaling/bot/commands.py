@@ -11,15 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from signaling.bot.bot import Bot
-from signaling.bot.compose import Composer
-from signaling.bot.errors import TargetUnwritable
-from signaling.bot.files import free_path
-from signaling.bot.load import Load, Media
-from signaling.bot.patterns import TONE_HZ, pictures, tone
-from signaling.bot.record import Recorder
-from signaling.bot.tracks import RemoteTrack
-from signaling.client import ClientError
+from ..client.client import ClientError
+from .bot import Bot
+from .compose import Composer
+from .errors import TargetUnwritable
+from .files import free_path
+from .load import Load, Media
+from .patterns import TONE_HZ, pictures, tone
+from .record import Recorder
+from .tracks import RemoteTrack
 
 ECHO_MARK = {"bot": "echo"}
 """In an echo bot's metadata, so that two of them do not answer each other for ever."""

@@ -18,11 +18,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from signaling.bot.bot import Bot
-from signaling.bot.files import telling_target
-from signaling.bot.sources import Resampler, media_time
-from signaling.bot.threads import finish, finish_in_thread
-from signaling.bot.tracks import RemoteTrack
+from .bot import Bot
+from .files import telling_target
+from .sources import Resampler, media_time
+from .threads import finish, finish_in_thread
+from .tracks import RemoteTrack
 
 BEHIND = 0.5
 RATE = 48_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signaling.client import ClientError
+from ..client.client import ClientError
 
 
 class SourceUnreadable(ClientError):

@@ -17,18 +17,9 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 
-from signaling.bot.errors import CodecMissing, SourceUnreadable, TargetUnwritable
-from signaling.bot.sources import (
-    SENDABLE,
-    VIDEO_CLOCK,
-    Item,
-    Kind,
-    Label,
-    Packet,
-    Source,
-    media_time,
-)
-from signaling.bot.threads import run_apart
+from .errors import CodecMissing, SourceUnreadable, TargetUnwritable
+from .sources import SENDABLE, VIDEO_CLOCK, Item, Kind, Label, Packet, Source, media_time
+from .threads import run_apart
 
 log = logging.getLogger(__name__)
 

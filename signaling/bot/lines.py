@@ -20,7 +20,8 @@ from aiortc import (
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
 
-from signaling.bot.internals import (
+from ..client.client import Client
+from .internals import (
     Tap,
     bound_inboxes,
     hook_key_frames,
@@ -30,9 +31,8 @@ from signaling.bot.internals import (
     set_stream_id,
     spread_candidates,
 )
-from signaling.bot.sources import Kind, Label, SenderTrack, Source
-from signaling.bot.threads import finish
-from signaling.client import Client
+from .sources import Kind, Label, SenderTrack, Source
+from .threads import finish
 
 SDP_ERRORS = (
     ValueError,

@@ -19,10 +19,10 @@ from typing import Any
 import av
 import numpy as np
 
-from signaling.bot.bot import Bot
-from signaling.bot.patterns import pictures, tone
-from signaling.bot.sources import AUDIO_CLOCK, AUDIO_SAMPLES, VIDEO_CLOCK, Source, media_time
-from signaling.bot.tracks import EncodedPacket, RemoteTrack
+from .bot import Bot
+from .patterns import pictures, tone
+from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, VIDEO_CLOCK, Source, media_time
+from .tracks import EncodedPacket, RemoteTrack
 
 MAGIC = b"tndm"
 LOOP_SECONDS = 2

@@ -18,16 +18,10 @@ import msgspec
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, sdp
 from msgspec import Raw
 
-from signaling import messages
-from signaling.bot.internals import (
-    Checkpoint,
-    EncodedFrame,
-    Tap,
-    extension_ids,
-    keep_extension_ids,
-    learn_ssrcs,
-)
-from signaling.bot.lines import (
+from ..client.client import ClientError, Participant
+from ..protocol import messages
+from .internals import Checkpoint, EncodedFrame, Tap, extension_ids, keep_extension_ids, learn_ssrcs
+from .lines import (
     SDP_ERRORS,
     Line,
     Room,
@@ -39,8 +33,7 @@ from signaling.bot.lines import (
     set_local_description,
     tap_new_tracks,
 )
-from signaling.bot.sources import Kind, Label, Source
-from signaling.client import ClientError, Participant
+from .sources import Kind, Label, Source
 
 log = logging.getLogger(__name__)
 

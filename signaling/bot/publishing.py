@@ -13,22 +13,13 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
-from signaling.bot.files import File
-from signaling.bot.sources import (
-    AUDIO_CLOCK,
-    AUDIO_SAMPLES,
-    Item,
-    Kind,
-    Label,
-    Source,
-    audio_frame,
-    media_time,
-)
-from signaling.bot.threads import run_apart
+from .files import File
+from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, Item, Kind, Label, Source, audio_frame, media_time
+from .threads import run_apart
 
 if TYPE_CHECKING:
-    from signaling.bot.bot import Bot
-    from signaling.bot.tracks import RemoteTrack
+    from .bot import Bot
+    from .tracks import RemoteTrack
 
 TICK = Fraction(1, AUDIO_CLOCK)
 PAUSE = 0.2

@@ -19,12 +19,12 @@ from typing import Any
 import av
 from av.container import OutputContainer
 
-from signaling.bot.bot import Bot
-from signaling.bot.errors import TargetUnwritable
-from signaling.bot.files import free_path, telling_target
-from signaling.bot.sources import Label
-from signaling.bot.threads import finish_in_thread
-from signaling.bot.tracks import EncodedPacket, RemoteTrack
+from .bot import Bot
+from .errors import TargetUnwritable
+from .files import free_path, telling_target
+from .sources import Label
+from .threads import finish_in_thread
+from .tracks import EncodedPacket, RemoteTrack
 
 log = logging.getLogger(__name__)
 

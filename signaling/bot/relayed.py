@@ -13,9 +13,11 @@ from aiortc import RTCPeerConnection, RTCRtpTransceiver
 from msgspec import Raw
 
 from relay.control import PublishTrack, SlotTrack
-from signaling import messages
-from signaling.bot.internals import Tap, learn_ssrcs
-from signaling.bot.lines import (
+
+from ..client.client import ClientError, NotConnected, Refused
+from ..protocol import messages
+from .internals import Tap, learn_ssrcs
+from .lines import (
     SDP_ERRORS,
     Line,
     Room,
@@ -27,8 +29,7 @@ from signaling.bot.lines import (
     set_local_description,
     tap_new_tracks,
 )
-from signaling.bot.sources import Source
-from signaling.client import ClientError, NotConnected, Refused
+from .sources import Source
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import msgspec
 
 from relay.control import Track
-from signaling import messages
-from signaling.bot.internals import Tap
-from signaling.bot.peer import Peer
-from signaling.bot.relayed import Publisher, Subscriber
-from signaling.bot.sources import Kind, Label, Source, media_time
-from signaling.bot.tracks import RemoteTrack
-from signaling.client import Client, Event, Participant, Rejoined
+
+from ..client.client import Client, Event, Participant, Rejoined
+from ..protocol import messages
+from .internals import Tap
+from .peer import Peer
+from .relayed import Publisher, Subscriber
+from .sources import Kind, Label, Source, media_time
+from .tracks import RemoteTrack
 
 SWEEP = 0.5
 """Seconds between two looks at what lingers."""

@@ -22,8 +22,8 @@ from aiortc.mediastreams import MediaStreamError
 from av.frame import Frame
 from numpy.typing import NDArray
 
-from signaling.bot.backlog import Backlog, Ended
-from signaling.bot.errors import CodecMissing
+from .backlog import Backlog, Ended
+from .errors import CodecMissing
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]

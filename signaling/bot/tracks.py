@@ -22,12 +22,12 @@ from aiortc.mediastreams import MediaStreamError
 from av.frame import Frame
 from numpy.typing import NDArray
 
-from signaling.bot.backlog import Backlog, Ended
-from signaling.bot.internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
-from signaling.bot.sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame, media_time
+from .backlog import Backlog, Ended
+from .internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
+from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame, media_time
 
 if TYPE_CHECKING:
-    from signaling.client import Participant
+    from ..client.client import Participant
 
 FRAMES_WAITING = {"video": 4, "audio": 50}
 """Decoded frames that may wait for a reader: a second of sound, an eighth of pictures."""

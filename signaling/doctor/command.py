@@ -14,10 +14,10 @@ from typing import TextIO
 import aiohttp
 import msgspec
 
-from ..arguments import Parser, read_file
-from ..config import Limits
-from ..settings import ConfigError
-from ..turn import make_credentials, parse_url
+from ..access.turn import make_credentials, parse_url
+from ..settings.arguments import Parser, read_file
+from ..settings.config import Limits
+from ..settings.setting import ConfigError
 from . import machine, report
 from . import server as server_checks
 from .relay import Visit, examine_relay

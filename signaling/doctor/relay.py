@@ -19,10 +19,10 @@ from msgspec import Raw
 
 from relay.control import PublishTrack
 
-from .. import messages
+from ..access.turn import IceServer
 from ..bot import Bot
-from ..client import Client, ClientError, Refused, TokenRefused
-from ..turn import IceServer
+from ..client.client import Client, ClientError, Refused, TokenRefused
+from ..protocol import messages
 from . import report
 from .report import Finding
 from .server import PATIENCE, Server, resolve

@@ -8,7 +8,7 @@ import ssl
 from aioice.stun import TransactionFailed, TransactionTimeout
 from aioice.turn import TurnTransport, create_turn_endpoint
 
-from ..turn import TurnUrl
+from ..access.turn import TurnUrl
 
 _PROBE = b"tandem doctor: one packet through the relayed address"
 

@@ -29,19 +29,19 @@ from typing import Any
 import cffi
 import uvloop
 
-from relay.arena import ROW, Arena
-from relay.batch import pack_address
-from relay.forwarder import Forwarder
-from relay.leg import Leg
+from relay.plane.arena import ROW, Arena
+from relay.plane.batch import pack_address
+from relay.plane.forwarder import Forwarder
+from relay.plane.leg import Leg
+from relay.plane.tracks import DownTrack, UpTrack
+from relay.plane.udp import Udp, open_socket
 from relay.rtp.packet import HEADER_SIZE
 from relay.sdp.capabilities import OPUS, VP8
 from relay.sdp.negotiation import PublishedCodec, PublishedMedia
 from relay.stats import DropReason, Stats
-from relay.tracks import DownTrack, UpTrack
 from relay.transport import srtp
 from relay.transport.ice import Address
 from relay.transport.srtp import Srtp
-from relay.udp import Udp, open_socket
 from tests.bench.forward_load import make_key, make_schedule
 
 RAMP_START = 4

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from signaling import auth
-from signaling.messages import Grant
+from signaling.access import tokens
+from signaling.protocol.messages import Grant
 from tests.browser.conftest import Enter
 from tests.support.browser import Hub, Participant, Wire, running_hub, see_and_hear
 
@@ -133,7 +133,7 @@ def guarded() -> Iterator[Hub]:
 
 def make_token(room: str, identity: str, grant: Grant | None = None) -> str:
     """A token that moderates, unless it says otherwise."""
-    return auth.mint(
+    return tokens.mint(
         ("key", SECRET),
         room=room,
         identity=identity,

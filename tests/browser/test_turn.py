@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Playwright
 
 from signaling.bot import Bot
 from signaling.bot.patterns import pictures, tone
-from signaling.tls import make_certificate
+from signaling.http.tls import make_certificate
 from tests.browser.conftest import Enter
 from tests.support.bots import soon
 from tests.support.browser import Hub, launch, running_hub, see_and_hear

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from signaling.app import Server
-from signaling.config import Config, Limits
+from signaling.settings.config import Config, Limits
 
 CLIENTS = 100
 ROOMS = 20

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay import control, events
-from relay.channel import ChannelError, FrameReader, build_frame
-from relay.whip import Fragment, FragmentError, parse_fragment_untrusted, replace_credentials
-from tests.unit.relay.rooms import World
+from relay import control
+from relay.process import lifecycle
+from relay.process.channel import ChannelError, FrameReader, build_frame
+from signaling.http.whip import (
+    Fragment,
+    FragmentError,
+    parse_fragment_untrusted,
+    replace_credentials,
+)
+from tests.unit.relay.rooms.rooms import World
 from tests.unit.relay.sdp.offers import AUDIO, VIDEO, make_answer, make_offer
 
 
 def channel(data: bytes) -> None:
     """Bytes are messages or a ChannelError; what is read means the same when written again."""
-    for union in (events.ToWorker, events.ToNode):
+    for union in (lifecycle.ToWorker, lifecycle.ToNode):
         reader: FrameReader[Any] = FrameReader(union)
         try:
             messages = reader.receive_data(data)
@@ -26,14 +32,14 @@ def channel(data: bytes) -> None:
 
 def router(data: bytes) -> None:
     """Whatever well-formed commands say, a router carries them out or refuses, and ends empty."""
-    reader: FrameReader[Any] = FrameReader(events.ToWorker)
+    reader: FrameReader[Any] = FrameReader(lifecycle.ToWorker)
     try:
         commands = reader.receive_data(data)
     except ChannelError:
         return
     world = World()
     for command in commands:
-        if not isinstance(command, events.Stop):
+        if not isinstance(command, lifecycle.Stop):
             world.do(command)
     world.router.close(world.now)
     assert not any(world.count_remains().values())

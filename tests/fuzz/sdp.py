@@ -13,12 +13,7 @@ from relay.sdp.description import (
     build_description,
     parse_description_untrusted,
 )
-from relay.sdp.negotiation import (
-    Local,
-    Publication,
-    answer_publisher,
-    is_continuation,
-)
+from relay.sdp.negotiation import Local, Publication, answer_publisher, is_continuation
 from relay.sdp.subscription import Subscription, answer_player
 
 MAX_SIZE = 16384

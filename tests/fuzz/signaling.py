@@ -6,8 +6,8 @@ import json
 
 from msgspec import Raw
 
-from signaling import messages
-from signaling.errors import ProtocolError
+from signaling.protocol import messages
+from signaling.protocol.errors import ProtocolError
 from tests.support.hub import FakeRelays, World
 
 

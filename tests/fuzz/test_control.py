@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay import events
-from relay.channel import ChannelError, FrameReader
+from relay.process import lifecycle
+from relay.process.channel import ChannelError, FrameReader
 from tests.fuzz import control
 from tests.fuzz.engine import Target, read_corpus, run
 
@@ -25,7 +25,7 @@ def test_mutated_messages_break_nothing(target: Target, corpus: str, count: int)
 def test_the_corpus_is_what_a_call_says() -> None:
     """Seeds that no version understands any more find nothing."""
     for seed in read_corpus("control"):
-        assert is_of(events.ToWorker, seed) or is_of(events.ToNode, seed)
+        assert is_of(lifecycle.ToWorker, seed) or is_of(lifecycle.ToNode, seed)
 
 
 def is_of(union: object, seed: bytes) -> bool:

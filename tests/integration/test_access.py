@@ -15,11 +15,10 @@ from aiohttp import ClientSession
 from aiortc import RTCConfiguration, RTCPeerConnection
 from livekit import api
 
-from signaling import auth
-from signaling.messages import Grant
-
-from ..support.caller import BLUE, RED, Picture, Tone, call, until
-from ..support.processes import Client, ServerProcess, connect, open_session, run_server
+from signaling.access import tokens
+from signaling.protocol.messages import Grant
+from tests.support.caller import BLUE, RED, Picture, Tone, call, until
+from tests.support.processes import Client, ServerProcess, connect, open_session, run_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,7 +42,7 @@ async def session() -> AsyncIterator[ClientSession]:
 def mint(
     identity: str = "ada", room: str = "demo", key: tuple[str, str] = KEY, **grant: Any
 ) -> str:
-    return auth.mint(
+    return tokens.mint(
         key, room=room, identity=identity, wall=time.time(), ttl=600, grant=Grant(**grant)
     )
 

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from ..support.caller import RED, Caller, Picture, Tone, Watcher, call, until
-from ..support.processes import PATIENCE, ServerProcess, run_server
-from ..unit.relay.transport.fakes import make_check
+from tests.support.caller import RED, Caller, Picture, Tone, Watcher, call, until
+from tests.support.processes import PATIENCE, ServerProcess, run_server
+from tests.unit.relay.transport.fakes import make_check
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
 
-from ..support.chat import talking
-from ..support.processes import PATIENCE, ServerProcess, connect, open_session, run_server
+from tests.support.chat import talking
+from tests.support.processes import PATIENCE, ServerProcess, connect, open_session, run_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

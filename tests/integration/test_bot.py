@@ -14,18 +14,12 @@ import numpy as np
 import pytest
 from aiortc import RTCSessionDescription
 
-from signaling import messages
-from signaling.bot import (
-    Bot,
-    CodecMissing,
-    RemoteTrack,
-    Source,
-    SourceUnreadable,
-)
+from signaling.bot import Bot, CodecMissing, RemoteTrack, Source, SourceUnreadable
 from signaling.bot.load import Media, encode_video
 from signaling.bot.patterns import pictures
 from signaling.bot.routing import Way
-from signaling.client import NotConnected, ServerUnreachable
+from signaling.client.client import NotConnected, ServerUnreachable
+from signaling.protocol import messages
 from tests.support.bots import (
     PATIENCE,
     Proxy,

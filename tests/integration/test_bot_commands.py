@@ -15,15 +15,7 @@ import pytest
 from signaling.bot import Bot
 from signaling.bot.commands import BOTS, main
 from signaling.bot.load import Load, Media
-from tests.support.bots import (
-    hear,
-    make_film,
-    publish_known,
-    running_server,
-    see,
-    soon,
-    until,
-)
+from tests.support.bots import hear, make_film, publish_known, running_server, see, soon, until
 from tests.support.browser import free_port
 
 

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from signaling import messages
-from signaling.client import (
+from signaling.client.client import (
     Client,
     Disconnected,
     Reconnected,
@@ -16,6 +15,7 @@ from signaling.client import (
     ServerUnreachable,
     TokenRefused,
 )
+from signaling.protocol import messages
 from tests.support.bots import Proxy, http_url, serve, until
 from tests.support.browser import free_port
 

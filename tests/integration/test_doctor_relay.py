@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from signaling import auth
+from signaling.access import tokens
 from signaling.doctor import command, relay
 from signaling.doctor.relay import check_advertised
 from signaling.doctor.report import Finding, Status
-from signaling.messages import Grant
-from signaling.tls import make_certificate
+from signaling.http.tls import make_certificate
+from signaling.protocol.messages import Grant
 from tests.support.coturn import SECRET, running_coturn
 from tests.support.processes import PATIENCE, ROOT, ServerProcess, run_server
 
@@ -31,7 +31,7 @@ async def examine(server: ServerProcess, *arguments: str) -> dict[str, Finding]:
 
 
 def mint(**grant: bool) -> str:
-    return auth.mint(
+    return tokens.mint(
         KEY, room="doctor", identity="doctor", wall=time.time(), ttl=600, grant=Grant(**grant)
     )
 

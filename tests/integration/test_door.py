@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from signaling import door as door_module
-from signaling.config import Limits
-from signaling.door import RESPONSE_TIMEOUT, Door
-from signaling.listening import bind
+from signaling.http import door as door_module
+from signaling.http.door import RESPONSE_TIMEOUT, Door
+from signaling.http.listener import bind
+from signaling.http.proxy import parse_networks
 from signaling.metrics import Metrics
-from signaling.proxy import parse_networks
-
-from ..support.processes import PATIENCE
+from signaling.settings.config import Limits
+from tests.support.processes import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

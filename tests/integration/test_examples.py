@@ -14,18 +14,10 @@ import av
 import numpy as np
 import pytest
 
-from signaling import messages
 from signaling.bot import Bot
+from signaling.protocol import messages
 from tests.examples import bridge, echo, meter, recorder, transcribe
-from tests.support.bots import (
-    hear,
-    make_film,
-    publish_known,
-    running_server,
-    see,
-    soon,
-    until,
-)
+from tests.support.bots import hear, make_film, publish_known, running_server, see, soon, until
 from tests.support.processes import ROOT
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "tests/examples").glob("[a-z]*.py"))

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
 
-from ..support.processes import ServerProcess, connect, open_session, run_server
+from tests.support.processes import ServerProcess, connect, open_session, run_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

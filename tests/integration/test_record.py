@@ -22,15 +22,7 @@ from signaling.bot.compose import Composer, Mixer, compose, grid
 from signaling.bot.patterns import picture, tone
 from signaling.bot.record import Recorder
 from signaling.bot.sources import Source
-from tests.support.bots import (
-    Proxy,
-    make_film,
-    port_of,
-    publish_known,
-    running_server,
-    soon,
-    until,
-)
+from tests.support.bots import Proxy, make_film, port_of, publish_known, running_server, soon, until
 from tests.support.pictures import block_position, is_known_picture, level, loudest_hertz
 
 # Codecs fill a core, and what a starved one did not encode in time is not in the file.

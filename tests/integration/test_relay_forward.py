@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import pytest
 from pylibsrtp import Policy, Session
 
-from relay.batch import available, pack_address
-from relay.forwarder import Forwarder
-from relay.leg import Leg
+from relay.plane.batch import available, pack_address
+from relay.plane.forwarder import Forwarder
+from relay.plane.leg import Leg
+from relay.plane.tracks import DownTrack, UpTrack
+from relay.plane.udp import Udp, open_socket
 from relay.rtp import rtcp
 from relay.rtp.packet import header_size
 from relay.stats import DropReason, Stats
-from relay.tracks import DownTrack, UpTrack
 from relay.transport.ice import Address
 from relay.transport.srtp import PROFILES, Srtp
-from relay.udp import Udp, open_socket
 from tests.support.media import audio_media, build_rtp, build_vp8, video_media
 
 PROFILE_KEYS = {"aead-aes-256-gcm": 44, "aead-aes-128-gcm": 28, "aes128-cm-sha1-80": 30}

@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 
 from relay import control
 from relay.config import Config
-from relay.node import Node
+from relay.process.node import Node
 from tests.support.caller import BLUE, RED, Picture, call, until
 from tests.support.processes import run_server, spawn
 from tests.unit.relay.sdp.offers import AUDIO, make_offer
@@ -95,7 +95,7 @@ async def test_a_killed_worker_is_replaced_and_its_rooms_are_named(office: Offic
 async def test_a_worker_that_hangs_counts_as_lost(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.node.SILENCE_TIMEOUT", 2.5)
+    monkeypatch.setattr("relay.process.node.SILENCE_TIMEOUT", 2.5)
     first = office.node.pids[0]
     office.node.send(control.Join("demo", "p_1"))
     os.kill(first, signal.SIGSTOP)
@@ -177,7 +177,11 @@ async def test_hub_and_workers_write_one_log_of_one_shape() -> None:
     lines = [json.loads(line) for line in server.log]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     refused, *_ = [line for line in lines if "can't be bound" in line["message"]]
-    assert (refused["level"], refused["logger"], refused["worker"]) == ("error", "relay.worker", 0)
+    assert (refused["level"], refused["logger"], refused["worker"]) == (
+        "error",
+        "relay.process.worker",
+        0,
+    )
 
 
 async def test_after_a_worker_was_killed_media_come_back() -> None:

@@ -15,9 +15,8 @@ from relay.sdp.subscription import Subscription, get_slot_codecs
 from relay.stats import DropReason
 from relay.transport.transport import Transport, TransportState
 from tests.fuzz.engine import mutate
+from tests.integration.relay_socket import Leg, RelaySocket, pack_address, wait_until
 from tests.unit.relay.transport.fakes import make_check
-
-from .relay_socket import Leg, RelaySocket, pack_address, wait_until
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from playwright.async_api import Page, async_playwright
 from relay.sdp.negotiation import answer_publisher
 from relay.sdp.subscription import Subscription, answer_player, get_slot_codecs
 from relay.transport.transport import TransportState
-
-from .relay_socket import RelaySocket, wait_until
+from tests.integration.relay_socket import RelaySocket, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

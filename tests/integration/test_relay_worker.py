@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from relay import control, events
+from relay import control
 from relay.config import Config
-from relay.tracks import DownTrack, UpTrack
+from relay.plane.tracks import DownTrack, UpTrack
+from relay.plane.udp import open_socket
+from relay.process import lifecycle
+from relay.process.worker import Worker
 from relay.transport.transport import Transport
-from relay.udp import open_socket
-from relay.worker import Worker
 from tests.fuzz.engine import mutate, read_corpus
 from tests.support.caller import GREEN, Picture, Tone, Watcher, until
 from tests.unit.relay.sdp.offers import AUDIO, VIDEO, make_answer, make_offer
@@ -34,7 +35,7 @@ class Desk:
     """The hub's place: sends commands to a worker and keeps what it says."""
 
     def __init__(self) -> None:
-        self.said: list[events.ToNode] = []
+        self.said: list[lifecycle.ToNode] = []
         self.worker = Worker(
             Config(port=0, hosts=("127.0.0.1",)),
             open_socket("127.0.0.1", 0),

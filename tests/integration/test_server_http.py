@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
-from ..support.processes import PATIENCE, ServerProcess, connect, open_session, run_server
+from tests.support.processes import PATIENCE, ServerProcess, connect, open_session, run_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientConnectorError
 
-from ..support.processes import ServerProcess, connect, open_session, run_server, spawn
+from tests.support.processes import ServerProcess, connect, open_session, run_server, spawn
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

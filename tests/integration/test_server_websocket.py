@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
 
-from ..support.processes import (
+from tests.support.processes import (
     PATIENCE,
     Client,
     ServerProcess,

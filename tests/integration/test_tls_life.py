@@ -15,10 +15,9 @@ from aiohttp import ClientConnectionError, ClientSession, TCPConnector
 from cryptography import x509
 
 from signaling.app import Server
-from signaling.config import Config
-
-from ..support.authority import Authority
-from ..support.processes import PATIENCE, connect, run_server
+from signaling.settings.config import Config
+from tests.support.authority import Authority
+from tests.support.processes import PATIENCE, connect, run_server
 
 
 def trust(authority: Authority, shown: tuple[Path, Path] | None = None) -> ssl.SSLContext:

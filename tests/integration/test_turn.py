@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from signaling.access.turn import make_credentials, parse_url
 from signaling.doctor.turn import TurnError, try_turn
-from signaling.tls import make_certificate
-from signaling.turn import make_credentials, parse_url
+from signaling.http.tls import make_certificate
 from tests.support.coturn import SECRET, Coturn, running_coturn
 
 pytestmark = pytest.mark.needs("turnserver")

@@ -11,10 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from signaling.notify import Notifier
-from signaling.webhooks import parse_secret, sign
-
-from ..support.processes import connect, open_session, run_server
+from signaling.webhooks.notifier import Notifier
+from signaling.webhooks.outbox import parse_secret, sign
+from tests.support.processes import connect, open_session, run_server
 
 KEY = parse_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from relay.plane.tracks import DownTrack
 from relay.stats import DropReason
-from relay.tracks import DownTrack
 from tests.support.call import Call, check_contiguous, check_glitchless, check_payloads
 from tests.support.network import Conditions
 from tests.support.publishing import Shape

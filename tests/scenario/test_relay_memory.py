@@ -13,8 +13,8 @@ import gc
 import os
 import sys
 
+from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp import rtcp
-from relay.tracks import DownTrack, UpTrack
 from tests.support.call import Call
 from tests.support.publishing import Publisher, Shape, Stream
 from tests.support.virtual_relay import Cipher, Wire

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.tracks import UpTrack
+from relay.plane.tracks import UpTrack
 from tests.support.call import Call, check_contiguous, check_glitchless
 from tests.support.network import Conditions
 from tests.support.publishing import Publisher, Shape, Stream

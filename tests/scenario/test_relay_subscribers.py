@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from relay.keyframes import MIN_INTERVAL
+from relay.plane.keyframes import MIN_INTERVAL
 from tests.support.call import Call, check_contiguous, check_glitchless
 from tests.support.network import Conditions
 from tests.support.publishing import Shape

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay import control
-from signaling.session import State
+from signaling.hub.session import State
 from tests.support.hub import Client, FakeRelays, Json, World
 
 ROOMS = st.sampled_from(["one", "two"])

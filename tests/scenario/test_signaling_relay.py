@@ -6,10 +6,10 @@ import pytest
 
 from relay import control
 from relay.control import SlotTrack, Speaker, Track
-from signaling.errors import ProtocolError
-from signaling.messages import Grant
-from signaling.relaying import ANSWER_TIMEOUT
-from signaling.session import MAX_PENDING
+from signaling.hub.relaying import ANSWER_TIMEOUT
+from signaling.hub.session import MAX_PENDING
+from signaling.protocol.errors import ProtocolError
+from signaling.protocol.messages import Grant
 from tests.support.hub import Client, FakeRelays, World
 
 SDP = "v=0\r\n"

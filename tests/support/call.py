@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from relay.tracks import DownTrack, UpTrack
-
-from .network import Conditions, Simulation
-from .publishing import Publisher, Shape, Stream
-from .subscribing import Frame, Line, Subscriber
-from .virtual_relay import VirtualRelay
+from relay.plane.tracks import DownTrack, UpTrack
+from tests.support.network import Conditions, Simulation
+from tests.support.publishing import Publisher, Shape, Stream
+from tests.support.subscribing import Frame, Line, Subscriber
+from tests.support.virtual_relay import VirtualRelay
 
 
 class Call:

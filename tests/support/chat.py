@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientSession
 
-from .processes import PATIENCE, Client, ServerProcess, connect
+from tests.support.processes import PATIENCE, Client, ServerProcess, connect
 
 # Seconds between messages: often enough that an attack's every moment is covered.
 PAUSE = 0.03

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from relay import control
-from signaling.auth import Access
-from signaling.config import Config, Limits
-from signaling.hub import Hub, Link, Notify, notify_nobody
+from signaling.access.tokens import Access
+from signaling.hub.hub import Hub, Link, Notify, notify_nobody
 from signaling.metrics import Metrics
-
-from .clock import Clock
+from signaling.settings.config import Config, Limits
+from tests.support.clock import Clock
 
 Json = dict[str, Any]
 

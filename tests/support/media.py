@@ -7,14 +7,14 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from relay.arena import HEADROOM, ROW, Arena, Destinations
-from relay.forwarder import Crypto, Forwarder
-from relay.leg import Leg
+from relay.plane.arena import HEADROOM, ROW, Arena, Destinations
+from relay.plane.forwarder import Crypto, Forwarder
+from relay.plane.leg import Leg
+from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp import rtcp
 from relay.sdp.capabilities import MID, OPUS, VP8, Kind
 from relay.sdp.negotiation import PublishedCodec, PublishedMedia
 from relay.stats import Stats
-from relay.tracks import DownTrack, UpTrack
 from relay.transport.ice import Address
 
 PLAIN = Crypto(

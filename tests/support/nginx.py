@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from .components import COMPONENTS
+from tests.support.components import COMPONENTS
 
 SHIPPED = Path(__file__).parents[2] / "signaling" / "deploy" / "nginx.conf"
 

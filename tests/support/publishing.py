@@ -24,9 +24,8 @@ from relay.sdp.capabilities import (
     RID,
     TRANSPORT_CC,
 )
-
-from .network import Simulation
-from .virtual_relay import (
+from tests.support.network import Simulation
+from tests.support.virtual_relay import (
     PUBLISHER_AV1,
     PUBLISHER_AV1_RTX,
     PUBLISHER_EXTENSIONS,

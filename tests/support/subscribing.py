@@ -15,9 +15,8 @@ from relay.rtp.nack import NackGenerator
 from relay.rtp.packet import is_rtcp
 from relay.rtp.seq import Unwrapper
 from relay.sdp.capabilities import DEPENDENCY_DESCRIPTOR, TRANSPORT_CC
-
-from .network import Simulation
-from .virtual_relay import Cipher, Wire
+from tests.support.network import Simulation
+from tests.support.virtual_relay import Cipher, Wire
 
 GIVE_UP = 0.8  # seconds a packet is waited for before the decoder goes on without it
 

@@ -9,11 +9,11 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from signaling.auth import Access
-from signaling.client import Client, SocketClosed
-from signaling.config import Config, Limits
-from signaling.hub import Hub, Link
+from signaling.access.tokens import Access
+from signaling.client.client import Client, SocketClosed
+from signaling.hub.hub import Hub, Link
 from signaling.metrics import Metrics
+from signaling.settings.config import Config, Limits
 
 T = TypeVar("T")
 

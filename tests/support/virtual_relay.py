@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import cffi
 
-from relay.arena import HEADROOM, ROW, Arena, Destinations
-from relay.forwarder import Forwarder
-from relay.leg import Leg
+from relay.plane.arena import HEADROOM, ROW, Arena, Destinations
+from relay.plane.forwarder import Forwarder
+from relay.plane.leg import Leg
+from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp.packet import is_rtcp
 from relay.sdp.capabilities import (
     ABS_SEND_TIME,
@@ -25,11 +26,9 @@ from relay.sdp.capabilities import (
 )
 from relay.sdp.negotiation import PublishedCodec, PublishedMedia
 from relay.stats import Stats
-from relay.tracks import DownTrack, UpTrack
 from relay.transport.ice import Address
 from relay.transport.srtp import Srtp, protect, unprotect, unprotect_rtcp
-
-from .network import Conditions, Path, Simulation
+from tests.support.network import Conditions, Path, Simulation
 
 PROFILE = "aead-aes-128-gcm"
 KEY_SIZE = 28  # key and salt

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from signaling import messages
-from signaling.config import Limits
-from signaling.errors import KINDS
-from signaling.guard import VIOLATIONS_FOR_BAN
-from signaling.lobby import KNOCK_TIMEOUT, MAX_KNOCKS
-from signaling.relaying import ANSWER_TIMEOUT
-from signaling.room import MESH_OVERLAP
-from signaling.session import MAX_PENDING, RETENTION
+from signaling.access.addresses import VIOLATIONS_FOR_BAN
+from signaling.hub.lobby import KNOCK_TIMEOUT, MAX_KNOCKS
+from signaling.hub.relaying import ANSWER_TIMEOUT
+from signaling.hub.room import MESH_OVERLAP
+from signaling.hub.session import MAX_PENDING, RETENTION
+from signaling.protocol import messages
+from signaling.protocol.errors import KINDS
+from signaling.settings.config import Limits
 
 DOCUMENT = (Path(__file__).parents[2] / "signaling" / "PROTOCOL.md").read_text()
 

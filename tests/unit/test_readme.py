@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from signaling import cli, minting
+from signaling import cli
+from signaling.access import minting
 from signaling.bot import commands
-from signaling.config import list_options
 from signaling.doctor import command as doctor
+from signaling.settings.config import list_options
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from signaling import cli
-from signaling.config import list_options
+from signaling.settings.config import list_options
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "signaling" / "SECURITY.md").read_text()

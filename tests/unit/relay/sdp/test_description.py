@@ -26,8 +26,7 @@ from relay.sdp.description import (
     build_description,
     parse_description_untrusted,
 )
-
-from .offers import AUDIO, CORPUS, DIGEST, VIDEO, make_offer, read_corpus
+from tests.unit.relay.sdp.offers import AUDIO, CORPUS, DIGEST, VIDEO, make_offer, read_corpus
 
 NAMES = sorted(path.stem for path in CORPUS.glob("*.sdp"))
 

@@ -7,8 +7,15 @@ import pytest
 from relay.sdp.capabilities import CODECS, OPUS, VP8
 from relay.sdp.description import BadSdp, parse_description_untrusted
 from relay.sdp.subscription import Playback, answer_player
-
-from .offers import AUDIO, LOCAL, RESTARTED, VIDEO, count_ssrcs, make_offer, read_corpus
+from tests.unit.relay.sdp.offers import (
+    AUDIO,
+    LOCAL,
+    RESTARTED,
+    VIDEO,
+    count_ssrcs,
+    make_offer,
+    read_corpus,
+)
 
 AV1 = next(c for c in CODECS if c.name == "AV1")
 TRACKS = [("audio", "p_1", "t_1", [OPUS]), ("video", "p_1", "t_2", [VP8])]

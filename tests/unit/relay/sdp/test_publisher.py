@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 
 from relay.sdp.description import BadSdp, Media, parse_description_untrusted
-from relay.sdp.negotiation import (
-    Publication,
-    answer_publisher,
-    is_continuation,
+from relay.sdp.negotiation import Publication, answer_publisher, is_continuation
+from tests.unit.relay.sdp.offers import (
+    AUDIO,
+    CORPUS,
+    DIGEST,
+    LOCAL,
+    RESTARTED,
+    VIDEO,
+    make_offer,
+    read_corpus,
 )
-
-from .offers import AUDIO, CORPUS, DIGEST, LOCAL, RESTARTED, VIDEO, make_offer, read_corpus
 
 DATA = ("application", "webrtc-datachannel", ["sctp-port:5000"])
 PUBLISHERS = sorted(

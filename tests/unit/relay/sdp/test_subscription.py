@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.sdp.capabilities import CODECS, H264_BASELINE, OPUS, RED, VP8, Codec, Kind
-from relay.sdp.description import (
-    MAX_SDP,
-    BadSdp,
-    Description,
-    parse_description_untrusted,
-)
+from relay.sdp.description import MAX_SDP, BadSdp, Description, parse_description_untrusted
 from relay.sdp.matching import match_codecs
 from relay.sdp.subscription import MAX_SLOT_CODECS, Slot, Subscription, get_slot_codecs
-
-from .offers import LOCAL, count_ssrcs, make_answer, read_corpus
+from tests.unit.relay.sdp.offers import LOCAL, count_ssrcs, make_answer, read_corpus
 
 AV1 = next(c for c in CODECS if c.name == "AV1")
 VIDEO = get_slot_codecs("video", [])

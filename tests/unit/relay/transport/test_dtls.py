@@ -19,8 +19,7 @@ from relay.transport.dtls import (
     Dtls,
     looks_like_dtls,
 )
-
-from .dtls_peers import Peer, RawClient, decrypts, join
+from tests.unit.relay.transport.dtls_peers import Peer, RawClient, decrypts, join
 
 WAIT = 60.0
 

@@ -22,8 +22,7 @@ from relay.transport.ice import (
     Selected,
     Verified,
 )
-
-from .fakes import make_address, make_check, unpack_address
+from tests.unit.relay.transport.fakes import make_address, make_check, unpack_address
 
 OLD = Credentials("o" * 16, "p" * 32)
 NEW = Credentials("n" * 16, "q" * 32)

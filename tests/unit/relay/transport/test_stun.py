@@ -11,13 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.transport.ice import UFRAG_LENGTH
-from relay.transport.stun import (
-    MalformedStun,
-    build_response,
-    parse_request_untrusted,
-)
-
-from .fakes import make_check
+from relay.transport.stun import MalformedStun, build_response, parse_request_untrusted
+from tests.unit.relay.transport.fakes import make_check
 
 PWD = "p" * 32
 

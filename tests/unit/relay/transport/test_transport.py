@@ -22,10 +22,15 @@ from relay.transport.transport import (
     Transport,
     TransportState,
 )
-
-from .dtls_peers import Peer, decrypts
-from .fakes import FakeLeg, FakeNetwork, make_address, make_check, make_counter_token
-from .fakes import unpack_address as unpack
+from tests.unit.relay.transport.dtls_peers import Peer, decrypts
+from tests.unit.relay.transport.fakes import (
+    FakeLeg,
+    FakeNetwork,
+    make_address,
+    make_check,
+    make_counter_token,
+)
+from tests.unit.relay.transport.fakes import unpack_address as unpack
 
 A, B = make_address(1), make_address(2)
 S = TransportState

@@ -1,0 +1,517 @@
+"""Datagrams in batches: `Inbox` reads many with one recvmmsg, `Outbox` sends many with one
+sendmmsg, through cffi. The `Portable*` twins do the same with the standard library, for other
+systems and for tests.
+
+Above 400 lines, because both ways stay side by side: whoever changes one sees its twin."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import cffi
+import numpy as np
+import numpy.typing as npt
+
+from ..stats import DropReason, Stats
+from ..transport.ice import Address
+from .arena import (
+    HEADROOM,
+    IOVEC,
+    MAX_DATAGRAM,
+    NAME,
+    ROW,
+    Arena,
+    Destination,
+    Destinations,
+    Pointer,
+)
+
+MAX_SEGMENTS: Final = 64
+"""Datagrams in one UDP_SEGMENT send: UDP_MAX_SEGMENTS of the oldest kernels that know it."""
+
+MAX_SEGMENTED: Final = 65000
+"""Bytes in one such send; the kernel's limit is 65535 less the headers."""
+
+SAFE_RUN: Final = min(MAX_SEGMENTS, MAX_SEGMENTED // ROW)
+"""Packets that one such send takes even if each fills its row."""
+
+MAX_PREPARED: Final = 32
+"""Ways to fall into runs for which a fan-out's messages are kept."""
+
+FEW: Final = 16
+"""Rows up to which a loop over them costs less than a numpy operation."""
+
+UDP_SEGMENT: Final = 103
+CMSG: Final = np.dtype(
+    [("len", "u8"), ("level", "i4"), ("type", "i4"), ("size", "u2"), ("pad", "V6")]
+)
+
+_ffi = cffi.FFI()
+_ffi.cdef(
+    """
+    struct iovec { void *iov_base; size_t iov_len; };
+    struct msghdr {
+        void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
+        void *msg_control; size_t msg_controllen; int msg_flags;
+    };
+    struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+    int recvmmsg(int, struct mmsghdr *, unsigned int, int, void *);
+    int sendmmsg(int, struct mmsghdr *, unsigned int, int);
+    """
+)
+
+# The kernel's structures as numpy columns, so that one assignment fills a field of every row.
+MMSGHDR: Final = np.dtype(
+    {
+        "names": ["name", "namelen", "iov", "iovlen", "control", "controllen", "len"],
+        "formats": ["u8", "u4", "u8", "u8", "u8", "u8", "u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 56],
+        "itemsize": 64,
+    }
+)
+
+_SOCKADDR_IN = struct.Struct("=HH4s8x")
+_SOCKADDR_IN6 = struct.Struct("=HHI16sI")
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+def available() -> bool:
+    """Whether the batched calls exist here: Linux on a little-endian 64-bit machine."""
+    return sys.platform == "linux" and sys.byteorder == "little" and sys.maxsize > 2**32
+
+
+def pack_address(host: str, port: int, family: int) -> Address:
+    """A numeric host as a socket of `family` names it: IPv4 is mapped on an IPv6 socket.
+
+    Raises ValueError on what is not an IP address or cannot be reached from that family.
+    """
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    nport = socket.htons(port)
+    if family == socket.AF_INET:
+        if ip.version != 4:
+            raise ValueError(f"{host} is not an IPv4 address")
+        return Address(_SOCKADDR_IN.pack(socket.AF_INET, nport, ip.packed))
+    raw = ip.packed if ip.version == 6 else _MAPPED + ip.packed
+    return Address(_SOCKADDR_IN6.pack(socket.AF_INET6, nport, 0, raw, 0))
+
+
+def unpack_address(address: Address) -> tuple[str, int]:
+    """Host and port; an IPv4-mapped IPv6 address is given as plain IPv4."""
+    if len(address) == _SOCKADDR_IN.size:
+        _, nport, raw = _SOCKADDR_IN.unpack(address)
+    else:
+        _, nport, _, raw, _ = _SOCKADDR_IN6.unpack(address)
+        if raw.startswith(_MAPPED):
+            raw = raw[12:]
+    return str(ipaddress.ip_address(raw)), socket.ntohs(nport)
+
+
+def sockaddr(address: Address) -> tuple[Any, ...]:
+    """The address as Python's socket functions want it for the family it was made for."""
+    if len(address) == _SOCKADDR_IN.size:
+        return unpack_address(address)
+    _, nport, flow, raw, scope = _SOCKADDR_IN6.unpack(address)
+    return socket.inet_ntop(socket.AF_INET6, raw), socket.ntohs(nport), flow, scope
+
+
+class Inbox(Protocol):
+    """What was read last: row `rows[i]` of `arena` holds, after `HEADROOM` free bytes,
+    `sizes[i]` bytes from `address(i)`."""
+
+    arena: Arena
+    rows: list[int]
+    sizes: list[int]
+
+    def receive(self) -> int:
+        """Read what there is, at most one arena; returns how many datagrams. One of
+        `MAX_DATAGRAM` bytes may have been longer: it is not whole."""
+        ...
+
+    def address(self, index: int) -> Address: ...
+
+    def keep(self, index: int) -> bool:
+        """Leave `rows[index]` untouched by what is read next; False: too many are kept."""
+        ...
+
+    def free(self, row: int) -> None:
+        """A row that was kept may be used again."""
+        ...
+
+
+class _Rows:
+    """The part that both inboxes share: which row the next datagram goes to."""
+
+    def __init__(self, rows: int, spare: int) -> None:
+        self.arena = Arena(rows + spare, HEADROOM)
+        self.rows = list(range(rows))
+        self.sizes: list[int] = []
+        self._spare = list(range(rows, rows + spare))
+
+    def keep(self, index: int) -> bool:
+        if not self._spare:
+            return False
+        self.rows[index] = self._spare.pop()
+        return True
+
+    def free(self, row: int) -> None:
+        self._spare.append(row)
+
+
+class MmsgInbox(_Rows):
+    """`Inbox` by recvmmsg. `sock` is non-blocking."""
+
+    def __init__(self, sock: socket.socket, rows: int = 64, spare: int = 192) -> None:
+        super().__init__(rows, spare)
+        self._libc: Any = _ffi.dlopen(None)
+        self._fd = sock.fileno()
+        self._namelen = _namelen(sock)
+        self._names = np.zeros((rows, NAME), np.uint8)
+        self._name_view = self._names.reshape(-1).data
+        self._headers = np.zeros(rows, MMSGHDR)
+        self._headers["name"] = _addresses(self._names)
+        # The kernel writes the length of each name; in one family it is always the same.
+        self._headers["namelen"] = self._namelen
+        # Not the arena's own: whoever decrypts in place writes lengths there.
+        self._iovec = self.arena.iovec[:rows].copy()
+        self._iovec["len"] = MAX_DATAGRAM
+        self._iovec_pointer = _ffi.cast("struct iovec *", self._iovec.ctypes.data)
+        self._headers["iov"] = _addresses(self._iovec)
+        self._headers["iovlen"] = 1
+        self._pointer = _ffi.cast("struct mmsghdr *", self._headers.ctypes.data)
+        self._received = self._headers["len"]
+
+    def receive(self) -> int:
+        count: int = self._libc.recvmmsg(
+            self._fd, self._pointer, len(self.rows), socket.MSG_DONTWAIT, _ffi.NULL
+        )
+        if count <= 0:
+            self.sizes = []
+            return 0
+        headers = self._pointer
+        if count == 1:
+            self.sizes = [headers.msg_len]
+        elif count <= FEW:
+            self.sizes = [headers[index].msg_len for index in range(count)]
+        else:
+            self.sizes = self._received[:count].tolist()
+        return count
+
+    def address(self, index: int) -> Address:
+        start = index * NAME
+        return Address(bytes(self._name_view[start : start + self._namelen]))
+
+    def keep(self, index: int) -> bool:
+        if not super().keep(index):
+            return False
+        self._iovec_pointer[index].iov_base = self.arena.pointers[self.rows[index]]
+        return True
+
+
+class PortableInbox(_Rows):
+    """`Inbox` by recvfrom_into."""
+
+    def __init__(self, sock: socket.socket, rows: int = 64, spare: int = 192) -> None:
+        super().__init__(rows, spare)
+        self._sock = sock
+        self._names: list[Address] = []
+
+    def receive(self) -> int:
+        self.sizes, self._names = [], []
+        for row in self.rows:
+            try:
+                size, name = self._sock.recvfrom_into(
+                    self.arena.view[row * ROW + HEADROOM : (row + 1) * ROW]
+                )
+            except OSError:
+                break
+            self.sizes.append(size)
+            self._names.append(_pack_sockaddr(name, self._sock.family))
+        return len(self.sizes)
+
+    def address(self, index: int) -> Address:
+        return self._names[index]
+
+
+class _Blocks:
+    """The part that both outboxes share: rows given out, blocks committed."""
+
+    def __init__(self, rows: int, stats: Stats) -> None:
+        self.arena = Arena(rows)
+        self._stats = stats
+        self._next = 0
+        self._blocks: list[tuple[int, Destinations, Sequence[int]]] = []
+
+    def reserve(self, rows: int) -> int:
+        if self._next + rows > self.arena.rows:
+            self.send()
+        return self._next
+
+    def commit(self, first: int, destinations: Destinations, runs: Sequence[int]) -> None:
+        self._blocks.append((first, destinations, runs))
+        packets, count = sum(runs), len(destinations.items)
+        self._next = first + count * packets
+        size = 0
+        for row in range(first, first + packets):
+            size += self.arena.length_pointers[row][0]
+        # As of the first destination: the others may have another tag.
+        self._stats.bytes_out += size * count
+
+    def send(self) -> None:
+        raise NotImplementedError
+
+    def _count(self, dropped: int) -> None:
+        self._stats.packets_out += self._next - dropped
+        self._next = 0
+        self._blocks.clear()
+
+
+_Sizes = tuple[npt.NDArray[np.uint16], npt.NDArray[np.int32]]
+
+
+class _Prepared:
+    """The messages of a block that starts at row 0, to be sent again and again: rows and
+    destinations stay where they are, the kernel reads the rows' lengths from the arena, so only
+    the size of segments is written anew."""
+
+    __slots__ = ("count", "headers", "pointer", "sizes")
+
+    def __init__(self, headers: npt.NDArray[Any], sizes: list[_Sizes]) -> None:
+        self.headers = headers
+        self.count = len(headers)
+        self.pointer: Pointer = _ffi.cast("struct mmsghdr *", headers.ctypes.data)
+        self.sizes = sizes
+        """(column of UDP_SEGMENT sizes, lengths of the rows that they are taken from)"""
+
+
+class MmsgOutbox(_Blocks):
+    """`Outbox` by sendmmsg; runs of packets for one destination leave as one UDP_SEGMENT send."""
+
+    def __init__(
+        self, sock: socket.socket, stats: Stats, rows: int = 512, segment: bool | None = None
+    ) -> None:
+        super().__init__(rows, stats)
+        self._libc: Any = _ffi.dlopen(None)
+        self._fd = sock.fileno()
+        self._segment = _can_segment(sock) if segment is None else segment
+        # One message per row, whose only changing field is the destination ...
+        self._single = np.zeros(rows, MMSGHDR)
+        self._single["namelen"] = _namelen(sock)
+        self._iovecs = _addresses(self.arena.iovec)
+        self._single["iov"] = self._iovecs
+        self._single["iovlen"] = 1
+        self._single_pointer = _ffi.cast("struct mmsghdr *", self._single.ctypes.data)
+        self._single_names = self._single["name"]
+        # ... and messages of several rows each.
+        self._runs = np.zeros(rows, MMSGHDR)
+        self._runs["namelen"] = _namelen(sock)
+        self._runs_pointer = _ffi.cast("struct mmsghdr *", self._runs.ctypes.data)
+        self._cmsgs = np.zeros(rows, CMSG)
+        _fill_cmsgs(self._cmsgs)
+        self._runs["control"] = _addresses(self._cmsgs)
+
+    def send(self) -> None:
+        if not self._next:
+            return
+        blocks = self._blocks
+        if len(blocks) == 1 and self._segment and len(blocks[0][1].items) > 1:
+            # One track's packets, as nearly always, so from row 0: the same messages as before.
+            prepared = self._prepare(blocks[0][1], blocks[0][2]) if not blocks[0][0] else None
+            if prepared is not None:
+                for sizes, lengths in prepared.sizes:
+                    sizes[:] = lengths
+                self._count(self._send_messages(prepared.pointer, prepared.count, prepared.headers))
+                return
+        if self._segment and any(sum(runs) > 1 for _, _, runs in blocks):
+            dropped = self._send_messages(self._runs_pointer, self._compose(), self._runs)
+        else:
+            self._address()
+            dropped = self._send_messages(self._single_pointer, self._next, None)
+        self._count(dropped)
+
+    def _prepare(self, destinations: Destinations, runs: Sequence[int]) -> _Prepared | None:
+        """What `_compose` makes of such a block, kept for the next one; None if its runs are
+        longer than one send takes, whatever the packets' size."""
+        key = tuple(runs)
+        prepared: _Prepared | None = destinations.prepared.get(key)
+        if prepared is not None:
+            return prepared
+        if max(key) > SAFE_RUN:
+            return None
+        count = len(key) * len(destinations.items)
+        headers, cmsgs = np.zeros(count, MMSGHDR), np.zeros(count, CMSG)
+        _fill_cmsgs(cmsgs)
+        headers["namelen"] = self._single["namelen"][0]
+        # What `_fill` returns keeps the memory of `cmsgs` alive.
+        headers["control"] = _addresses(cmsgs)
+        sizes = self._fill(headers, cmsgs, 0, destinations, key)
+        if len(destinations.prepared) >= MAX_PREPARED:
+            destinations.prepared.clear()
+        prepared = destinations.prepared[key] = _Prepared(headers, sizes)
+        return prepared
+
+    def _address(self) -> None:
+        """Write the destination of each row's own message."""
+        for first, destinations, runs in self._blocks:
+            names = destinations.pointers
+            if sum(runs) > 1:
+                names = names.repeat(sum(runs))
+            self._single_names[first : first + len(names)] = names
+
+    def _compose(self) -> int:
+        """Fill the messages of several rows; returns how many."""
+        count = 0
+        pointers = self.arena.length_pointers
+        for first, destinations, runs in self._blocks:
+            largest = max(pointers[row][0] for row in range(first, first + sum(runs)))
+            parts = _split(runs, largest)
+            sizes = self._fill(self._runs[count:], self._cmsgs[count:], first, destinations, parts)
+            for column, lengths in sizes:
+                column[:] = lengths
+            count += len(parts) * len(destinations.items)
+        return count
+
+    def _fill(
+        self,
+        headers: npt.NDArray[Any],
+        cmsgs: npt.NDArray[Any],
+        first: int,
+        destinations: Destinations,
+        runs: Sequence[int],
+    ) -> list[_Sizes]:
+        """Write the messages of the block at row `first`, one for each run and destination;
+        returns where sizes of segments are still to be written, and from what."""
+        packets, subs = sum(runs), len(destinations.items)
+        offset, end = first, first + packets * subs
+        sizes: list[_Sizes] = []
+        for number, run in enumerate(runs):
+            part = slice(number * subs, (number + 1) * subs)
+            headers["name"][part] = destinations.pointers
+            headers["iov"][part] = self._iovecs[offset:end:packets]
+            headers["iovlen"][part] = run
+            headers["controllen"][part] = CMSG.itemsize if run > 1 else 0
+            if run > 1:
+                sizes.append((cmsgs["size"][part], self.arena.lengths[offset:end:packets]))
+            offset += run
+        return sizes
+
+    def _send_messages(
+        self, pointer: Pointer, count: int, composed: npt.NDArray[Any] | None
+    ) -> int:
+        """Send `count` messages; returns how many packets were dropped."""
+        done = dropped = 0
+        while done < count:
+            sent: int = self._libc.sendmmsg(
+                self._fd, pointer + done, count - done, socket.MSG_DONTWAIT
+            )
+            if sent > 0:
+                done += sent
+                continue
+            # Nothing was sent: the error is that of the first message.
+            code = _ffi.errno
+            if code == errno.EINTR:
+                continue
+            if code in (errno.EAGAIN, errno.ENOBUFS):
+                lost = count - done if composed is None else int(composed["iovlen"][done:].sum())
+                self._stats.drops[DropReason.SOCKET_FULL] += lost
+                return dropped + lost
+            if composed is not None and composed["iovlen"][done] > 1:
+                # Too large for the path's MTU, or a device that cannot segment.
+                self._segment = self._segment and code != errno.EIO
+                dropped += self._send_apart(composed[done])
+            else:
+                self._stats.drops[DropReason.SEND_FAILED] += 1
+                dropped += 1
+            done += 1
+        return dropped
+
+    def _send_apart(self, message: Any) -> int:
+        first = (int(message["iov"]) - int(self._iovecs[0])) // IOVEC.itemsize
+        count = int(message["iovlen"])
+        self._single_names[first : first + count] = message["name"]
+        return self._send_messages(self._single_pointer + first, count, None)
+
+
+class PortableOutbox(_Blocks):
+    """`Outbox` by sendto."""
+
+    def __init__(self, sock: socket.socket, stats: Stats, rows: int = 512) -> None:
+        super().__init__(rows, stats)
+        self._sock = sock
+
+    def send(self) -> None:
+        dropped = 0
+        for first, destinations, runs in self._blocks:
+            packets = sum(runs)
+            for k, destination in enumerate(destinations.items):
+                for row in range(first + k * packets, first + (k + 1) * packets):
+                    dropped += not self._send_row(row, destination)
+        if self._next:
+            self._count(dropped)
+
+    def _send_row(self, row: int, destination: Destination) -> bool:
+        start = row * ROW
+        data = self.arena.view[start : start + int(self.arena.lengths[row])]
+        try:
+            if destination.address is None:
+                raise OSError(errno.EDESTADDRREQ, "no address yet")
+            self._sock.sendto(data, sockaddr(destination.address))
+        except OSError as error:
+            full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            reason = DropReason.SOCKET_FULL if full else DropReason.SEND_FAILED
+            self._stats.drops[reason] += 1
+            return False
+        return True
+
+
+def _split(runs: Sequence[int], size: int) -> list[int]:
+    """Runs no longer than one send takes."""
+    limit = min(MAX_SEGMENTS, MAX_SEGMENTED // max(size, 1))
+    if max(runs) <= limit:
+        return list(runs)
+    parts: list[int] = []
+    for run in runs:
+        parts += [limit] * (run // limit)
+        if run % limit:
+            parts.append(run % limit)
+    return parts
+
+
+def _addresses(array: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """The address of each element, or of each row."""
+    return array.ctypes.data + np.arange(len(array), dtype=np.uint64) * np.uint64(array.strides[0])
+
+
+def _fill_cmsgs(cmsgs: npt.NDArray[Any]) -> None:
+    cmsgs["len"] = 18  # CMSG_LEN(sizeof(uint16_t))
+    cmsgs["level"] = socket.IPPROTO_UDP
+    cmsgs["type"] = UDP_SEGMENT
+
+
+def _namelen(sock: socket.socket) -> int:
+    return _SOCKADDR_IN.size if sock.family == socket.AF_INET else _SOCKADDR_IN6.size
+
+
+def _pack_sockaddr(name: tuple[Any, ...], family: int) -> Address:
+    if family == socket.AF_INET:
+        raw = socket.inet_aton(name[0])
+        return Address(_SOCKADDR_IN.pack(socket.AF_INET, socket.htons(name[1]), raw))
+    raw = socket.inet_pton(socket.AF_INET6, name[0].partition("%")[0])
+    return Address(
+        _SOCKADDR_IN6.pack(
+            socket.AF_INET6, socket.htons(name[1]), socket.htonl(name[2]), raw, name[3]
+        )
+    )
+
+
+def _can_segment(sock: socket.socket) -> bool:
+    """Whether the kernel knows UDP_SEGMENT (Linux 4.18)."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT) == 0
+    except OSError:
+        return False

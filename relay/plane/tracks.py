@@ -1,0 +1,470 @@
+"""A publisher's track and a subscriber's: `UpTrack`, of one or more `Layer`s, and `DownTrack`.
+
+No packet passes through here whole: `leg` and `forwarder` move them, these know what each one
+means and what becomes of its numbers. Above 400 lines, because the two sides know each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from ..rtp.cache import PacketCache, ResendBudget
+from ..rtp.codecs import Inspect, Picture, PictureMap, get_inspector
+from ..rtp.nack import NackGenerator
+from ..rtp.packet import Extension, ExtensionMap, Packet
+from ..rtp.reports import ReceiverStats, RoundTrip, SenderClock
+from ..rtp.rtcp import ReportBlock
+from ..rtp.seq import Segment, SeqMap, TimestampMap, Unwrapper
+from ..sdp.capabilities import (
+    CODEC_BY_PAYLOAD_TYPE,
+    EXTENSION_BY_ID,
+    SUBSCRIBER_EXTENSIONS,
+    Codec,
+    Kind,
+)
+from ..sdp.negotiation import PublishedMedia
+from .arena import Destination, Pointer
+from .keyframes import KeyFrameRequests
+from .simulcast import LayerChoice
+
+RESEND_RATE: Final = 250_000.0
+"""Bytes per second that one slot may have sent again: 2 Mbit/s, its stream once over."""
+
+RESEND_BURST: Final = 250_000.0
+
+RATE_WINDOW: Final = 2.0
+"""Seconds over which a layer's bitrate is told."""
+
+
+class Sender(Protocol):
+    """What a DownTrack needs of its leg."""
+
+    destination: Destination
+    ready: bool
+    index: int
+    context: Pointer
+
+    def report_soon(self, at: float) -> None: ...
+
+
+class Waker(Protocol):
+    """What a track needs of the forwarder: its leg's timer is to run at once."""
+
+    def wake(self, at: float) -> None: ...
+
+
+class Layer:
+    """One RTP stream of a publisher: a whole track, or one encoding of a simulcast.
+
+    `number` tells it apart from every other stream of the worker. Numbers of packets are
+    extended.
+    """
+
+    __slots__ = (
+        "_rate",
+        "_window_at",
+        "_window_octets",
+        "cache",
+        "clock",
+        "heard_at",
+        "index",
+        "key_frames",
+        "nacks",
+        "newest",
+        "newest_at",
+        "newest_timestamp",
+        "number",
+        "octets",
+        "picture",
+        "received",
+        "rid",
+        "rtx_ssrc",
+        "ssrc",
+        "track",
+        "unwrapper",
+    )
+
+    def __init__(
+        self, track: UpTrack, index: int, number: int, ssrc: int, rid: str | None, clock_rate: int
+    ) -> None:
+        self.track = track
+        self.index = index
+        self.number = number
+        self.ssrc = ssrc
+        self.rid = rid
+        self.rtx_ssrc: int | None = None
+        self.unwrapper = Unwrapper()
+        self.received = ReceiverStats(clock_rate)
+        self.clock = SenderClock(clock_rate)
+        self.nacks = NackGenerator()
+        self.cache = PacketCache()
+        self.key_frames = KeyFrameRequests()
+        # The newest packet that was forwarded, to whoever there was.
+        self.newest = -1
+        self.newest_timestamp = 0
+        self.newest_at = 0.0
+        self.picture = Picture()
+        self.heard_at = float("-inf")
+        """When a packet came last, whether wanted or not."""
+        self.octets = 0
+        """Bytes of packets that came, in all."""
+        self._window_at = -1.0
+        self._window_octets = 0
+        self._rate = 0.0
+
+    def measure(self, now: float) -> None:
+        """Learn the bitrate; to be called about once a second."""
+        elapsed = now - self._window_at
+        if elapsed >= RATE_WINDOW:
+            octets = self.octets - self._window_octets
+            self._rate = 8 * octets / elapsed if self._window_at >= 0 else 0.0
+            self._window_at = now
+            self._window_octets = self.octets
+
+    def get_bitrate(self, now: float) -> float:
+        """Bit/s over the last window; 0 when nothing has come for two of them."""
+        if now - self.heard_at > 2 * RATE_WINDOW or self._window_at < 0:
+            return 0.0
+        # The first window is not over yet: as good an estimate as there is.
+        octets = self.octets - self._window_octets
+        return self._rate or 8 * octets / max(now - self._window_at, 0.25)
+
+
+class UpTrack:
+    """One m-line of a publisher. Owns its key frame requests and its choice of layer."""
+
+    def __init__(self, id: str, media: PublishedMedia) -> None:
+        self.id = id
+        self.kind: Kind = media.kind
+        self.muted = False
+        self.downs: list[DownTrack] = []
+        self.layers: dict[int, Layer] = {}
+        """By index; learned from SSRCs or from rid extensions."""
+        self.choice = LayerChoice()
+        self.leg: Waker | None = None
+        self.codec = ""
+        """What arrived last, by name; before that, what was negotiated first."""
+        # Counted per DownTrack as differences: see `DownTrack.packets`.
+        self.sent_packets = 0
+        self.sent_octets = 0
+        # Whether who receives, or how, has changed since the fan-out was last made.
+        self.dirty = True
+        self.waiters: dict[DownTrack, None] = {}
+        """DownTracks without a layer: a packet that a decoder can start with starts them."""
+        self._level: int | None = None
+        self.update(media)
+
+    def update(self, media: PublishedMedia) -> None:
+        """What a renegotiation made of the m-line."""
+        self.media = media
+        self.payload_types = {
+            codec.payload_type: codec.codec.payload_type for codec in media.codecs
+        }
+        """The relay's payload type by the publisher's; RTX is in `rtx`."""
+        self.rtx = {codec.rtx: codec for codec in media.codecs if codec.rtx is not None}
+        self.inspectors: dict[int, Inspect] = {
+            codec.codec.payload_type: get_inspector(f"{self.kind}/{codec.codec.name}")
+            for codec in media.codecs
+        }
+        self.clock_rate = media.codecs[0].codec.clock_rate if media.codecs else 90000
+        self.codec = self.codec or (media.codecs[0].codec.name if media.codecs else "")
+        incoming = {
+            EXTENSION_BY_ID[relay_id].uri: identifier
+            for identifier, relay_id in media.extensions.items()
+            if relay_id in EXTENSION_BY_ID
+        }
+        outgoing = {extension.uri: extension.id for extension in SUBSCRIBER_EXTENSIONS[self.kind]}
+        if self.kind == "audio":
+            # Sound is sent again without RTX, as the same packet: see `Forwarder.resend`.
+            outgoing.pop(Extension.TRANSPORT_SEQUENCE, None)
+        self.extension_map = ExtensionMap(incoming, outgoing)
+        self.twcc = Extension.TRANSPORT_SEQUENCE in incoming
+
+    def set_muted(self, muted: bool, now: float) -> None:
+        """While muted, nothing is forwarded; afterwards video starts at a key frame."""
+        if muted == self.muted:
+            return
+        self.muted = muted
+        for down in self.downs:
+            down.stop()
+        if not muted:
+            self.begin()
+            self.request_key_frame(now)
+
+    def begin(self) -> None:
+        """Somebody wants it after a while without: what was missed meanwhile is of no use."""
+        for layer in self.layers.values():
+            layer.nacks.reset()
+            layer.cache.clear(layer.unwrapper.newest + 1)
+
+    def request_key_frame(self, now: float) -> None:
+        """A subscriber cannot go on without one; asked upstream when the time has come."""
+        layer = self.get_current()
+        if self.kind == "video" and layer is not None and self.downs and not self.muted:
+            layer.key_frames.request()
+            if self.leg is not None:
+                self.leg.wake(now)
+
+    def get_current(self) -> Layer | None:
+        """The layer that goes out."""
+        current = self.choice.current
+        return None if current is None else self.layers.get(current)
+
+    def is_wanted(self) -> bool:
+        """Whether anybody is to receive it now: if not, it is asked for nothing."""
+        return not self.muted and any(not down.paused for down in self.downs)
+
+    def on_level(self, level: int) -> None:
+        """A packet's audio level (RFC 6464), 0 (loudest) to 127, in -dBov."""
+        if self._level is None or -level > self._level:
+            self._level = -level
+
+    def take_level(self) -> int | None:
+        """The loudest audio level in dBov (-127..0) since the last call; None: no packet."""
+        level, self._level = self._level, None
+        return level
+
+    def get_codec(self) -> Codec | None:
+        """The relay's entry for what was negotiated first."""
+        return self.media.codecs[0].codec if self.media.codecs else None
+
+    def get_bitrate(self, now: float) -> float:
+        """Bit/s of all its layers."""
+        return sum(layer.get_bitrate(now) for layer in self.layers.values())
+
+    @property
+    def loss(self) -> float:
+        """The share of packets lost on the publisher's way here, 0 to 1, lately."""
+        layer = self.get_current()
+        return 0.0 if layer is None else layer.received.fraction
+
+    @property
+    def jitter(self) -> float:
+        """Seconds."""
+        layer = self.get_current()
+        return 0.0 if layer is None else layer.received.jitter_seconds
+
+
+class DownTrack:
+    """One m-line toward a subscriber: one SSRC for its whole life, sources change behind it.
+
+    `sequence` and `timestamp` are the first ones to be sent (random numbers, given by the
+    caller; the sequence number is put in the lower half). A leg carries a source once at most.
+    """
+
+    def __init__(
+        self,
+        leg: Sender,
+        kind: Kind,
+        ssrc: int,
+        rtx_ssrc: int | None,
+        *,
+        sequence: int,
+        timestamp: int,
+    ) -> None:
+        self.leg = leg
+        self.kind = kind
+        self.ssrc = ssrc
+        self.rtx_ssrc = rtx_ssrc
+        self.source: UpTrack | None = None
+        self.layer: Layer | None = None
+        """Whose packets go out now."""
+        self.paused = False
+        self.extensions = True
+        self.payload_types: Mapping[int, int] = {}
+        self.types_at = 0.0
+        """Since when they are what they are."""
+        self.round_trip = RoundTrip()
+        self.loss = 0.0
+        """The share that the subscriber lost, 0 to 1, by its last report."""
+        self.resent = 0
+        self.map = SeqMap(sequence & 0x7FFF)
+        self._timestamps = TimestampMap(48000 if kind == "audio" else 90000, timestamp)
+        self._clock_rate = 48000 if kind == "audio" else 90000
+        self._pictures = PictureMap()
+        self._rtx_sequence = sequence & 0x7FFF
+        self._budget: ResendBudget | None = None
+        self._first = 0  # packet of the run that goes out now
+        # Packets and octets, less what the source has sent in all: see `packets`.
+        self._packets = 0
+        self._octets = 0
+
+    def attach(
+        self,
+        source: UpTrack | None,
+        payload_types: Mapping[int, int],
+        now: float,
+        *,
+        extensions: bool = True,
+    ) -> None:
+        """Carry `source` from now on (None: nothing).
+
+        `payload_types` is `Slot.payload_types`: the number on the wire by the relay's, RTX
+        included; called again with the same source it only takes these. `extensions` False
+        sends no header extensions: for a player that numbers them otherwise. A video slot
+        without RTX has none either. Video starts at
+        the next key frame, which is asked for.
+        """
+        if payload_types != self.payload_types:
+            self.types_at = now
+        self.payload_types = payload_types
+        # Without RTX a video packet is sent again as it was, so it holds no number that would
+        # be another then: see `Forwarder.resend`.
+        self.extensions = extensions and (self.kind == "audio" or self._has_any_rtx())
+        if source is self.source:
+            if source is not None:
+                source.dirty = True
+            return
+        self.stop()
+        if self.source is not None:
+            self.source.downs.remove(self)
+            del self.source.waiters[self]
+        self.source = source
+        if source is not None:
+            if not source.downs:
+                source.begin()
+            source.downs.append(self)
+            source.waiters[self] = None
+            source.request_key_frame(now)
+
+    def follow(self, former: DownTrack) -> None:
+        """Go on from what one of the same SSRC has reached on a transport that has ended.
+
+        Who receives may have kept its peer connection, and with it what it knows of the SSRC:
+        to libwebrtc what is numbered from further back is old, and dropped.
+        """
+        self.map = SeqMap(former.map.get_restart())
+        self._clock_rate = former._clock_rate
+        self._timestamps = former._timestamps
+        self._pictures = former._pictures
+        self._packets, self._octets = former.packets, former.octets
+
+    def set_paused(self, paused: bool, now: float) -> None:
+        """While paused nothing goes out; afterwards video starts at a key frame."""
+        if paused == self.paused:
+            return
+        source = self.source
+        if source is not None and not paused and not source.is_wanted():
+            source.begin()
+        self.paused = paused
+        self.stop()
+        if not paused and source is not None:
+            source.request_key_frame(now)
+
+    def can_start(self) -> bool:
+        """Whether it could send a packet to start with."""
+        return not self.paused and self.leg.ready and bool(self.payload_types)
+
+    def start(self, layer: Layer, number: int, timestamp: int, picture: Picture, at: float) -> None:
+        """Go on with packet `number` of `layer`, which a decoder can start with."""
+        track = layer.track
+        if track.clock_rate != self._clock_rate:
+            # Another codec's clock: time has to start anew, from where it stands.
+            self._clock_rate = track.clock_rate
+            self._timestamps = TimestampMap(track.clock_rate, self._timestamps.splice(0, at))
+        pictures = self._pictures.splice(picture)
+        self.map.splice(
+            layer.number,
+            number,
+            timestamp_delta=self._timestamps.splice(timestamp, at),
+            picture_delta=pictures[0],
+            tl0_delta=pictures[1],
+            keyidx_delta=pictures[2],
+            frame_delta=pictures[3],
+        )
+        self.layer = layer
+        self._first = number
+        self._packets -= track.sent_packets
+        self._octets -= track.sent_octets
+        del track.waiters[self]
+        track.dirty = True
+        self.leg.report_soon(at)
+
+    def stop(self) -> None:
+        """Nothing more of the present layer; the next start carries on from here."""
+        layer, segment = self.layer, self.map.current
+        if layer is None or segment is None:
+            return
+        # Of the run, not of its present segment: that begins after a packet that was skipped.
+        if layer.newest >= self._first:
+            self._timestamps.stop(layer.newest_timestamp + segment.timestamp_delta, layer.newest_at)
+            self._pictures.stop(
+                layer.picture,
+                segment.picture_delta,
+                segment.tl0_delta,
+                segment.keyidx_delta,
+                segment.frame_delta,
+            )
+        self.map.stop(layer.newest)
+        self.layer = None
+        track = layer.track
+        self._packets += track.sent_packets
+        self._octets += track.sent_octets
+        track.waiters[self] = None
+        track.dirty = True
+
+    @property
+    def packets(self) -> int:
+        """RTP packets sent, without those sent again. What all of a source's subscribers got is
+        counted once, at the source; here is only what it had counted when this one started."""
+        return self._packets + (self.layer.track.sent_packets if self.layer is not None else 0)
+
+    @property
+    def octets(self) -> int:
+        """Payload bytes of `packets`."""
+        return self._octets + (self.layer.track.sent_octets if self.layer is not None else 0)
+
+    def count_missed(self, octets: int) -> None:
+        """One packet that its source counted did not go to this DownTrack."""
+        self._packets -= 1
+        self._octets -= octets
+
+    def receive_report(self, block: ReportBlock, now: float) -> None:
+        """The subscriber's report about this SSRC."""
+        self.loss = block.fraction_lost / 256
+        self.round_trip.on_report(block, now)
+
+    @property
+    def resend_after(self) -> float:
+        """Seconds after it went out from which a packet may be asked for again: most of the
+        shortest round trip. Those who ask only once must not be refused for the long ones of
+        a busy machine: without the packet, aiortc waits until 512 others have come."""
+        least = self.round_trip.least
+        return 0.0 if least is None else 0.75 * least
+
+    def find_to_resend(self, sequence: int) -> tuple[Segment, int] | None:
+        """What was sent under this sequence number: its segment and its number at the source."""
+        return self.map.find_sent(sequence, self.layer.newest if self.layer is not None else None)
+
+    def take_budget(self, size: int, now: float) -> bool:
+        """Whether `size` bytes may be sent again now."""
+        if self._budget is None:
+            self._budget = ResendBudget(RESEND_RATE, RESEND_BURST, now)
+        return self._budget.take(size, now)
+
+    def _has_any_rtx(self) -> bool:
+        return any(self.has_rtx(payload_type) for payload_type in self.payload_types)
+
+    def has_rtx(self, payload_type: int) -> bool:
+        """Whether RTX was negotiated for the relay's `payload_type`."""
+        codec = CODEC_BY_PAYLOAD_TYPE.get(payload_type)
+        return self.rtx_ssrc is not None and codec is not None and codec.rtx in self.payload_types
+
+    def take_rtx(self, payload_type: int) -> tuple[int, int, int] | None:
+        """SSRC, payload type and the next sequence number of a retransmission of the relay's
+        `payload_type`; None where RTX was not negotiated."""
+        if self.rtx_ssrc is None or not self.has_rtx(payload_type):
+            return None
+        number = self.payload_types[CODEC_BY_PAYLOAD_TYPE[payload_type].rtx or 0]
+        self._rtx_sequence = self._rtx_sequence + 1 & 0xFFFF
+        return self.rtx_ssrc, number, self._rtx_sequence
+
+
+def inspect(track: UpTrack, view: memoryview, packet: Packet, into: Picture) -> None:
+    """What the payload of a packet with the relay's payload type says about its picture."""
+    inspector = track.inspectors.get(packet.payload_type)
+    if inspector is None:
+        into.clear()
+    else:
+        inspector(view, packet.payload_start, packet.payload_end, into)

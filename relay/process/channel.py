@@ -1,0 +1,187 @@
+"""One stream between a node and a worker: MessagePack messages, each behind its length.
+
+ 0                   1                   2                   3
+ 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
++-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+|                   length of the message                       |
++-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+|                   MessagePack, `type` first ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from ..control import Message
+
+_HEAD = 4
+MAX_MESSAGE = 1 << 20
+"""Bytes of one message: an offer with 256 m-lines is about 300 KiB."""
+
+MAX_BUFFERED = 8 << 20
+"""Bytes that may wait for the other side; beyond, it counts as hung."""
+
+LOSSY_ABOVE = 256 << 10
+"""Bytes waiting above which messages that a newer one supersedes are dropped."""
+
+T = TypeVar("T")
+
+
+class ChannelError(Exception):
+    """The stream does not carry what it should; it can't be read any further."""
+
+
+def build_frame(message: Message) -> bytes:
+    """A message as it goes over the stream."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_MESSAGE:
+        raise ChannelError(f"A message of {len(body)} bytes is over {MAX_MESSAGE}.")
+    return len(body).to_bytes(_HEAD, "big") + body
+
+
+class FrameReader(Generic[T]):
+    """Turns a stream's pieces, however cut, into messages of the union it was made for."""
+
+    def __init__(self, union: Any) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(union)
+        self._buffer = bytearray()
+
+    def receive_data(self, data: bytes) -> list[T]:
+        """The messages that `data` completes. Raises `ChannelError`, and nothing else."""
+        self._buffer += data
+        messages: list[T] = []
+        start = 0
+        while len(self._buffer) - start >= _HEAD:
+            length = int.from_bytes(self._buffer[start : start + _HEAD], "big")
+            if length > MAX_MESSAGE:
+                raise ChannelError(f"A message of {length} bytes is over {MAX_MESSAGE}.")
+            end = start + _HEAD + length
+            if len(self._buffer) < end:
+                break
+            try:
+                messages.append(self._decoder.decode(self._buffer[start + _HEAD : end]))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise ChannelError(f"A message can't be read: {error}") from error
+            start = end
+        if start:
+            del self._buffer[:start]
+        return messages
+
+
+class Channel(asyncio.Protocol, Generic[T]):
+    """One end of the stream.
+
+    `on_message` gets each message; `on_close` is called once, with None when the other end
+    closed in order. With `backpressure` set, nothing is read while the other end does not take
+    what is written to it: a worker stops taking commands before its answers pile up.
+    """
+
+    def __init__(
+        self,
+        union: Any,
+        on_message: Callable[[T], None],
+        on_close: Callable[[Exception | None], None],
+        *,
+        backpressure: bool = False,
+    ) -> None:
+        self._reader: FrameReader[T] = FrameReader(union)
+        self._on_message = on_message
+        self._on_close = on_close
+        self._backpressure = backpressure
+        self._transport: asyncio.Transport | None = None
+        self._fault: Exception | None = None
+        self.dropped: dict[str, int] = {}
+        """Messages that were not sent, by type."""
+
+    @classmethod
+    async def open(
+        cls,
+        sock: socket.socket,
+        union: Any,
+        on_message: Callable[[T], None],
+        on_close: Callable[[Exception | None], None],
+        *,
+        backpressure: bool = False,
+    ) -> Channel[T]:
+        """A channel over a connected stream socket, which it owns from here on."""
+        sock.setblocking(False)
+        _, protocol = await asyncio.get_running_loop().create_connection(
+            lambda: cls(union, on_message, on_close, backpressure=backpressure), sock=sock
+        )
+        return protocol
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, message: Message, *, lossy: bool = False) -> bool:
+        """Write one message; False, and counted, when it was dropped. Never blocks or raises.
+
+        A `lossy` message is dropped as soon as the other end falls behind. Any other is written
+        until `MAX_BUFFERED` bytes wait: then the other end counts as hung, and the channel closes.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._drop(message)
+            return False
+        waiting = transport.get_write_buffer_size()
+        if lossy and waiting > LOSSY_ABOVE:
+            self._drop(message)
+            return False
+        try:
+            frame = build_frame(message)
+        except ChannelError:
+            self._drop(message)
+            return False
+        if waiting + len(frame) > MAX_BUFFERED:
+            self._drop(message)
+            self._fail(ChannelError("The other end does not read."))
+            return False
+        transport.write(frame)
+        return True
+
+    def close(self) -> None:
+        """Write out what waits, then close; idempotent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _drop(self, message: Message) -> None:
+        name = type(message).__name__.lower()
+        self.dropped[name] = self.dropped.get(name, 0) + 1
+
+    def _fail(self, fault: Exception) -> None:
+        self._fault = fault
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape alone
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._reader.receive_data(data)
+        except ChannelError as error:
+            self._fail(error)
+            return
+        for message in messages:
+            if not self.is_open:
+                return
+            self._on_message(message)
+
+    def pause_writing(self) -> None:
+        if self._backpressure and self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._backpressure and self.is_open and self._transport is not None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_close(self._fault or exc)

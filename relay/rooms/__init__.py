@@ -1,0 +1,1 @@
+"""Who gets what: rooms, participants and their transports."""

@@ -1,0 +1,45 @@
+"""One participant of a room: what it may do, what it sends, and whose tracks it receives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from .. import control
+from .publisher import Published, Publisher
+from .subscriber import Player, Subscriber
+
+
+@dataclass(slots=True)
+class Participant:
+    """One may receive what others publish, as far as it is routed here and not refused."""
+
+    join: control.Join
+    routes: frozenset[str] | None = frozenset()
+    """Whose tracks it is to receive; None: everyone's. Nobody's, until it has been said: between
+    its `Join` and its `Route` it must not be offered what the mesh carries."""
+    refused: set[str] = field(default_factory=set)
+    """Tracks that it unsubscribed from."""
+    publisher: Publisher | None = None
+    former: Publisher | None = None
+    """The last one that has ended."""
+    receiver: Subscriber | Player | None = None
+
+    def choose(self, tracks: Mapping[str, Published]) -> dict[str, Published]:
+        """Those of the room's tracks, by id, that it is to receive."""
+        if not self.join.subscribe:
+            return {}
+        return {
+            identity: track
+            for identity, track in tracks.items()
+            if track.participant != self.join.participant
+            and identity not in self.refused
+            and (self.routes is None or track.participant in self.routes)
+        }
+
+    def select(self, tracks: Collection[str], wanted: bool) -> None:
+        """It subscribes to these, or unsubscribes."""
+        if wanted:
+            self.refused.difference_update(tracks)
+        else:
+            self.refused.update(tracks)

@@ -1,0 +1,207 @@
+"""What one participant sends: a transport and the tracks that its offers agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from ..control import Kind, Source, Track
+from ..plane.leg import Leg
+from ..plane.tracks import UpTrack
+from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, Codec
+from ..sdp.description import BadSdp
+from ..sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_continuation
+from ..transport.dtls import Certificate
+from ..transport.transport import ENDED, Transport, TransportState
+from .site import Site
+
+_KINDS: Mapping[Source, Kind] = {
+    "microphone": "audio",
+    "screen-audio": "audio",
+    "camera": "video",
+    "screen": "video",
+}
+_DEFAULT_SOURCE: Mapping[Kind, Source] = {"audio": "microphone", "video": "camera"}
+
+
+class SourceForbidden(Exception):
+    """The offer has a track from a source from which this participant may not publish."""
+
+
+@dataclass(slots=True, eq=False)
+class Published:
+    """A track, from the offer that brings it to the offer or failure that takes it away."""
+
+    participant: str
+    source: Source
+    up: UpTrack
+    _sent: Codec | None = None
+
+    @property
+    def id(self) -> str:
+        return self.up.id
+
+    @property
+    def kind(self) -> Kind:
+        return self.up.kind
+
+    @property
+    def codecs(self) -> list[Codec]:
+        """The relay's entries of what the publisher may send: what it does send, then its order."""
+        codecs = [published.codec for published in self.up.media.codecs]
+        return sorted(codecs, key=lambda codec: codec is not self._sent)
+
+    def note_codec(self, now: float) -> bool:
+        """Look at what arrived last; whether its codec is another one than was known."""
+        layer = self.up.get_current()
+        newest = None if layer is None else layer.cache.get(layer.newest, now)
+        codec = None if newest is None else CODEC_BY_PAYLOAD_TYPE.get(newest.data[1] & 0x7F)
+        if codec is None or codec is self._sent:
+            return False
+        self._sent = codec
+        self.up.codec = codec.name
+        return True
+
+    def forget_codec(self) -> None:
+        """Others were agreed on: the first of them is what will be sent, until another comes."""
+        self._sent = None
+
+    def describe(self) -> Track:
+        return Track(self.id, self.kind, self.source, self.up.muted)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What an offer did to the tracks."""
+
+    added: list[Published] = field(default_factory=list)
+    removed: list[Published] = field(default_factory=list)
+    updated: list[Published] = field(default_factory=list)
+    recoded: list[Published] = field(default_factory=list)
+    """Other codecs were agreed on."""
+
+
+class Publisher:
+    """One publishing peer connection; `on_state` gets what becomes of its transport."""
+
+    def __init__(
+        self,
+        participant: str,
+        site: Site,
+        *,
+        on_state: Callable[[Publisher, TransportState], None],
+        former: Publisher | None = None,
+    ) -> None:
+        """`former` is the participant's last one, whose transport has ended.
+
+        The peer connection may be the same, with its ICE restarted: then another certificate
+        tells it to shake hands again (RFC 8842, 5), and SSRCs are what they were.
+        """
+        self.participant = participant
+        self.tracks: dict[str, Published] = {}
+        """By mid."""
+        self._site = site
+        self._publication: Publication | None = None
+        self._on_state: Callable[[Publisher, TransportState], None] | None = on_state
+        self.transport: Transport[Leg] = site.open_transport(
+            f"{participant}/publish", self._receive_state, Certificate() if former else None
+        )
+        if former is not None:
+            self.transport.leg.follow(former.transport.leg)
+
+    @property
+    def state(self) -> TransportState:
+        return self.transport.state
+
+    def is_continued_by(self, offer: str) -> bool:
+        """Whether the offer is of this same peer connection; raises BadSdp.
+
+        Another certificate, or other m-lines where ours were, is another peer connection:
+        it gets a publisher of its own.
+        """
+        previous = self._publication
+        if previous is None:
+            return True
+        return is_continuation(offer, previous) and self.state not in ENDED
+
+    def receive_offer(
+        self,
+        offer: str,
+        sources: Mapping[str, Source],
+        now: float,
+        allowed: Collection[Source] | None = None,
+    ) -> tuple[str, Changes]:
+        """The answer, and what it changed. `allowed` are sources, None any.
+
+        Raises BadSdp or SourceForbidden, and then has changed no track.
+        """
+        previous = self._publication
+        publication = answer_publisher(offer, self._site.describe(self.transport.local), previous)
+        active = sum(media.active for media in publication.media)
+        if active > self._site.config.max_tracks:
+            raise BadSdp(f"{active} tracks are more than {self._site.config.max_tracks}.")
+        if allowed is not None:
+            self._check_sources(publication, sources, allowed)
+        if publication.ice_restarted:
+            # Only now: what a refused offer had begun, the next answer would go on with.
+            local = self._site.describe(self.transport.restart_ice())
+            publication = answer_publisher(offer, local, previous)
+        self.transport.start(publication.remote, now)
+        self._publication = publication
+        return publication.answer, self._apply(publication, sources, now)
+
+    def close(self, now: float) -> list[Published]:
+        """End it; returns the tracks that it had. Idempotent."""
+        self._on_state = None
+        removed = list(self.tracks.values())
+        self.tracks.clear()
+        self.transport.close()
+        self.transport.leg.close(now)
+        return removed
+
+    def _check_sources(
+        self, publication: Publication, sources: Mapping[str, Source], allowed: Collection[Source]
+    ) -> None:
+        """What a client calls a microphone has to be sound at least."""
+        for media in publication.media:
+            if media.active:
+                known = self.tracks.get(media.mid)
+                default = _DEFAULT_SOURCE[media.kind] if known is None else known.source
+                source = sources.get(media.mid, default)
+                if source not in allowed or _KINDS.get(source, media.kind) != media.kind:
+                    raise SourceForbidden
+
+    def _receive_state(self, _transport: Transport[Leg], state: TransportState) -> None:
+        if self._on_state is not None:
+            self._on_state(self, state)
+
+    def _apply(
+        self, publication: Publication, sources: Mapping[str, Source], now: float
+    ) -> Changes:
+        changes = Changes()
+        for media in publication.media:
+            track = self.tracks.get(media.mid)
+            source = sources.get(media.mid)
+            if not media.active:
+                if track is not None:
+                    del self.tracks[media.mid]
+                    self.transport.leg.remove_up(track.up, now)
+                    changes.removed.append(track)
+            elif track is None:
+                changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind]))
+            else:
+                known = track.up.media.codecs
+                self.transport.leg.update_up(track.up, media)
+                if media.codecs != known:
+                    track.forget_codec()
+                    changes.recoded.append(track)
+                if source is not None and source != track.source:
+                    track.source = source
+                    changes.updated.append(track)
+        return changes
+
+    def _add(self, media: PublishedMedia, source: Source) -> Published:
+        up = UpTrack("t_" + self._site.token(16), media)
+        track = self.tracks[media.mid] = Published(self.participant, source, up)
+        self.transport.leg.add_up(up)
+        return track

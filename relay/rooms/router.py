@@ -1,0 +1,396 @@
+"""One room's media: who publishes what, who receives it, and what the hub hears of it.
+
+Commands come in with `now`; events go out through `emit`. Changes to what somebody receives
+are gathered until `flush`, so that a burst of them makes one offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import control
+from ..plane.leg import Leg
+from ..sdp.description import BadSdp
+from ..transport.transport import ENDED, Transport, TransportState
+from . import figures
+from .participant import Participant
+from .publisher import Changes, Published, Publisher, SourceForbidden
+from .site import Site
+from .speakers import Speakers
+from .subscriber import Player, Receiver, Subscriber
+
+MAX_WRITTEN = 256 * 1024
+"""Characters of offers that are written in one turn of the event loop: some 3 ms. To a room of
+50 in which somebody publishes they come to 8 MB."""
+
+
+class Router:
+    """The media of one room; it ends with the last participant, or with `close`."""
+
+    def __init__(self, room: str, site: Site, emit: Callable[[control.Event], None]) -> None:
+        self.room = room
+        self._site = site
+        self._emit = emit
+        self._participants: dict[str, Participant] = {}
+        self._tracks: dict[str, Published] = {}
+        self._speakers = Speakers()
+        self._stale: set[str] = set()
+        """Participants whose reception has to be looked at in `flush`."""
+        self._ended: list[Publisher | Receiver] = []
+        """Whose transport has ended by itself; `flush` draws the consequences."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._participants
+
+    @property
+    def participant_count(self) -> int:
+        return len(self._participants)
+
+    @property
+    def tracks(self) -> list[Published]:
+        return list(self._tracks.values())
+
+    @property
+    def receivers(self) -> list[Receiver]:
+        return [p.receiver for p in self._participants.values() if p.receiver is not None]
+
+    @property
+    def transports(self) -> list[Transport[Leg]]:
+        sides = [s for p in self._participants.values() for s in (p.publisher, p.receiver)]
+        return [side.transport for side in sides if side is not None]
+
+    def receive(self, command: control.Command, now: float) -> None:
+        """Carry out one command; a faulty one is refused or ignored, never raised."""
+        match command:
+            case control.Join():
+                self._join(command, now)
+            case control.Leave():
+                self._leave(command.participant, now)
+            case control.CloseRoom():
+                self.close(now)
+            case control.Publish():
+                self._publish(command, now)
+            case control.Pull():
+                self._pull(command, now)
+            case control.AnswerOffer():
+                self._take_answer(command, now)
+            case control.Route():
+                self._route(command)
+            case control.Select():
+                self._select(command)
+            case control.Mute():
+                self._mute(command, now)
+            case control.RestartIce():
+                self._restart_ice(command.participant, now)
+            case control.GetStats():
+                tracks = figures.describe_tracks(self.tracks, now)
+                self._emit(control.RoomStats(command.request, tracks))
+
+    def flush(self, now: float) -> bool:
+        """Draw the consequences of what happened since the last time; make the offers due.
+
+        In a large room not all at once: True asks for another `flush`, after packets that came.
+        """
+        ended, self._ended = self._ended, []
+        for side in ended:
+            if isinstance(side, Publisher):
+                self._lose_publisher(side, now)
+            else:
+                self._lose_receiver(side, now)
+        written = 0
+        while self._stale and written < MAX_WRITTEN:
+            name = self._stale.pop()
+            participant = self._participants.get(name)
+            if participant is not None:
+                written += self._refresh(name, participant, now)
+        return bool(self._stale)
+
+    def handle_timer(self, now: float) -> bool:
+        """Timers of transports, and who is speaking. To be called a few times a second; ends
+        with a `flush`."""
+        for participant in list(self._participants.values()):
+            for side in (participant.publisher, participant.receiver):
+                if side is not None:
+                    due = side.transport.get_timer()
+                    if due is not None and due <= now:
+                        side.transport.handle_timer(now)
+        self._look_at_levels(now)
+        self._look_at_codecs(now)
+        return self.flush(now)
+
+    def close(self, now: float) -> None:
+        """End every transport; says nothing of it to the hub. Idempotent."""
+        for participant in self._participants.values():
+            for side in (participant.publisher, participant.receiver):
+                if side is not None:
+                    side.close(now)
+        self._participants.clear()
+        self._tracks.clear()
+        self._stale.clear()
+        self._ended.clear()
+
+    # -- Participants -------------------------------------------------------------------
+
+    def _join(self, command: control.Join, now: float) -> None:
+        participant = self._participants.get(command.participant)
+        if participant is None:
+            self._participants[command.participant] = Participant(command)
+        else:
+            participant.join = command
+            if not command.publish and participant.publisher is not None:
+                self._end_publisher(participant, now)
+            if not command.subscribe and participant.receiver is not None:
+                participant.receiver.close(now)
+                participant.receiver = None
+        self._stale.add(command.participant)
+
+    def _leave(self, name: str, now: float) -> None:
+        participant = self._participants.get(name)
+        if participant is None:
+            return
+        if participant.publisher is not None:
+            self._end_publisher(participant, now)
+        if participant.receiver is not None:
+            participant.receiver.close(now)
+        del self._participants[name]
+        self._stale.discard(name)
+        self._speakers.remove(name)
+
+    def _route(self, command: control.Route) -> None:
+        participant = self._participants.get(command.participant)
+        if participant is not None:
+            names = command.publishers
+            participant.routes = None if names is None else frozenset(names)
+            self._stale.add(command.participant)
+
+    def _select(self, command: control.Select) -> None:
+        participant = self._participants.get(command.participant)
+        if participant is not None:
+            # Only what exists: what is refused can't grow without bound.
+            tracks = [track for track in command.tracks if track in self._tracks]
+            participant.select(tracks, command.wanted)
+            self._stale.add(command.participant)
+
+    # -- Publishing ---------------------------------------------------------------------
+
+    def _publish(self, command: control.Publish, now: float) -> None:
+        participant = self._participants.get(command.participant)
+        if participant is None:
+            self._refuse(command.request, "unknown-participant", "Nobody of that name is here.")
+            return
+        if not participant.join.publish:
+            self._refuse(command.request, "forbidden", "Publishing is not allowed.")
+            return
+        sources = {track.mid: track.source for track in command.tracks}
+        try:
+            publisher = participant.publisher
+            if publisher is not None and not publisher.is_continued_by(command.sdp):
+                publisher = None
+            fresh = publisher or Publisher(
+                command.participant,
+                self._site,
+                on_state=self._receive_publisher_state,
+                former=participant.former,
+            )
+            answer, changes = self._offer_to(
+                fresh, publisher is None, command.sdp, sources, participant.join.sources, now
+            )
+        except BadSdp as error:
+            self._refuse(command.request, "bad-sdp", str(error))
+            return
+        except SourceForbidden:
+            text = "Publishing from that source is not allowed."
+            self._refuse(command.request, "forbidden", text)
+            return
+        if fresh is not participant.publisher:
+            if participant.publisher is not None:
+                self._end_publisher(participant, now)
+            participant.publisher = fresh
+        self._emit(control.Answer(command.request, answer))
+        self._announce(changes)
+
+    @staticmethod
+    def _offer_to(
+        publisher: Publisher,
+        is_new: bool,
+        sdp: str,
+        sources: dict[str, control.Source],
+        allowed: list[control.Source] | None,
+        now: float,
+    ) -> tuple[str, Changes]:
+        try:
+            return publisher.receive_offer(sdp, sources, now, allowed)
+        except (BadSdp, SourceForbidden):
+            if is_new:
+                publisher.close(now)
+            raise
+
+    def _announce(self, changes: Changes) -> None:
+        self._withdraw(changes.removed)
+        for track in changes.added:
+            self._tracks[track.id] = track
+            self._emit(control.TrackPublished(self.room, track.participant, track.describe()))
+        for track in changes.updated:
+            self._emit(control.TrackUpdated(self.room, track.participant, track.describe()))
+        for track in changes.recoded:
+            self._follow_codec(track)
+        if changes.added:
+            self._stale.update(self._participants)
+
+    def _look_at_codecs(self, now: float) -> None:
+        for track in self._tracks.values():
+            if track.note_codec(now):
+                self._follow_codec(track)
+
+    def _follow_codec(self, track: Published) -> None:
+        """Who receives the track is to be offered the codec that it is sent in."""
+        for name, participant in self._participants.items():
+            receiver = participant.receiver
+            if isinstance(receiver, Subscriber) and receiver.follow_codec(track):
+                self._stale.add(name)
+
+    def _withdraw(self, tracks: list[Published]) -> None:
+        for track in tracks:
+            self._tracks.pop(track.id, None)
+            for participant in self._participants.values():
+                participant.refused.discard(track.id)
+            self._emit(control.TrackUnpublished(self.room, track.participant, track.id))
+        if tracks:
+            self._stale.update(self._participants)
+
+    def _end_publisher(self, participant: Participant, now: float) -> None:
+        publisher, participant.publisher = participant.publisher, None
+        if publisher is not None:
+            self._withdraw(publisher.close(now))
+            participant.former = publisher
+            self._speakers.remove(publisher.participant)
+
+    def _receive_publisher_state(self, publisher: Publisher, state: TransportState) -> None:
+        self._tell_state(publisher.participant, "publish", state)
+        if state in ENDED:
+            self._ended.append(publisher)
+
+    def _lose_publisher(self, publisher: Publisher, now: float) -> None:
+        participant = self._participants.get(publisher.participant)
+        if participant is not None and participant.publisher is publisher:
+            self._end_publisher(participant, now)
+
+    def _mute(self, command: control.Mute, now: float) -> None:
+        track = self._tracks.get(command.track)
+        if track is not None and track.up.muted != command.muted:
+            track.up.set_muted(command.muted, now)
+            self._emit(control.TrackUpdated(self.room, track.participant, track.describe()))
+
+    # -- Receiving ----------------------------------------------------------------------
+
+    def _refresh(self, name: str, participant: Participant, now: float) -> int:
+        """Have it receive what it is to; the size of the offer that this takes, in characters."""
+        tracks = participant.choose(self._tracks)
+        receiver = participant.receiver
+        if receiver is None:
+            if not tracks:
+                return 0
+            receiver = participant.receiver = Subscriber(
+                name, self._site, on_state=self._receive_receiver_state
+            )
+        receiver.choose(tracks, now)
+        if isinstance(receiver, Subscriber):
+            offer = receiver.take_offer()
+            if offer is not None:
+                sdp, carried = offer
+                self._emit(control.Offer(self.room, name, sdp, carried))
+                return len(sdp)
+        return 0
+
+    def _take_answer(self, command: control.AnswerOffer, now: float) -> None:
+        participant = self._participants.get(command.participant)
+        receiver = participant.receiver if participant is not None else None
+        if not isinstance(receiver, Subscriber):
+            self._refuse(command.request, "unknown-participant", "No offer waits for an answer.")
+            return
+        try:
+            receiver.receive_answer(command.sdp, now)
+        except BadSdp as error:
+            self._refuse(command.request, "bad-sdp", str(error))
+            return
+        self._emit(control.Answer(command.request, ""))
+        self._stale.add(command.participant)
+
+    def _pull(self, command: control.Pull, now: float) -> None:
+        participant = self._participants.get(command.participant)
+        if participant is None:
+            self._refuse(command.request, "unknown-participant", "Nobody of that name is here.")
+            return
+        if not participant.join.subscribe:
+            self._refuse(command.request, "forbidden", "Subscribing is not allowed.")
+            return
+        tracks = participant.choose(self._tracks)
+        player = participant.receiver
+        if not isinstance(player, Player):
+            player = Player(command.participant, self._site, on_state=self._receive_receiver_state)
+        try:
+            answer = player.receive_offer(command.sdp, tracks, now)
+        except BadSdp as error:
+            if player is not participant.receiver:
+                player.close(now)
+            self._refuse(command.request, "bad-sdp", str(error))
+            return
+        if participant.receiver is not player and participant.receiver is not None:
+            participant.receiver.close(now)
+        participant.receiver = player
+        self._emit(control.Answer(command.request, answer, player.carried))
+
+    def _restart_ice(self, name: str, now: float) -> None:
+        participant = self._participants.get(name)
+        if participant is None:
+            return
+        receiver = participant.receiver
+        if isinstance(receiver, Subscriber):
+            if receiver.state in ENDED:
+                receiver.reopen(now)
+            else:
+                receiver.restart_ice()
+        self._stale.add(name)
+
+    def _receive_receiver_state(self, receiver: Receiver, state: TransportState) -> None:
+        self._tell_state(receiver.participant, "subscribe", state)
+        if state in ENDED:
+            self._ended.append(receiver)
+        elif state is TransportState.DISCONNECTED and isinstance(receiver, Subscriber):
+            receiver.restart_ice()
+            self._stale.add(receiver.participant)
+
+    def _lose_receiver(self, receiver: Receiver, now: float) -> None:
+        participant = self._participants.get(receiver.participant)
+        if participant is None or participant.receiver is not receiver:
+            return
+        if receiver.state not in ENDED:
+            return  # it was opened again in the meantime
+        if isinstance(receiver, Subscriber) and receiver.state is TransportState.FAILED:
+            receiver.reopen(now)
+            self._stale.add(receiver.participant)
+        else:
+            # The client closed its peer connection: it gets an offer when there is news.
+            receiver.close(now)
+            participant.receiver = None
+
+    # -- Telling ------------------------------------------------------------------------
+
+    def _tell_state(self, name: str, direction: control.Direction, state: TransportState) -> None:
+        told = figures.TOLD.get(state)
+        if told is not None and name in self._participants:
+            self._emit(control.TransportChanged(self.room, name, direction, told))
+
+    def _refuse(self, request: int, code: control.RefusalCode, reason: str) -> None:
+        self._emit(control.Refused(request, code, reason))
+
+    def _look_at_levels(self, now: float) -> None:
+        for track in self._tracks.values():
+            if track.kind == "audio":
+                level = track.up.take_level()
+                if level is not None and not track.up.muted:
+                    self._speakers.receive_level(track.participant, level, now)
+        change = self._speakers.take_change(now)
+        if change is not None:
+            self._emit(control.Speakers(self.room, change))

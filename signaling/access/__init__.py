@@ -1,0 +1,1 @@
+"""Access control: tokens, TURN credentials, rates and limits by address."""

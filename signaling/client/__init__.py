@@ -1,0 +1,43 @@
+"""The client library: a participant without media. See `Client`."""
+
+from .client import (
+    Client,
+    ClientError,
+    Disconnected,
+    Event,
+    FellBehind,
+    Kicked,
+    NotConnected,
+    Participant,
+    Reconnected,
+    Refused,
+    Rejoined,
+    Replaced,
+    RoomFull,
+    RoomLocked,
+    RoomUnknown,
+    ServerUnreachable,
+    SessionLost,
+    TokenRefused,
+)
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "Disconnected",
+    "Event",
+    "FellBehind",
+    "Kicked",
+    "NotConnected",
+    "Participant",
+    "Reconnected",
+    "Refused",
+    "Rejoined",
+    "Replaced",
+    "RoomFull",
+    "RoomLocked",
+    "RoomUnknown",
+    "ServerUnreachable",
+    "SessionLost",
+    "TokenRefused",
+]

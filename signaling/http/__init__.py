@@ -1,0 +1,1 @@
+"""HTTP: listening sockets, middleware, routes, WHIP and WHEP, TLS and proxies."""

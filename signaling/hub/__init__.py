@@ -1,0 +1,1 @@
+"""The rules of rooms and sessions: no socket, no web framework."""

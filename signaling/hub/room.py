@@ -1,0 +1,500 @@
+"""A room: who is in it, what they publish, how their media travel.
+
+Rules only: each method returns `Effects`, that is who is to be told what and what the relay is
+to do. Whoever calls them sends it. Long, for topology, routes and tracks depend on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from relay import control
+from relay.control import Source, Track
+
+from ..protocol import messages
+from ..protocol.errors import ProtocolError
+from ..protocol.messages import Grant, LeaveReason, ServerMessage, Topology
+from ..settings.config import Limits
+
+if TYPE_CHECKING:
+    from .session import Session
+
+NO_METADATA: Final = Raw(b"{}")
+
+# Seconds for which the relay goes on sending after a room went back to the mesh, so that
+# nobody's picture stops before the direct connections stand.
+MESH_OVERLAP: Final = 10.0
+# For one room; a moderator who removes more had better lock it.
+MAX_BANS: Final = 1000
+
+
+class Participant:
+    """One in the room. A guest has no session: WHIP publishes for it, through the relay.
+
+    A hidden one watches (WHEP): nobody is told of it. `watches` names whom, None everyone.
+    `sources` are those it may publish from, None any. `ban_key` is what a ban remembers, empty
+    where nothing is known.
+    """
+
+    __slots__ = (
+        "attached",
+        "ban_key",
+        "grant",
+        "guest",
+        "hidden",
+        "id",
+        "identity",
+        "metadata",
+        "name",
+        "routes",
+        "session",
+        "sources",
+        "tracks",
+        "watches",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        grant: Grant,
+        *,
+        metadata: Raw = NO_METADATA,
+        session: Session | None = None,
+        sources: list[Source] | None = None,
+        hidden: bool = False,
+        watches: str | None = None,
+        identity: str = "",
+        ban_key: str = "",
+    ) -> None:
+        self.id = id
+        self.identity = identity  # what the token says, for logs and programs
+        self.name = name
+        self.grant = grant
+        self.metadata = metadata
+        self.session = session
+        self.sources = sources
+        self.guest = session is None
+        self.hidden = hidden
+        self.watches = watches
+        self.ban_key = ban_key
+        self.tracks: dict[str, Track] | None = None
+        self.routes: set[str] | None = None  # whom it receives through the relay, in a mesh
+        self.attached = False  # whether the relay has been told of it
+
+    def describe(self) -> messages.ParticipantInfo:
+        return messages.ParticipantInfo(
+            id=self.id,
+            name=self.name,
+            metadata=self.metadata,
+            tracks=list(self.tracks.values()) if self.tracks else [],
+            via="relay" if self.guest else UNSET,
+        )
+
+
+class Effects:
+    """What follows from an input, in order: messages to participants, commands to the relay."""
+
+    __slots__ = ("commands", "deliveries")
+
+    def __init__(self) -> None:
+        self.deliveries: list[tuple[list[Participant], ServerMessage]] = []
+        self.commands: list[control.Command] = []
+
+    def tell(self, to: Iterable[Participant], message: ServerMessage) -> None:
+        self.deliveries.append(([p for p in to if not p.guest], message))
+
+
+class Room:
+    """`relay` is whether media can be relayed now."""
+
+    __slots__ = (
+        "_lost_at",
+        "_restarted",
+        "_return_at",
+        "_settle_routes_at",
+        "banned",
+        "limits",
+        "lobby",
+        "locked",
+        "name",
+        "participants",
+        "relay",
+        "scheduled",
+        "topology",
+    )
+
+    def __init__(self, name: str, limits: Limits, *, relay: bool, lobby: bool = False) -> None:
+        self.name = name
+        self.limits = limits
+        self.relay = relay
+        self.locked = False
+        self.lobby = lobby
+        self.banned: set[str] = set()  # keys of those who may not come in again
+        self.topology: Topology = "mesh"
+        self.participants: dict[str, Participant] = {}  # in the order in which they came
+        self.scheduled: float | None = None  # when the hub calls `handle_timer`
+        self._return_at: float | None = None
+        self._settle_routes_at: float | None = None
+        self._lost_at: float | None = None
+        self._restarted: set[str] = set()  # who has to publish anew once there is a relay
+
+    # -- Who is in it -------------------------------------------------------------------
+
+    @property
+    def visible(self) -> Iterator[Participant]:
+        return (p for p in self.participants.values() if not p.hidden)
+
+    @property
+    def peers(self) -> Iterator[Participant]:
+        return (p for p in self.participants.values() if not p.guest)
+
+    @property
+    def unattended(self) -> bool:
+        """Whether nobody is in but WHIP and WHEP."""
+        return next(self.peers, None) is None
+
+    @property
+    def guests(self) -> Iterator[Participant]:
+        """Those who publish by WHIP."""
+        return (p for p in self.participants.values() if p.guest and not p.hidden)
+
+    def others(self, participant: Participant) -> Iterator[Participant]:
+        return (p for p in self.visible if p is not participant)
+
+    def describe(self) -> messages.RoomInfo:
+        lobby = True if self.lobby else UNSET
+        return messages.RoomInfo(self.name, self.topology, self.locked, lobby)
+
+    def find(self, id: str) -> Participant:
+        """Raise ProtocolError `unknown-participant`."""
+        participant = self.participants.get(id)
+        if participant is None or participant.hidden:
+            # Not quoted in full: it may be as long as a frame.
+            raise ProtocolError(
+                "unknown-participant", f"No participant {id[:64]} in room {self.name}."
+            )
+        return participant
+
+    def find_peer(self, participant: Participant, id: str) -> Participant:
+        """The same for another one who has a connection of its own."""
+        peer = self.find(id)
+        if peer is participant:
+            raise ProtocolError("unknown-participant", f"{id} is yourself.")
+        if peer.guest:
+            raise ProtocolError("unknown-participant", f"{id} is there through the relay only.")
+        return peer
+
+    def check_entry(self, ban_key: str = "", *, invited: bool = False) -> None:
+        """Raise ProtocolError unless one more may come in, `invited` also where it is locked."""
+        if ban_key in self.banned:
+            raise ProtocolError("forbidden", "You were removed from this room.")
+        if self.locked and not invited:
+            raise ProtocolError("room-locked", f"Room {self.name} is locked.")
+        if len(self.participants) >= self.limits.max_participants:
+            raise ProtocolError(
+                "room-full", f"Room {self.name} has {self.limits.max_participants} participants."
+            )
+
+    def add(self, participant: Participant, now: float) -> Effects:
+        effects = Effects()
+        self.participants[participant.id] = participant
+        if not participant.hidden:
+            joined = messages.ParticipantJoined(participant=participant.describe())
+            effects.tell(self.others(participant), joined)
+        if participant.guest:
+            self._attach(participant, effects)
+        if participant.guest and not participant.hidden:
+            self._route_guest(participant, self.peers, effects)
+        elif not participant.guest:
+            for guest in self.guests:
+                self._route_guest(guest, [participant], effects)
+        if self.topology == "relay" and not participant.attached:
+            self._attach(participant, effects)
+        self._choose_topology(now, effects)
+        return effects
+
+    def remove(self, participant: Participant, reason: LeaveReason, now: float) -> Effects:
+        effects = Effects()
+        del self.participants[participant.id]
+        self._detach(participant, effects)
+        if not participant.hidden:
+            left = messages.ParticipantLeft(participant=participant.id, reason=reason)
+            effects.tell(self.participants.values(), left)
+        for other in self.participants.values():
+            if other.routes and participant.id in other.routes:
+                other.routes.remove(participant.id)
+                if self.topology == "mesh":
+                    self._send_route(other, effects)
+        if self.unattended:
+            # WHIP and WHEP keep the room, but cannot unlock it.
+            self.locked = False
+        self._choose_topology(now, effects)
+        return effects
+
+    def update(self, participant: Participant, name: str | None, metadata: Raw | None) -> Effects:
+        effects = Effects()
+        if name is None and metadata is None:
+            return effects
+        participant.name = participant.name if name is None else name
+        participant.metadata = participant.metadata if metadata is None else metadata
+        updated = messages.ParticipantUpdated(participant=participant.describe())
+        effects.tell(self.others(participant), updated)
+        return effects
+
+    def promote(self) -> Effects:
+        """Where nobody moderates any more, let the one do it who has been there longest."""
+        effects = Effects()
+        heir = next(self.peers, None)
+        if heir is None or any(p.grant.moderate for p in self.peers):
+            return effects
+        heir.grant = msgspec.structs.replace(heir.grant, moderate=True)
+        effects.tell([heir], messages.GrantsUpdated(grants=heir.grant))
+        return effects
+
+    def set_lobby(self, enabled: bool) -> Effects:
+        effects = Effects()
+        if enabled != self.lobby:
+            self.lobby = enabled
+            self._tell_room(effects)
+        return effects
+
+    def ban(self, participant: Participant) -> None:
+        """Keep one out who is about to be removed, as long as the room lasts."""
+        if participant.ban_key:
+            if len(self.banned) >= MAX_BANS:
+                self.banned.pop()
+            self.banned.add(participant.ban_key)
+
+    def lock(self, locked: bool) -> Effects:
+        effects = Effects()
+        if locked != self.locked:
+            self.locked = locked
+            self._tell_room(effects)
+        return effects
+
+    def _tell_room(self, effects: Effects) -> None:
+        updated = messages.RoomUpdated(room=self.describe(), relay=self.relay)
+        effects.tell(self.participants.values(), updated)
+
+    # -- How media travel ---------------------------------------------------------------
+
+    def fail_pair(self, participant: Participant, peer: Participant) -> Effects:
+        """Move a pair that cannot connect directly to the relay. Raise ProtocolError."""
+        if not self.relay:
+            raise ProtocolError("relay-unavailable", "There is no media relay now.")
+        effects = Effects()
+        if self.topology == "relay" or peer.id in (participant.routes or ()):
+            return effects
+        for one, other in ((participant, peer), (peer, participant)):
+            one.routes = one.routes or set()
+            one.routes.add(other.id)
+            route = messages.RouteChanged(participant=other.id, via="relay", reason="p2p-failed")
+            effects.tell([one], route)
+            self._send_route(one, effects)
+        return effects
+
+    def attach(self, participant: Participant) -> Effects:
+        """Tell the relay of one who is about to ask it for something."""
+        effects = Effects()
+        if not participant.attached:
+            self._attach(participant, effects)
+        return effects
+
+    def get_timer(self) -> float | None:
+        deadlines = (self._return_at, self._settle_routes_at, self._lost_at)
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def handle_timer(self, now: float) -> Effects:
+        effects = Effects()
+        if self._return_at is not None and now >= self._return_at:
+            self._return_at = None
+            self._switch("mesh", "size", effects)
+            self._settle_routes_at = now + MESH_OVERLAP
+        if self._settle_routes_at is not None and now >= self._settle_routes_at:
+            self._settle_routes_at = None
+            if self.topology == "mesh":
+                self._send_routes(effects)
+        if self._lost_at is not None and now >= self._lost_at:
+            self._lost_at = None
+            self._do_without_relay(effects)
+        return effects
+
+    def _choose_topology(self, now: float, effects: Effects) -> None:
+        count = sum(1 for _ in self.peers)
+        watched = any(p.hidden for p in self.participants.values())
+        small = count < self.limits.mesh_limit and not watched
+        if self.topology == "relay":
+            if not small:
+                self._return_at = None
+            elif self._return_at is None:
+                self._return_at = now + self.limits.mesh_return
+        elif self.relay and (watched or count > self.limits.mesh_limit):
+            self._switch("relay", "size" if count > self.limits.mesh_limit else "whep", effects)
+
+    def _switch(self, topology: Topology, reason: str, effects: Effects) -> None:
+        self.topology = topology
+        changed = messages.TopologyChanged(topology=topology, reason=reason)
+        effects.tell(self.participants.values(), changed)
+        if topology == "relay":
+            self._settle_routes_at = None
+            self._send_routes(effects)
+        else:
+            for guest in self.guests:
+                effects.tell(self.peers, _by_whip(guest))
+
+    def _route_guest(self, guest: Participant, to: Iterable[Participant], effects: Effects) -> None:
+        """Have `to` receive a guest through the relay, also once the room is a mesh again."""
+        for peer in to:
+            peer.routes = peer.routes or set()
+            peer.routes.add(guest.id)
+            if self.topology == "mesh":
+                effects.tell([peer], _by_whip(guest))
+                self._send_route(peer, effects)
+
+    def _attach(self, participant: Participant, effects: Effects) -> None:
+        grant = participant.grant
+        participant.attached = True
+        effects.commands.append(
+            control.Join(
+                self.name, participant.id, grant.publish, grant.subscribe, participant.sources
+            )
+        )
+        if grant.subscribe:
+            effects.commands.append(self._build_route(participant))
+
+    def _detach(self, participant: Participant, effects: Effects) -> None:
+        """Also where the worker is gone: what serves the relay may keep note of the rest."""
+        if participant.attached or participant.id in self._restarted:
+            participant.attached = False
+            self._restarted.discard(participant.id)
+            effects.commands.append(control.Leave(self.name, participant.id))
+
+    def _send_routes(self, effects: Effects) -> None:
+        for participant in self.participants.values():
+            if not participant.guest:
+                self._send_route(participant, effects)
+
+    def _send_route(self, participant: Participant, effects: Effects) -> None:
+        if not participant.attached:
+            self._attach(participant, effects)
+        elif participant.grant.subscribe:
+            effects.commands.append(self._build_route(participant))
+
+    def _build_route(self, participant: Participant) -> control.Route:
+        publishers: list[str] | None
+        if participant.hidden:
+            publishers = None if participant.watches is None else [participant.watches]
+        elif self.topology == "relay" or self._settle_routes_at is not None:
+            publishers = None
+        else:
+            publishers = sorted(participant.routes or ())
+        return control.Route(self.name, participant.id, publishers)
+
+    # -- What the relay tells -----------------------------------------------------------
+
+    def publish_track(self, owner: Participant, track: Track) -> Effects:
+        effects = Effects()
+        known = owner.tracks is not None and track.id in owner.tracks
+        if owner.tracks is None:
+            owner.tracks = {}
+        owner.tracks[track.id] = track
+        kind = messages.TrackUpdated if known else messages.TrackPublished
+        effects.tell(self.participants.values(), kind(participant=owner.id, track=track))
+        return effects
+
+    def update_track(self, owner: Participant, track: Track) -> Effects:
+        """Nothing follows where the room knows already, as it does after `mute`."""
+        if owner.tracks is None or owner.tracks.get(track.id) in (None, track):
+            return Effects()
+        return self.publish_track(owner, track)
+
+    def unpublish_track(self, owner: Participant, track: str) -> Effects:
+        effects = Effects()
+        if owner.tracks and owner.tracks.pop(track, None) is not None:
+            gone = messages.TrackUnpublished(participant=owner.id, track=track)
+            effects.tell(self.participants.values(), gone)
+        return effects
+
+    def find_track(self, id: str) -> tuple[Participant, Track]:
+        """Raise ProtocolError `unknown-track`."""
+        for participant in self.participants.values():
+            if participant.tracks and id in participant.tracks:
+                return participant, participant.tracks[id]
+        raise ProtocolError("unknown-track", f"No track {id[:64]} in room {self.name}.")
+
+    def mute(self, participant: Participant, id: str, muted: bool) -> Effects:
+        """Mute or unmute one's own track, or as a moderator mute anyone's. Raise ProtocolError."""
+        owner, track = self.find_track(id)
+        if owner is not participant and not participant.grant.moderate:
+            raise ProtocolError("forbidden", "Only a moderator may mute the tracks of others.")
+        if owner is not participant and not muted:
+            raise ProtocolError("forbidden", "Nobody may unmute the tracks of others.")
+        effects = self.update_track(owner, Track(track.id, track.kind, track.source, muted))
+        effects.commands.append(control.Mute(self.name, id, muted))
+        return effects
+
+    def tell_speakers(self, speakers: list[control.Speaker]) -> Effects:
+        effects = Effects()
+        effects.tell(self.participants.values(), messages.SpeakersChanged(speakers=speakers))
+        return effects
+
+    def lose_worker(self) -> tuple[Effects, list[Participant]]:
+        """The process that relayed for this room is gone. Return also the guests to remove."""
+        effects = Effects()
+        for participant in self.participants.values():
+            for track in list(participant.tracks or ()):
+                self._extend(effects, self.unpublish_track(participant, track))
+            if participant.attached:
+                participant.attached = False
+                self._restarted.add(participant.id)
+        if self.relay:
+            self._restart(effects)
+        return effects, [p for p in self.participants.values() if p.guest]
+
+    def set_relay(self, available: bool, now: float) -> Effects:
+        """Whether there is a relay has changed. A short absence moves nobody."""
+        effects = Effects()
+        if available == self.relay:
+            return effects
+        self.relay = available
+        self._lost_at = None if available else now + self.limits.mesh_return
+        self._tell_room(effects)
+        if available:
+            self._restart(effects)
+            self._choose_topology(now, effects)
+        return effects
+
+    def _restart(self, effects: Effects) -> None:
+        back = [p for p in self.participants.values() if p.id in self._restarted]
+        self._restarted.clear()
+        for participant in back:
+            self._attach(participant, effects)
+        effects.tell(back, messages.RelayRestarted())
+
+    def _do_without_relay(self, effects: Effects) -> None:
+        self._return_at = self._settle_routes_at = None
+        for participant in self.participants.values():
+            self._detach(participant, effects)
+            for other in sorted(participant.routes or ()):
+                if self.topology == "mesh":
+                    route = messages.RouteChanged(
+                        participant=other, via="direct", reason="relay-unavailable"
+                    )
+                    effects.tell([participant], route)
+            participant.routes = None
+        if self.topology == "relay":
+            self._switch("mesh", "relay-unavailable", effects)
+
+    @staticmethod
+    def _extend(effects: Effects, more: Effects) -> None:
+        effects.deliveries += more.deliveries
+        effects.commands += more.commands
+
+
+def _by_whip(guest: Participant) -> messages.RouteChanged:
+    return messages.RouteChanged(participant=guest.id, via="relay", reason="whip")

@@ -1,0 +1,171 @@
+"""A participant's session, which outlives its connections: numbering, replay, repeats.
+
+A session numbers what it is to receive and keeps it until it is known to have arrived, so that
+a new connection goes on where the last one ended. It also keeps its replies to messages with an
+`id`, so that a repeated message is answered and not carried out again.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from ..protocol.messages import build_frame
+from ..settings.config import Limits
+
+if TYPE_CHECKING:
+    from .hub import Link
+    from .room import Participant, Room
+
+
+class State(enum.Enum):
+    NEW = "new"  # not in a room yet
+    JOINED = "joined"  # in a room, with a connection
+    DETACHED = "detached"  # in a room, waiting for a connection
+    CLOSED = "closed"  # out of the room for good
+
+
+class Input(enum.Enum):
+    JOIN = "join"
+    RESUME = "resume"  # a connection takes the session over, from another or from none
+    LOSE = "lose"  # the connection is gone, or silent
+    END = "end"  # left, kicked, timed out, or the room was closed
+
+
+TRANSITIONS: Final = {
+    (State.NEW, Input.JOIN): State.JOINED,
+    (State.JOINED, Input.RESUME): State.JOINED,
+    (State.JOINED, Input.LOSE): State.DETACHED,
+    (State.JOINED, Input.END): State.CLOSED,
+    (State.DETACHED, Input.RESUME): State.JOINED,
+    (State.DETACHED, Input.END): State.CLOSED,
+}
+
+# Seconds for which replies and messages are kept at least. A client that lost its connection
+# comes back within two silent heartbeats and `resume_within`, 80 s with the defaults.
+RETENTION: Final = 90.0
+# Messages of one client that may be under way to the relay at a time; one is the usual number.
+MAX_PENDING: Final = 16
+
+PENDING: Final = b""
+"""What `recall` returns for a message that is being carried out."""
+
+
+class Session:
+    """`seq` is the number of the last message to the client, 0 before the first."""
+
+    __slots__ = (
+        "_aged",
+        "_former_replies",
+        "_limits",
+        "_mark",
+        "_replay",
+        "_replay_bytes",
+        "_replies",
+        "_reply_bytes",
+        "_retention",
+        "expires",
+        "link",
+        "participant",
+        "pending",
+        "room",
+        "secret",
+        "seq",
+        "state",
+    )
+
+    def __init__(self, secret: str, limits: Limits, now: float) -> None:
+        self.secret = secret
+        self.state = State.NEW
+        self.seq = 0
+        self.link: Link | None = None
+        self.room: Room
+        self.participant: Participant
+        self.expires = 0.0
+        self.pending = 0
+        self._limits = limits
+        self._replay: deque[bytes] = deque()
+        self._replay_bytes = 0
+        self._replies: dict[str, bytes] | None = None
+        self._former_replies: dict[str, bytes] | None = None
+        self._reply_bytes = 0
+        self._mark = 0
+        self._aged = now
+        self._retention = max(RETENTION, 2 * limits.heartbeat + limits.resume_within)
+
+    def change(self, input: Input) -> None:
+        """Take a step in the table. KeyError: the caller has let through what cannot be."""
+        self.state = TRANSITIONS[self.state, input]
+
+    # -- Numbering and replay -----------------------------------------------------------
+
+    def number(self, body: bytes) -> bytes:
+        """Return the frame of the session's next message, and keep its body."""
+        self.seq = seq = self.seq + 1
+        self._replay.append(body)
+        self._replay_bytes += len(body)
+        if (
+            len(self._replay) > self._limits.replay_messages
+            or self._replay_bytes > self._limits.replay_bytes
+        ):
+            self._forget_oldest()
+        return b'{"seq":%d,%b' % (seq, body)
+
+    def can_replay_after(self, seq: int) -> bool:
+        """Whether everything after `seq` is still there, and `seq` has been sent."""
+        return self.seq - len(self._replay) <= seq <= self.seq
+
+    def replay_after(self, seq: int) -> Iterator[bytes]:
+        """The frames after `seq`, as they were."""
+        first = self.seq - len(self._replay) + 1
+        bodies = list(self._replay)[seq + 1 - first :]
+        return (build_frame(body, seq + n) for n, body in enumerate(bodies, 1))
+
+    def acknowledge(self, seq: int) -> None:
+        """Everything up to `seq` has arrived; a number not sent yet says nothing."""
+        if seq <= self.seq:
+            while self.seq - len(self._replay) < seq:
+                self._replay_bytes -= len(self._replay.popleft())
+
+    def age(self, now: float) -> None:
+        """Forget what is older than the retention, at most twice that; call it now and then.
+
+        Only for a session whose connection lives: what was sent that long ago has arrived.
+        """
+        if now - self._aged >= self._retention:
+            self._aged = now
+            self.acknowledge(self._mark)
+            self._mark = self.seq
+            self._former_replies, self._replies = self._replies, None
+            self._reply_bytes = 0
+
+    def _forget_oldest(self) -> None:
+        limits = self._limits
+        while len(self._replay) > 1 and (
+            len(self._replay) > limits.replay_messages or self._replay_bytes > limits.replay_bytes
+        ):
+            self._replay_bytes -= len(self._replay.popleft())
+
+    # -- Repeats ------------------------------------------------------------------------
+
+    def recall(self, id: str) -> bytes | None:
+        """Return the body of the first reply to `id`, PENDING, or None for a new message."""
+        for replies in (self._replies, self._former_replies):
+            if replies is not None and id in replies:
+                return replies[id]
+        return None
+
+    def remember(self, id: str, body: bytes) -> None:
+        """Keep the reply to `id`, or PENDING: as much as is kept for replay, in messages and in
+        bytes, for a reply that the client may not have seen is among that."""
+        if self._replies is None:
+            self._replies = {}
+        self._reply_bytes += len(body) - len(self._replies.get(id, b""))
+        self._replies[id] = body
+        while len(self._replies) > 1 and (
+            len(self._replies) > self._limits.replay_messages
+            or self._reply_bytes > self._limits.replay_bytes
+        ):
+            self._reply_bytes -= len(self._replies.pop(next(iter(self._replies))))

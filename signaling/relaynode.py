@@ -1,0 +1,207 @@
+"""The hub's side of the relay: commands to the node that serves, events back, and guests that
+come by WHIP and WHEP instead of a WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from relay import control
+
+from .protocol.errors import ProtocolError
+
+# Requests of our own are numbered from here, far from those of the hub, which start at 1.
+FIRST_REQUEST: Final = 1 << 40
+# Seconds. A worker answers within milliseconds.
+ANSWER_TIMEOUT: Final = 10.0
+
+Receive = Callable[[control.Event], None]
+
+
+class Node(Protocol):
+    """What is needed of `relay.process.node.Node`."""
+
+    @property
+    def available(self) -> bool: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def metrics(self) -> Mapping[int, control.WorkerMetrics]: ...
+    @property
+    def dropped(self) -> Mapping[str, int]: ...
+
+    def send(self, command: control.Command) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Relays:
+    """Made before the hub, which it is then bound to; without `start` there is no relay."""
+
+    def __init__(self) -> None:
+        self._node: Node | None = None
+        self._hub: Receive | None = None
+        self._on_gone: Callable[[str, str | None], None] | None = None
+        self._on_end: Callable[[str], None] | None = None
+        self._asked: dict[int, asyncio.Future[str]] = {}
+        self._next_request = FIRST_REQUEST
+
+    def bind(self, hub: Receive) -> None:
+        """Pass events to the hub from now on."""
+        self._hub = hub
+
+    def watch(
+        self, *, on_gone: Callable[[str, str | None], None], on_end: Callable[[str], None]
+    ) -> None:
+        """Have `on_gone` called with room and participant when the hub lets one go (None: all
+        of the room), and `on_end` with a participant one of whose transports is over."""
+        self._on_gone = on_gone
+        self._on_end = on_end
+
+    @property
+    def available(self) -> bool:
+        return self._node is not None and self._node.available
+
+    def send(self, command: control.Command) -> None:
+        if self._node is not None:
+            self._node.send(command)
+        if self._on_gone is not None:
+            if isinstance(command, control.Leave):
+                self._on_gone(command.room, command.participant)
+            elif isinstance(command, control.CloseRoom):
+                self._on_gone(command.room, None)
+
+    async def start(self, make_node: Callable[[Receive], Node]) -> None:
+        """Start the workers; returns once each is ready, or has failed for the first time.
+
+        `make_node` gets what the node is to call with each event, from the event loop.
+        """
+        self._node = make_node(self._receive)
+        await self._node.start()
+
+    async def stop(self) -> None:
+        """Stop the workers; whoever still waits for one is told. Idempotent."""
+        if self._node is not None:
+            await self._node.stop()
+        for waiting in self._asked.values():
+            if not waiting.done():
+                waiting.set_exception(_unavailable())
+        self._asked.clear()
+
+    async def ask(
+        self, kind: Literal["publish", "play"], room: str, participant: str, sdp: str
+    ) -> str:
+        """The relay's answer to an offer. Raises ProtocolError."""
+        if self._node is None:
+            raise _unavailable()
+        self._next_request += 1
+        number = self._next_request
+        waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked[number] = waiting
+        try:
+            command = control.Publish if kind == "publish" else control.Pull
+            self._node.send(command(room, participant, number, sdp))
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return await waiting
+        except TimeoutError:
+            raise _unavailable() from None
+        finally:
+            self._asked.pop(number, None)
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus families of all workers, by the label `worker`."""
+        if self._node is not None:
+            yield from collect(self._node)
+
+    def _receive(self, event: control.Event) -> None:
+        if isinstance(event, control.Answer | control.Refused) and event.request > FIRST_REQUEST:
+            waiting = self._asked.get(event.request)
+            if waiting is not None and not waiting.done():
+                if isinstance(event, control.Answer):
+                    waiting.set_result(event.sdp)
+                else:
+                    waiting.set_exception(ProtocolError(event.code, event.reason))
+            return
+        if self._hub is not None:
+            self._hub(event)
+        match event:
+            case control.WorkerLost() if self._on_gone is not None:
+                for room in event.rooms:
+                    self._on_gone(room, None)
+            case control.TransportChanged(state="failed" | "closed") if self._on_end is not None:
+                self._on_end(event.participant)
+
+
+def _unavailable() -> ProtocolError:
+    return ProtocolError("relay-unavailable", "The relay did not answer. Try again.")
+
+
+# -- Metrics ----------------------------------------------------------------------------
+
+_COUNTERS: Final = (
+    ("packets_received", "Datagrams received.", "packets_in"),
+    ("bytes_received", "Bytes of datagrams received.", "bytes_in"),
+    ("packets_sent", "Datagrams sent.", "packets_out"),
+    ("bytes_sent", "Bytes of datagrams sent.", "bytes_out"),
+    ("nacks_received", "Packets that subscribers asked for again.", "nacks_in"),
+    ("nacks_sent", "Packets asked of publishers again.", "nacks_out"),
+    ("plis_received", "Key frame requests from subscribers.", "plis_in"),
+    ("plis_sent", "Key frame requests to publishers.", "plis_out"),
+    ("retransmissions", "Packets sent again.", "retransmissions"),
+)
+_GAUGES: Final = (
+    ("rooms", "Rooms on the worker.", "rooms"),
+    ("participants", "Participants that the worker knows.", "participants"),
+    ("loop_lag_seconds", "Longest delay of the event loop in the last second.", "loop_lag"),
+)
+_LABELLED: Final = (
+    ("drops", "Packets dropped.", "reason", "drops"),
+    ("control_drops", "Messages to the hub dropped.", "type", "control_drops"),
+)
+
+
+def collect(node: Node) -> Iterator[Metric]:
+    """Prometheus families of a node's workers."""
+    rows = sorted(node.metrics.items())
+    yield CounterMetricFamily("relay_restarts", "Worker processes restarted.", node.restarts)
+    yield GaugeMetricFamily("relay_workers", "Worker processes that take rooms.", len(rows))
+    for name, text, attribute in _COUNTERS:
+        yield _family(CounterMetricFamily, name, text, rows, attribute)
+    for name, text, attribute in _GAUGES:
+        yield _family(GaugeMetricFamily, name, text, rows, attribute)
+    for name, text, label, attribute in _LABELLED:
+        family = CounterMetricFamily(f"relay_{name}", text, labels=["worker", label])
+        for worker, metrics in rows:
+            for value, count in sorted(getattr(metrics, attribute).items()):
+                family.add_metric([str(worker), value], count)
+        yield family
+    tracks = GaugeMetricFamily("relay_tracks", "Tracks published.", labels=["worker", "kind"])
+    transports = GaugeMetricFamily("relay_transports", "Transports.", labels=["worker", "state"])
+    trip = GaugeMetricFamily("relay_round_trip_seconds", "Mean round trip.", labels=["worker"])
+    for worker, metrics in rows:
+        tracks.add_metric([str(worker), "audio"], metrics.tracks.audio)
+        tracks.add_metric([str(worker), "video"], metrics.tracks.video)
+        for state, count in sorted(metrics.transports.items()):
+            transports.add_metric([str(worker), state], count)
+        if metrics.rtt_ms is not None:
+            trip.add_metric([str(worker)], metrics.rtt_ms / 1000)
+    dropped = CounterMetricFamily(
+        "relay_commands_dropped", "Commands that reached no worker.", labels=["type"]
+    )
+    for kind, count in sorted(node.dropped.items()):
+        dropped.add_metric([kind], count)
+    yield from (tracks, transports, trip, dropped)
+
+
+def _family(
+    kind: Any, name: str, text: str, rows: list[tuple[int, control.WorkerMetrics]], attribute: str
+) -> Metric:
+    family: Any = kind(f"relay_{name}", text, labels=["worker"])
+    for worker, metrics in rows:
+        family.add_metric([str(worker)], getattr(metrics, attribute))
+    metric: Metric = family
+    return metric

@@ -1,0 +1,1 @@
+"""One table of settings: flag, variable, TOML key, help and bounds."""
