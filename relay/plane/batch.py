@@ -44,6 +44,9 @@ SAFE_RUN: Final = min(MAX_SEGMENTS, MAX_SEGMENTED // ROW)
 MAX_PREPARED: Final = 32
 """Ways to fall into runs for which a fan-out's messages are kept."""
 
+MAX_KEPT: Final = 64
+"""Messages up to which a block's are kept: to compose more of them costs little for each."""
+
 FEW: Final = 16
 """Rows up to which a loop over them costs less than a numpy operation."""
 
@@ -335,15 +338,15 @@ class MmsgOutbox(_Blocks):
         self._count(dropped)
 
     def _prepare(self, destinations: Destinations, runs: Sequence[int]) -> _Prepared | None:
-        """What `_compose` makes of such a block, kept for the next one; None if its runs are
-        longer than one send takes, whatever the packets' size."""
+        """What `_compose` makes of such a block, kept for the next one; None where that is not
+        worth its memory, or its runs are longer than one send takes, whatever the packets' size."""
         key = tuple(runs)
         prepared: _Prepared | None = destinations.prepared.get(key)
         if prepared is not None:
             return prepared
-        if max(key) > SAFE_RUN:
-            return None
         count = len(key) * len(destinations.items)
+        if max(key) > SAFE_RUN or count > MAX_KEPT:
+            return None
         headers, cmsgs = np.zeros(count, MMSGHDR), np.zeros(count, CMSG)
         _fill_cmsgs(cmsgs)
         headers["namelen"] = self._single["namelen"][0]
@@ -366,13 +369,13 @@ class MmsgOutbox(_Blocks):
     def _compose(self) -> int:
         """Fill the messages of several rows; returns how many."""
         count = 0
-        pointers = self.arena.length_pointers
+        lengths = self.arena.lengths
         for first, destinations, runs in self._blocks:
-            largest = max(pointers[row][0] for row in range(first, first + sum(runs)))
+            largest = int(lengths[first : first + sum(runs)].max())
             parts = _split(runs, largest)
             sizes = self._fill(self._runs[count:], self._cmsgs[count:], first, destinations, parts)
-            for column, lengths in sizes:
-                column[:] = lengths
+            for column, sources in sizes:
+                column[:] = sources
             count += len(parts) * len(destinations.items)
         return count
 

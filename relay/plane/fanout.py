@@ -64,6 +64,17 @@ class Item:
         self.number = 0  # extended
 
 
+class Group:
+    """Consecutive DownTracks of a fan-out whose packets fit the outbox at once."""
+
+    __slots__ = ("destinations", "place")
+
+    def __init__(self, place: slice, destinations: Destinations) -> None:
+        self.place = place
+        """Which of the fan-out's DownTracks."""
+        self.destinations = destinations
+
+
 class FanOut:
     """The DownTracks of a track that take its packets now, either all with header extensions
     or all without. Made anew whenever one of them changes."""
@@ -71,7 +82,7 @@ class FanOut:
     def __init__(self, downs: Sequence[DownTrack], extensions: bool) -> None:
         self.downs = list(downs)
         self._extensions = extensions
-        self.destinations = Destinations([down.leg.destination for down in downs])
+        self._groups: dict[int, list[Group]] = {}
         self._contexts: dict[int, list[Pointer]] = {1: [down.leg.context for down in downs]}
         self._indices = np.array([down.leg.index for down in downs])
         self._ssrcs = np.array([down.ssrc for down in downs], ">u4")
@@ -97,6 +108,21 @@ class FanOut:
         self._frames = np.array([s.frame_delta for s in segments])
         self._renumbers = any(segment.renumbers_pictures for segment in segments)
 
+    def get_groups(self, limit: int) -> list[Group]:
+        """All DownTracks in groups of nearly the same size, none of more than `limit`."""
+        count = -(-len(self.downs) // limit)
+        groups = self._groups.get(count)
+        if groups is None:
+            groups = self._groups[count] = [
+                self._make_group(number * len(self.downs) // count, end * len(self.downs) // count)
+                for number, end in zip(range(count), range(1, count + 1), strict=True)
+            ]
+        return groups
+
+    def _make_group(self, start: int, end: int) -> Group:
+        destinations = Destinations([down.leg.destination for down in self.downs[start:end]])
+        return Group(slice(start, end), destinations)
+
     def takes(self, item: Item) -> bool:
         """Whether the packet goes to every DownTrack here, under its present translation."""
         payload_type = item.packet.payload_type
@@ -111,37 +137,41 @@ class FanOut:
 
     def write(
         self,
+        group: Group,
         outbox: Outbox,
         source: npt.NDArray[np.uint8],
         view: memoryview,
         items: Sequence[Item],
         numbers: TransportNumbers,
     ) -> tuple[int, int]:
-        """Write the block of `items`, which it `takes`; returns its first row and the one after.
+        """Write the block of `items`, which it `takes`, for a group; returns its first row and
+        the one after.
 
         `source` and `view` are the memory that the packets lie in.
         """
-        step = len(items)
-        first = outbox.reserve(len(self.downs) * step)
-        end = first + len(self.downs) * step
-        if len(self.downs) <= FEW:
-            self._write_few(outbox.arena, first, view, items, numbers)
+        step, count = len(items), len(group.destinations.items)
+        first = outbox.reserve(count * step)
+        end = first + count * step
+        if count <= FEW:
+            self._write_few(outbox.arena, first, group.place, view, items, numbers)
             return first, end
-        transport = numbers.values[self._indices] if self._extensions else None
+        indices = self._indices[group.place]
+        transport = numbers.values[indices] if self._extensions else None
         for offset, item in enumerate(items):
             rows = slice(first + offset, end, step)
-            size = self._write_one(outbox.arena, rows, source, item, transport)
+            size = self._write_one(outbox.arena, rows, group.place, source, item, transport)
             outbox.arena.lengths[rows] = size
             if transport is not None:
                 transport += 1
         if transport is not None:
-            numbers.values[self._indices] = transport
+            numbers.values[indices] = transport
         return first, end
 
     def _write_one(
         self,
         arena: Arena,
         rows: slice,
+        place: slice,
         source: npt.NDArray[np.uint8],
         item: Item,
         transport: npt.NDArray[np.uint16] | None,
@@ -163,26 +193,27 @@ class FanOut:
             data[rows, 0] = 0x80
         payload_types = self._payload_types[packet.payload_type]
         if payload_types is not None:
-            data[rows, 1] = payload_types | packet.marker << 7
+            data[rows, 1] = payload_types[place] | packet.marker << 7
         # uint16 and uint32 wrap, as the fields do.
-        arena.halves[rows, 1] = self._sequences + np.uint16(item.number & 0xFFFF)
-        arena.words[rows, 1] = self._timestamps + np.uint32(packet.timestamp)
-        arena.words[rows, 2] = self._ssrcs
+        arena.halves[rows, 1] = self._sequences[place] + np.uint16(item.number & 0xFFFF)
+        arena.words[rows, 1] = self._timestamps[place] + np.uint32(packet.timestamp)
+        arena.words[rows, 2] = self._ssrcs[place]
         if self._renumbers:
-            self._write_pictures(arena, rows, item.picture, cut)
+            self._write_pictures(arena, rows, place, item.picture, cut)
         return size
 
     def _write_few(
         self,
         arena: Arena,
         first: int,
+        place: slice,
         view: memoryview,
         items: Sequence[Item],
         numbers: TransportNumbers,
     ) -> None:
         """Row after row: for a handful of subscribers, numpy's cost per operation is more."""
         out, lengths = arena.view, arena.length_pointers
-        step = len(items)
+        step, few = len(items), self._few[place]
         for offset, item in enumerate(items):
             packet, number = item.packet, item.number
             timestamp, marker = packet.timestamp, packet.marker << 7
@@ -192,7 +223,7 @@ class FanOut:
             head = view[packet.start] if self._extensions else 0x80
             at_number = packet.transport_sequence_at if self._extensions else -1
             row = first + offset
-            for down, segment, index in self._few:
+            for down, segment, index in few:
                 at = row * ROW
                 out[at : at + size] = source
                 _HEADER.pack_into(
@@ -219,22 +250,24 @@ class FanOut:
                 lengths[row][0] = size
                 row += step
 
-    def _write_pictures(self, arena: Arena, rows: slice, picture: Picture, cut: int) -> None:
+    def _write_pictures(
+        self, arena: Arena, rows: slice, place: slice, picture: Picture, cut: int
+    ) -> None:
         """`rtp.codecs.write_picture` for all rows; `cut` is what the row's first byte was."""
         mask = picture.picture_mask
         if mask:
-            ids = self._pictures + picture.picture_id & mask
+            ids = self._pictures[place] + picture.picture_id & mask
             if mask == 0x7F:
                 arena.data[rows, picture.picture_at - cut] = ids
             else:
                 arena.column(picture.picture_at - cut)[rows] = ids | 0x8000
         if picture.tl0_at >= 0:
-            arena.data[rows, picture.tl0_at - cut] = self._tl0s + picture.tl0 & 0xFF
+            arena.data[rows, picture.tl0_at - cut] = self._tl0s[place] + picture.tl0 & 0xFF
         if picture.keyidx_at >= 0:
             column = arena.data[rows, picture.keyidx_at - cut]
-            column[:] = column & 0xE0 | (self._keyidxs + picture.keyidx & 0x1F)
+            column[:] = column & 0xE0 | (self._keyidxs[place] + picture.keyidx & 0x1F)
         if self._extensions and picture.frame_at >= 0:
-            frames = self._frames + picture.frame & 0xFFFF
+            frames = self._frames[place] + picture.frame & 0xFFFF
             arena.column(picture.frame_at - cut)[rows] = frames
 
     def get_runs(self, items: Sequence[Item]) -> list[int]:
@@ -245,17 +278,17 @@ class FanOut:
             return runs_of([item.packet.end - item.packet.start for item in items])
         return runs_of([item.packet.end - item.packet.payload_start for item in items])
 
-    def get_contexts(self, packets: int) -> list[Pointer]:
+    def get_contexts(self, group: Group, packets: int) -> list[Pointer]:
         """The SRTP contexts of a block's rows."""
         contexts = self._contexts.get(packets)
         if contexts is None:
             contexts = [context for context in self._contexts[1] for _ in range(packets)]
             self._contexts[packets] = contexts
-        return contexts
+        return contexts[group.place.start * packets : group.place.stop * packets]
 
 
-def build_fan_outs(track: UpTrack, limit: int) -> list[FanOut]:
-    """Those of the track as it is now, none of more than `limit` DownTracks.
+def build_fan_outs(track: UpTrack) -> list[FanOut]:
+    """Those of the track as it is now.
 
     Who accepted other payload types is in another: what goes to some alone must not go one by
     one to all.
@@ -265,11 +298,7 @@ def build_fan_outs(track: UpTrack, limit: int) -> list[FanOut]:
         if down.layer is not None and down.leg.ready:
             accepted = frozenset(track.inspectors).intersection(down.payload_types)
             alike.setdefault((down.extensions, accepted), []).append(down)
-    return [
-        FanOut(downs[start : start + limit], extensions)
-        for (extensions, _), downs in alike.items()
-        for start in range(0, len(downs), limit)
-    ]
+    return [FanOut(downs, extensions) for (extensions, _), downs in alike.items()]
 
 
 def render(

@@ -44,6 +44,10 @@ PUBLISH_BITRATE = 4_000_000
 SEND_TIME_FRACTION = 1 << 18
 """abs-send-time: 24 bits, 6.18 fixed point seconds."""
 
+MAX_RUN = 40
+"""Packets that are written for one subscriber at once: more than a frame that was held has, and
+as many as one UDP_SEGMENT send takes (`batch.SAFE_RUN`)."""
+
 Cipher = Callable[[Pointer, Pointer, Pointer], int]
 """(context, packet, length) → status, in place; 0 is success. `length` is read and written."""
 
@@ -297,7 +301,7 @@ class Forwarder:
         track = layer.track
         if track.dirty:
             track.dirty = False
-            self._fans[track] = build_fan_outs(track, self._outbox.arena.rows)
+            self._fans[track] = build_fan_outs(track)
         fans = self._fans.get(track, ())
         for fan in fans:
             self._forward_to(fan, layer, items)
@@ -317,8 +321,8 @@ class Forwarder:
             track.sent_octets += octets
 
     def _forward_to(self, fan: FanOut, layer: Layer, items: list[Item]) -> None:
-        """In runs as long as the outbox takes at once, broken by packets that go apart."""
-        limit = max(1, self._outbox.arena.rows // len(fan.downs))
+        """In runs of whole frames, broken by packets that go apart."""
+        limit = min(MAX_RUN, self._outbox.arena.rows)
         run: list[Item] = []
         for item in items:
             takes = fan.takes(item)
@@ -336,24 +340,29 @@ class Forwarder:
             self._fan_out(fan, run)
 
     def _fan_out(self, fan: FanOut, items: Sequence[Item]) -> None:
-        outbox = self._outbox
-        first, end = fan.write(outbox, self._source, self._view, items, self._numbers)
-        arena = outbox.arena
-        # A map keeps the loop over the rows out of the interpreter.
-        statuses = list(
-            map(
-                self._crypto.protect,
-                fan.get_contexts(len(items)),
-                arena.pointers[first:end],
-                arena.length_pointers[first:end],
+        """To as many subscribers at a time as the outbox has rows for: so each of them gets
+        the whole run in one send, however many there are."""
+        outbox, packets = self._outbox, len(items)
+        arena, runs = outbox.arena, fan.get_runs(items)
+        for group in fan.get_groups(arena.rows // packets):
+            first, end = fan.write(group, outbox, self._source, self._view, items, self._numbers)
+            # A map keeps the loop over the rows out of the interpreter.
+            statuses = list(
+                map(
+                    self._crypto.protect,
+                    fan.get_contexts(group, packets),
+                    arena.pointers[first:end],
+                    arena.length_pointers[first:end],
+                )
             )
-        )
-        if any(statuses):
-            self._commit_some(fan, len(items), first, statuses)
-        else:
-            outbox.commit(first, fan.destinations, fan.get_runs(items))
+            if any(statuses):
+                self._commit_some(group.destinations, packets, first, statuses)
+            else:
+                outbox.commit(first, group.destinations, runs)
 
-    def _commit_some(self, fan: FanOut, packets: int, first: int, statuses: list[int]) -> None:
+    def _commit_some(
+        self, destinations: Destinations, packets: int, first: int, statuses: list[int]
+    ) -> None:
         """Some rows could not be encrypted: send the others."""
         arena = self._outbox.arena
         row = first
@@ -363,7 +372,7 @@ class Forwarder:
                 continue
             arena.data[row] = arena.data[first + offset]
             arena.lengths[row] = arena.lengths[first + offset]
-            destination = fan.destinations.items[offset // packets]
+            destination = destinations.items[offset // packets]
             self._outbox.commit(row, Destinations([destination]), [1])
             row += 1
 

@@ -140,12 +140,15 @@ class Plane:
         self.forwarder = Forwarder(stats=self.stats, crypto=crypto)
         self.inbox = Arena(64, HEADROOM)
         self.sent: dict[Address, list[bytes]] = {}
+        self.order: list[Address] = []
+        """To whom each datagram went, in order."""
         self.forwarder.bind(
             self.inbox, MemoryOutbox(self.deliver, rows), self.deliver, lambda at: None
         )
 
     def deliver(self, data: bytes, address: Address) -> None:
         self.sent.setdefault(address, []).append(data)
+        self.order.append(address)
 
     def open_leg(self, name: str) -> Leg:
         """A leg that is connected; its address is its name."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 
 import numpy as np
 import pytest
 
-from relay.plane.fanout import FEW, TransportNumbers, render
+from relay.plane.fanout import FEW, TransportNumbers, build_fan_outs, render
 from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp.codecs import Picture, inspect_vp8
 from relay.rtp.packet import header_size
@@ -125,6 +126,34 @@ def test_a_batch_larger_than_the_outbox_is_sent_in_parts() -> None:
     plane.receive(publisher, make_packets(random.Random(2), 7, 10, 5), 1.0)
     for down in downs:
         assert len(plane.take(down.leg)) == 7  # type: ignore[arg-type]  # a Leg, in fact
+
+
+def test_each_subscriber_gets_a_frame_in_one_go_however_many_there_are() -> None:
+    plane = Plane(rows=64)
+    publisher = plane.open_leg("publisher")
+    track = plane.publish(publisher, "t", video_media(SSRC))
+    make_downs(plane, track, 40)
+    plane.receive(publisher, make_packets(random.Random(3), 10, 10, 5), 1.0)
+    assert [len(list(run)) for _, run in itertools.groupby(plane.order)] == [10] * 40
+
+
+def test_groups_are_of_nearly_the_same_size_and_leave_nobody_out() -> None:
+    plane = Plane()
+    publisher = plane.open_leg("publisher")
+    track = plane.publish(publisher, "t", video_media(SSRC))
+    downs = [
+        plane.subscribe(plane.open_leg(f"s{n}"), track, 0x5000 + n, rtx_ssrc=0x6000 + n)
+        for n in range(101)
+    ]
+    plane.receive(publisher, make_packets(random.Random(4), 1, 10, 5), 1.0)
+    (fan,) = build_fan_outs(track)
+    for limit in (1, 7, 50, 101, 512):
+        groups = fan.get_groups(limit)
+        sizes = [len(group.destinations.items) for group in groups]
+        assert max(sizes) <= limit
+        assert max(sizes) - min(sizes) <= 1
+        covered = [down for group in groups for down in fan.downs[group.place]]
+        assert covered == downs
 
 
 def test_each_leg_numbers_its_packets_across_its_tracks() -> None:
