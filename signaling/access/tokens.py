@@ -179,6 +179,7 @@ def _make_access(claims: _Claims) -> Access:
         subscribe=video.can_subscribe is not False,
         chat=video.can_publish_data is not False,
         moderate=video.room_admin,
+        data=video.can_publish_data is not False,
     )
     return Access(
         grant,

@@ -221,7 +221,7 @@ class Bot(Routing):
         }
         if metadata != self.client.metadata and not self.client.closed:
             self.client.metadata = metadata
-            self.client.send(messages.Update(metadata=msgspec.Raw(msgspec.json.encode(metadata))))
+            self.client.tell(messages.Update(metadata=msgspec.Raw(msgspec.json.encode(metadata))))
 
     # -- Receiving ----------------------------------------------------------------------
 

@@ -256,7 +256,7 @@ class Peer:
         return Raw(msgspec.json.encode(pc.localDescription.sdp))
 
     def _signal(self, message: messages.ClientMessage) -> None:
-        self._room.client.send(message)
+        self._room.client.tell(message)
 
     # -- What is sent -------------------------------------------------------------------
 

@@ -290,7 +290,7 @@ class Subscriber:
         """Ask the relay for an offer with a new ICE session, until one comes."""
 
         def ask() -> None:
-            self._room.client.send(messages.RestartIce())
+            self._room.client.tell(messages.RestartIce())
             self._ask(ASK_AGAIN_AFTER)
 
         self._stop_asking()

@@ -136,10 +136,10 @@ class Routing:
                     self._take_mute(owner)
             case messages.TrackPublished(participant=id, track=published) if not self.receiving:
                 if id != self.client.id:
-                    self.client.send(messages.Unsubscribe(tracks=[published.id]))
+                    self.client.tell(messages.Unsubscribe(tracks=[published.id]))
             case messages.Joined(participants=others) if not self.receiving:
                 if tracks := [track.id for other in others for track in other.tracks]:
-                    self.client.send(messages.Unsubscribe(tracks=tracks))
+                    self.client.tell(messages.Unsubscribe(tracks=tracks))
             case messages.RelayRestarted():
                 self._publisher.reset()
                 self._subscriber.reset()
@@ -215,7 +215,7 @@ class Routing:
         peer = Peer(self, participant)
         self._peers[participant.id] = peer
         if self._via == "relay":
-            self.client.send(messages.P2pFailed(participant=participant.id, reason="not wanted"))
+            self.client.tell(messages.P2pFailed(participant=participant.id, reason="not wanted"))
         return peer
 
     def _retire(self, participant: Participant) -> None:

@@ -20,16 +20,20 @@ from .client import (
     SessionLost,
     TokenRefused,
 )
+from .data import CallError, Message, ReaderTooSlow
 
 __all__ = [
+    "CallError",
     "Client",
     "ClientError",
     "Disconnected",
     "Event",
     "FellBehind",
     "Kicked",
+    "Message",
     "NotConnected",
     "Participant",
+    "ReaderTooSlow",
     "Reconnected",
     "Refused",
     "Rejoined",

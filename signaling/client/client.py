@@ -18,7 +18,7 @@ import random as random_source
 import re
 import ssl as ssl_module
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -29,7 +29,19 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from ..protocol import messages
-from ..protocol.messages import ClientMessage, Grant, IceServer, ServerMessage, Track
+from ..protocol.messages import (
+    AnyServerMessage,
+    ClientMessage,
+    Error,
+    Grant,
+    IceServer,
+    Joined,
+    ParticipantInfo,
+    Reply,
+    ServerMessage,
+    Track,
+)
+from .data import CALL_TIMEOUT, Data, M, Message
 
 log = logging.getLogger(__name__)
 
@@ -318,6 +330,7 @@ class Client:
         self._established = False  # on the present connection, or the last one
         self._leaving = False
         self._run_task: asyncio.Task[None] | None = None
+        self._data = Data(self)
 
     # -- Public -------------------------------------------------------------------------
 
@@ -394,7 +407,7 @@ class Client:
 
         return remove
 
-    async def request(self, message: ClientMessage) -> messages.Reply:
+    async def request(self, message: ClientMessage) -> Reply:
         """Send a message and return its reply, over reconnections if need be.
 
         Raises Refused for an error, SessionLost if the session ended before the reply came,
@@ -408,7 +421,7 @@ class Client:
                     raise
                 await asyncio.sleep(error.retry_after + RETRY_MARGIN)
 
-    def send(self, message: ClientMessage) -> None:
+    def tell(self, message: ClientMessage) -> None:
         """Like `request`, for when a refusal changes nothing: it is only logged."""
         if self.closed:
             return
@@ -422,6 +435,35 @@ class Client:
     async def chat(self, content: str, *, to: str | None = None) -> None:
         """Say something to the room, or to one participant; at most 4096 characters."""
         await self.request(messages.Chat(content=content, to=to))
+
+    async def send(self, payload: Any, *, topic: str = "", to: Sequence[str] | None = None) -> None:
+        """Send any JSON, at most 16 KiB, to everyone else or to some participants, by id.
+
+        Returns when the hub has passed it on: it reaches each who is there, once and in order,
+        also those who have lost their connection and come back in time. Raises Refused.
+        """
+        await self._data.send(payload, topic=topic, to=to)
+
+    def messages(self, topic: str | None = None) -> AsyncGenerator[Message, None]:
+        """What others `send` from now on; of one topic, or of all. Ends with the client."""
+        return self._data.messages(topic)
+
+    def method(self, name: str) -> Callable[[M], M]:
+        """Offer a coroutine function to everyone in the room: it gets the payload and the
+        caller's id, and returns the result. What it raises is `failed` to the caller, but a
+        CallError is told."""
+        return self._data.method(name)
+
+    async def call(
+        self,
+        participant: str,
+        name: str,
+        payload: Any = None,
+        *,
+        timeout: float = CALL_TIMEOUT,  # noqa: ASYNC109 - the call's own, told to nobody
+    ) -> Any:
+        """Call a participant's method, and return its result. Raises CallError with a code."""
+        return await self._data.call(participant, name, payload, timeout=timeout)
 
     async def update(
         self, *, name: str | None = None, metadata: dict[str, Any] | None = None
@@ -455,6 +497,7 @@ class Client:
             self._leaving = True
             self._run_task.cancel()
             await asyncio.wait([self._run_task])
+            await self._data.wait_closed()
 
     # -- Requests -----------------------------------------------------------------------
 
@@ -478,7 +521,7 @@ class Client:
                 one.reply.set_exception(error)
                 one.reply.exception()  # Seen, even if nobody waits for it any more.
 
-    def _settle(self, reply: messages.Reply) -> None:
+    def _settle(self, reply: Reply) -> None:
         pending = self._pending.pop(reply.id, None) if reply.id is not UNSET else None
         if pending is None or pending.reply.done():
             return
@@ -515,6 +558,7 @@ class Client:
             self._joined.exception()
         for reader in self._readers:
             reader.put(None)
+        self._data.close()
 
     async def _keep_connected(self, url: str) -> None:
         loop = asyncio.get_running_loop()
@@ -625,7 +669,7 @@ class Client:
             if isinstance(seq, int):
                 self._seq = max(self._seq, seq)
 
-    def _receive(self, message: messages.AnyServerMessage, outbox: asyncio.Queue[bytes]) -> None:
+    def _receive(self, message: AnyServerMessage, outbox: asyncio.Queue[bytes]) -> None:
         if message.seq is not UNSET:
             if message.seq <= self._seq and not isinstance(message, messages.Joined):
                 return
@@ -662,7 +706,7 @@ class Client:
             self._settle(message)
         self._emit(message)
 
-    def _refused(self, error: messages.Error, outbox: asyncio.Queue[bytes]) -> None:
+    def _refused(self, error: Error, outbox: asyncio.Queue[bytes]) -> None:
         """An error before the session is up."""
         if error.code == "session-expired":
             self._session = None
@@ -675,7 +719,7 @@ class Client:
         else:
             raise Refused(error.code, error.message)
 
-    def _begin(self, joined: messages.Joined, outbox: asyncio.Queue[bytes]) -> None:
+    def _begin(self, joined: Joined, outbox: asyncio.Queue[bytes]) -> None:
         again = bool(self.id)
         before = self.participants
         self.id, self._session = joined.participant, joined.session
@@ -691,11 +735,13 @@ class Client:
             self._joined.set_result(None)
         if again:
             self._fail_pending(SessionLost("The session expired."))
+            for id in before:
+                self._data.leave(id)
             gone = [one for one in before.values() if one.id not in self.participants]
             self._emit(Rejoined(gone))
         self._emit(joined)
 
-    def _add(self, info: messages.ParticipantInfo, *, elder: bool) -> None:
+    def _add(self, info: ParticipantInfo, *, elder: bool) -> None:
         self.participants[info.id] = Participant(
             id=info.id,
             name=info.name,
@@ -705,7 +751,7 @@ class Client:
             elder=elder,
         )
 
-    def _follow(self, message: messages.AnyServerMessage) -> None:
+    def _follow(self, message: AnyServerMessage) -> None:
         """Keep the picture of the room up to date."""
         match message:
             case messages.ParticipantJoined(participant=info):
@@ -715,6 +761,9 @@ class Client:
                     one.name, one.metadata = info.name, _metadata(info)
             case messages.ParticipantLeft(participant=id):
                 self.participants.pop(id, None)
+                self._data.leave(id)
+            case messages.DataFrom():
+                self._data.receive(message)
             case messages.RoomUpdated(room=room, relay=relay):
                 self.topology, self.relay = room.topology, relay
             case messages.GrantsUpdated(grants=grants):

@@ -42,8 +42,6 @@ MAX_BAD_REQUESTS: Final = 5
 # Of those over the rate, a client gets as many refused as it may send in a burst; this share of
 # the rate is forgiven each second. Then it is closed.
 FORGIVEN: Final = 0.1
-# What goes to everyone in a room.
-BROADCASTS: Final = (messages.Chat, messages.Update)
 # What is closed for these, was no mistake of the network or of the person.
 VIOLATIONS: Final = frozenset({"bad-request", "unauthorized", "too-large", "rate-limited"})
 # Refusals after which nothing has been done, and a message may be sent again.
@@ -202,7 +200,7 @@ class Hub:
         self.metrics.messages[kind] += 1
         try:
             retry_after = link.limit.take(now, self.limits.message_rate, self.limits.message_burst)
-            if not retry_after and isinstance(message, BROADCASTS):
+            if not retry_after and _is_broadcast(message):
                 retry_after = self._count_broadcast(link, now)
             if retry_after:
                 self._limit(link, id, retry_after, now)
@@ -791,6 +789,13 @@ class Hub:
         # The count makes entries comparable that are due at the same time.
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, subject))
+
+
+def _is_broadcast(message: ClientMessage) -> bool:
+    """Whether a message costs as much as the room is large."""
+    if isinstance(message, messages.Data):
+        return message.to is None or len(message.to) > 1
+    return isinstance(message, (messages.Chat, messages.Update))
 
 
 def _may_be_long(link: Link, data: bytes) -> bool:

@@ -121,6 +121,24 @@ def chat(hub: Hub, session: Session, message: messages.Chat) -> bytes:
     return messages.build_ok(message.id)
 
 
+def data(hub: Hub, session: Session, message: messages.Data) -> bytes:
+    room, sender = session.room, session.participant
+    if not sender.grant.data:
+        raise ProtocolError("forbidden", "You may not send data here.")
+    messages.check_content_untrusted(message.content, hub.limits.max_data)
+    if message.to is None:
+        receivers = [peer for peer in room.peers if peer is not sender]
+    else:
+        receivers = [room.find_peer(sender, id) for id in dict.fromkeys(message.to)]
+    body = messages.build_data(sender.id, message.topic, message.content)
+    for peer in receivers:
+        if peer.session is not None:
+            hub.send(peer.session, body)
+    hub.metrics.relayed += len(receivers)
+    hub.metrics.relay_latency.observe(hub.clock() - hub.arrived)
+    return messages.build_ok(message.id)
+
+
 def update(hub: Hub, session: Session, message: messages.Update) -> bytes:
     if message.name is not None:
         hub.check_name(message.name)
@@ -214,6 +232,7 @@ HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Hub, Session, Any], bytes
     messages.Candidate: candidate,
     messages.P2pFailed: p2p_failed,
     messages.Chat: chat,
+    messages.Data: data,
     messages.Kick: kick,
     messages.Mute: mute,
     messages.Silence: silence,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, get_args
 
@@ -29,6 +30,11 @@ RELAY: Final = "relay"
 MAX_ID: Final = 64
 MAX_ERROR_TEXT: Final = 200
 """Characters; longer texts would only repeat what the client sent."""
+MAX_TOPIC: Final = 64
+MAX_RECEIVERS: Final = 64
+"""Of one `data` message by name; whoever wants more leaves `to` out."""
+MAX_DEPTH: Final = 64
+"""Of a `data` message's content; deeper ones exhaust the stacks of some receivers' parsers."""
 
 QUOTE: Final = ord('"')
 ABSENT: Final = (b"", b"null")
@@ -38,6 +44,8 @@ Id = Annotated[str, Meta(max_length=MAX_ID)]
 RoomName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
 Name = Annotated[str, Meta(min_length=1)]
 Sequence = Annotated[int, Meta(ge=0)]
+Topic = Annotated[str, Meta(max_length=MAX_TOPIC)]
+Receivers = Annotated[list[str], Meta(min_length=1, max_length=MAX_RECEIVERS)]
 Topology = Literal["mesh", "relay"]
 Via = Literal["relay", "direct"]
 LeaveReason = Literal["left", "timeout", "kicked", "room-closed"]
@@ -51,6 +59,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     subscribe: bool = True
     chat: bool = True
     moderate: bool = False
+    data: bool = True
 
 
 # -- Client to server -------------------------------------------------------------------
@@ -116,6 +125,14 @@ class P2pFailed(ClientMessage, tag="p2p-failed", kw_only=True):
 class Chat(ClientMessage, tag="chat", kw_only=True):
     content: str
     to: str | None = None
+
+
+class Data(ClientMessage, tag="data", kw_only=True):
+    """An addition: any JSON for everyone else in the room, or for some."""
+
+    content: Raw
+    topic: Topic = ""
+    to: Receivers | None = None
 
 
 class Kick(ClientMessage, tag="kick", kw_only=True):
@@ -189,6 +206,7 @@ AnyClientMessage = (
     | Candidate
     | P2pFailed
     | Chat
+    | Data
     | Kick
     | Mute
     | Silence
@@ -393,6 +411,14 @@ class ChatFrom(ServerMessage, tag="chat", kw_only=True):
     to: str | UnsetType = UNSET
 
 
+class DataFrom(ServerMessage, tag="data", kw_only=True):
+    """An addition."""
+
+    from_: str = field(name="from")
+    topic: str
+    content: Raw
+
+
 AnyServerMessage = (
     Ok
     | Error
@@ -420,6 +446,7 @@ AnyServerMessage = (
     | SpeakersChanged
     | RelayRestarted
     | ChatFrom
+    | DataFrom
 )
 
 TYPES: Final[Mapping[type[ClientMessage], str]] = {
@@ -445,6 +472,9 @@ class _CandidateInit(msgspec.Struct, gc=False):
 _candidate: msgspec.json.Decoder[_CandidateInit | None] = msgspec.json.Decoder(
     _CandidateInit | None
 )
+
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+"""Strings, to be passed over, and brackets."""
 
 # -- Parsing ----------------------------------------------------------------------------
 
@@ -537,6 +567,28 @@ def parse_publish_tracks_untrusted(raw: Raw) -> list[PublishTrack]:
         raise ProtocolError("bad-request", "`tracks` is not a list of mid and source.") from None
 
 
+def check_content_untrusted(raw: Raw, limit: int) -> None:
+    """Raise ProtocolError if a `data` message's content is too large or too deep."""
+    text = bytes(raw)
+    if len(text) > limit:
+        raise ProtocolError("bad-request", f"`content` is over {limit} bytes of JSON.")
+    # An upper bound first, since nearly all are flat.
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _measure_depth(text) > MAX_DEPTH:
+        raise ProtocolError("bad-request", f"`content` is nested over {MAX_DEPTH} deep.")
+
+
+def _measure_depth(text: bytes) -> int:
+    """Return how deep brackets are nested outside of strings, in JSON that has been checked."""
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(text):
+        if bracket in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in (b"]", b"}"):
+            depth -= 1
+    return deepest
+
+
 def parse_metadata_untrusted(raw: Raw, limit: int) -> Raw | None:
     """Return an object's JSON without white space, at most `limit` bytes; None where absent."""
     if bytes(raw) in ABSENT:
@@ -601,4 +653,13 @@ def build_forward(kind: str, sender: str, key: str, raw: Raw) -> bytes:
         sender.encode(),
         key.encode(),
         raw,
+    )
+
+
+def build_data(sender: str, topic: str, content: Raw) -> bytes:
+    """Return the body of a `data` message on its way to its receivers."""
+    return b'"type":"data","from":"%b","topic":%b,"content":%b}' % (
+        sender.encode(),
+        _encoder.encode(topic),
+        content,
     )

@@ -50,6 +50,13 @@ class Limits:
     max_chat: int = setting(
         4096, "Longest chat message, in characters.", "limits", least=1, most=MIB
     )
+    max_data: int = setting(
+        16 * KIB,
+        "Largest content of a data message, in bytes of JSON.",
+        "limits",
+        least=1,
+        most=MIB,
+    )
     max_participants: int = setting(
         50, "Participants in one room. Over it: room-full.", "limits", least=1, most=10_000
     )
@@ -115,8 +122,8 @@ class Limits:
     )
     broadcast_rate: float = setting(
         100.0,
-        "Of these, messages a second that go to a whole room (chat, update). Over it:"
-        " rate-limited.",
+        "Of these, messages a second that go to a whole room (chat, update, data to more"
+        " than one). Over it: rate-limited.",
         "limits",
         least=1,
         most=1_000_000,

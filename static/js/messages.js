@@ -28,6 +28,7 @@
  * @property {boolean} subscribe
  * @property {boolean} chat
  * @property {boolean} moderate
+ * @property {boolean} [data]
  *
  * @typedef {object} RoomInfo
  * @property {string} name
@@ -68,6 +69,7 @@
  *   | {type: 'track-unpublished', participant: string, track: string}
  *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
  *   | {type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}
+ *   | {type: 'data', from: string, topic: string, content: any}
  *   | {type: 'silenced', by: string}
  *   | {type: 'knock', knock: string, name: string}
  *   | {type: 'knock-ended', knock: string, reason: string}

@@ -37,6 +37,11 @@ def _pass_on(parsed: messages.AnyClientMessage) -> None:
                 messages.check_candidate_untrusted(parsed.candidate)
                 frame = messages.build_frame(_forward("candidate", parsed.candidate), 1)
                 messages.parse_server_message(frame)
+            case messages.Data():
+                messages.check_content_untrusted(parsed.content, 16384)
+                body = messages.build_data("p_1", parsed.topic, parsed.content)
+                messages.parse_server_message(messages.build_frame(body, 1))
+                json.loads(bytes(parsed.content))
             case messages.Join() | messages.Update():
                 kept = messages.parse_metadata_untrusted(parsed.metadata, 2048)
                 assert kept is None or len(bytes(kept)) <= 2048

@@ -61,7 +61,9 @@ def test_each_grant_can_be_withheld() -> None:
         "roomAdmin": True,
     }
     access = AUTHORITY.authorize_join(token(video=video), "demo", WALL)
-    assert access.grant == Grant(publish=False, subscribe=False, chat=False, moderate=True)
+    assert access.grant == Grant(
+        publish=False, subscribe=False, chat=False, moderate=True, data=False
+    )
 
 
 def test_named_sources_replace_the_right_to_publish_anything() -> None:

@@ -659,7 +659,7 @@ def test_too_many_unanswered_requests_are_refused() -> None:
             hub.sockets[0].break_off()
             await until(lambda: not client.connected)
             for _ in range(512):
-                client.send(messages.Chat(content="x"))
+                client.tell(messages.Chat(content="x"))
             with pytest.raises(ClientError, match="512"):
                 await client.chat("one more")
 

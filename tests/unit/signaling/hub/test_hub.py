@@ -45,7 +45,13 @@ def test_joined_says_who_and_where_one_is(world: World) -> None:
             | {"tracks": []}
         ],
         "ice_servers": [],
-        "grants": {"publish": True, "subscribe": True, "chat": True, "moderate": False},
+        "grants": {
+            "publish": True,
+            "subscribe": True,
+            "chat": True,
+            "moderate": False,
+            "data": True,
+        },
         "relay": False,
         "heartbeat": 25,
         "resume_within": 30,
