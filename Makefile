@@ -5,7 +5,9 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-TYPESCRIPT := typescript@5.9
+NODE_BIN := $(VENV)/node/node_modules/.bin
+# The page has no build step: these only check it.
+PAGE_TOOLS := typescript@5.9 @biomejs/biome@2.6.8
 ARGS ?= --port 8443
 TESTS ?= tests
 # Two workers suit the smallest machine that the suite is timed for; browsers run one at a time.
@@ -29,16 +31,18 @@ test: $(VENV)/.dev components lint types page-types ## Check and test everything
 components: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.components
 
-lint: $(VENV)/.dev ## Style and formatting
+lint: $(VENV)/.dev $(VENV)/.node ## Style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if [ ! -x $(NODE_BIN)/biome ]; then echo "lint: the page is left out, npm is missing"; \
+	else echo "biome check"; $(NODE_BIN)/biome check --error-on-warnings --config-path .ci static tests/browser; fi
 
 types: $(VENV)/.dev ## Types of the Python code
 	$(BIN)/mypy
 
-page-types: $(VENV)/.typescript ## Types of the page
-	@if [ ! -x $(VENV)/node/node_modules/.bin/tsc ]; then echo "page-types: left out, npm is missing"; \
-	else echo "tsc -p static/jsconfig.json"; $(VENV)/node/node_modules/.bin/tsc --noEmit -p static/jsconfig.json; fi
+page-types: $(VENV)/.node ## Types of the page
+	@if [ ! -x $(NODE_BIN)/tsc ]; then echo "page-types: left out, npm is missing"; \
+	else echo "tsc -p static/jsconfig.json"; $(NODE_BIN)/tsc --noEmit -p static/jsconfig.json; fi
 
 bench: $(VENV)/.dev ## Measure the hub beside minimal hubs in Go and Node, and the relay
 	$(BIN)/python -m tests.bench.bench_hub
@@ -59,7 +63,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.typescript: Makefile | $(VENV)/bin/python
+$(VENV)/.node: Makefile | $(VENV)/bin/python
 	@if command -v npm >/dev/null; then \
-	npm install --silent --no-fund --no-audit --no-save --prefix $(VENV)/node $(TYPESCRIPT); fi
+	npm install --silent --no-fund --no-audit --no-save --prefix $(VENV)/node $(PAGE_TOOLS); fi
 	@touch $@

@@ -42,7 +42,8 @@ function connector(local, signaling) {
       },
     });
     peers.set(id, peer);
-    for (const track of local.getTracks()) peer.setSource(track.kind === 'video' ? 'camera' : 'microphone', track, local);
+    for (const track of local.getTracks())
+      peer.setSource(track.kind === 'video' ? 'camera' : 'microphone', track, local);
     if (polite) peer.begin();
   };
 }
@@ -52,7 +53,9 @@ async function start(room) {
   const local = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
   show('self', local, true);
   const signaling = new Signaling(`${location.origin.replace('http', 'ws')}/ws`, {
-    onState: (state) => { status.textContent = `${room}: ${state}`; },
+    onState: (state) => {
+      status.textContent = `${room}: ${state}`;
+    },
     onMessage: (message) => {
       if (message.type === 'joined') {
         for (const id of [...peers.keys()]) remove(id);
@@ -77,4 +80,7 @@ function remove(id) {
   document.getElementById(id)?.remove();
 }
 
-if (room) start(room).catch((error) => { status.textContent = error.message; });
+if (room)
+  start(room).catch((error) => {
+    status.textContent = error.message;
+  });

@@ -1,51 +1,43 @@
 /**
- * The call itself: keeps the peer connections in step with what `routes` says should exist, carries
- * signals between them and the hub, and knows from which path each participant is seen and heard.
- * No DOM; the view reads `state` and `tracksOf` whenever `onChange` is called.
- * Above 400 lines, because what opens, watches and closes a path is read side by side.
+ * The call itself: carries messages between the hub and the connections, says what this side has on
+ * and off, and asks the hub for what people do. No DOM; the view reads `state` and `tracksOf`
+ * whenever `onChange` is called.
  */
 
-import { Direct } from './direct.js';
+import { Connections } from './connections.js';
+import { FlowWatch } from './flow.js';
 import { Freshness, fetchIceServers } from './ice.js';
-import { Publisher, Subscriber } from './relay.js';
-import { INITIAL, cameraOn, reduce } from './room.js';
+import { INITIAL, reduce } from './room.js';
 import { routes } from './routes.js';
 import { Signaling } from './signaling.js';
-import { History, readReport } from './stats.js';
+import { Statistics } from './statistics.js';
+import { Talking } from './talking.js';
 
 /** @typedef {import('./room.js').State} State */
 /** @typedef {import('./room.js').Event} Event */
 /** @typedef {import('./room.js').ParticipantState} ParticipantState */
-/** @typedef {import('./messages.js').Source} Source */
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
-/** @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver}} Received */
-/** @typedef {Partial<Record<Source, Received>>} Tracks */
+/** @typedef {import('./messages.js').ClientMessage} ClientMessage */
 
-const LINGER = 8_000; // ms that a path stays up after a switch: the other side may still be looking through it
 const FLOW_POLL = 200; // ms between looks whether media has arrived on a new path
-const FLOW_PATIENCE = 6_000; // ms after which a path counts as flowing though nobody sends on it (all muted)
 const LEVEL_POLL = 150; // ms
 const STATS_POLL = 1_000; // ms
-/** Linear audio levels: louder begins, quieter ends "talking". */
-const TALKING = { from: 0.03, until: 0.01, hold: 700 };
+const OWN_VOICE = 0.45; // of the meter: what the others would call talking
 
 export class Call {
   /** @type {State} */ state = INITIAL;
-  history = new History();
-  /** Who is talking; our own id included. @type {Set<string>} */ talking = new Set();
 
   /** @type {Signaling | null} */ #signaling = null;
-  /** @type {Map<string, Direct>} */ #direct = new Map();
-  /** @type {Publisher | null} */ #publisher = null;
-  /** @type {Subscriber | null} */ #subscriber = null;
-  /** Ends of what a switch of path left behind. @type {Map<string, any>} */ #lingering = new Map();
-  /** When each path was first looked at for media. @type {Map<string, number>} */ #watched = new Map();
-  /** @type {Set<string>} */ #refused = new Set();
-  /** @type {Map<string, number>} */ #heardAt = new Map();
+  /** @type {Connections} */ #connections;
+  /** @type {FlowWatch} */ #flow;
+  /** @type {Statistics} */ #statistics;
+  /** @type {Freshness} */ #freshness;
+  #talking = new Talking();
+  #turnForced = false;
+  /** @type {string | undefined} */ #token;
   /** @type {any[]} */ #timers = [];
   #sentMetadata = '';
-  #mutedSent = new Map();
-  #measuring = false;
+  /** What the relay was told of each track. @type {Map<string, boolean>} */ #mutedSent = new Map();
 
   /**
    * @param {object} options
@@ -59,15 +51,47 @@ export class Call {
     this.media = media;
     this.onChange = onChange;
     this.onEvent = onEvent;
+    this.#connections = new Connections({
+      state: () => this.state,
+      ice: () => this.#ice,
+      media,
+      send: (message) => this.#signaling?.send(message),
+      request: (message) => this.#request(message),
+      dispatch: (event) => this.dispatch(event),
+      onChange: () => this.onChange(),
+    });
+    this.#flow = new FlowWatch({
+      connections: this.#connections,
+      onFlowing: (participant, path) => this.dispatch({ type: 'flow', participant, path, flow: 'flowing' }),
+    });
+    this.#statistics = new Statistics(this.#connections);
+    this.#freshness = new Freshness({
+      fetch: () => fetchIceServers(this.#token),
+      onServers: (iceServers) => {
+        this.dispatch({ type: 'ice-servers', iceServers });
+        this.#connections.renewIce();
+      },
+    });
   }
 
-  #turnForced = false;
-  /** @type {string | undefined} */ #token;
-  #freshness = new Freshness({ fetch: () => fetchIceServers(this.#token), onServers: (servers) => this.#renewIce(servers) });
-
-  /** What every peer connection is made with; `turn=1` in the address shows whether TURN works. @returns {RTCConfiguration} */
+  /** `turn=1` in the address shows whether TURN works. @returns {RTCConfiguration} */
   get #ice() {
     return { iceServers: this.state.iceServers, iceTransportPolicy: this.#turnForced ? 'relay' : 'all' };
+  }
+
+  /** Who is talking; our own id included. */
+  get talking() {
+    return this.#talking.who;
+  }
+
+  /** The last minute's numbers. */
+  get history() {
+    return this.#statistics.history;
+  }
+
+  /** Round trip to the hub in ms. @returns {number | null} */
+  get serverRoundTrip() {
+    return this.#signaling?.roundTrip ?? null;
   }
 
   /**
@@ -85,7 +109,7 @@ export class Call {
     this.#signaling = signaling;
     await signaling.join({ room, name, token, metadata: this.#metadata() });
     this.#timers = [
-      setInterval(() => this.#watchFlow(), FLOW_POLL),
+      setInterval(() => this.#flow.look(this.state.participants, performance.now()), FLOW_POLL),
       setInterval(() => this.#listen(), LEVEL_POLL),
       setInterval(() => this.#measure(), STATS_POLL),
       setInterval(() => this.#freshness.check(Date.now()), STATS_POLL),
@@ -100,9 +124,15 @@ export class Call {
   dispatch(event) {
     const before = this.state;
     this.state = reduce(before, event);
+    if (event.type === 'flow' && event.flow === 'none') this.#flow.forget(event.participant, event.path);
     if (this.state !== before) this.sync();
     this.onEvent(event, before);
     this.onChange();
+  }
+
+  /** Makes the connections that should be there, and ends those that should not. */
+  sync() {
+    this.#connections.sync();
   }
 
   /** @param {string} content */
@@ -125,7 +155,10 @@ export class Call {
     return this.#request({ type: 'lobby', enabled });
   }
 
-  /** What somebody else needs to come in: a token until a time in ms, or nothing. @returns {Promise<{token?: string, expires?: number}>} */
+  /**
+   * What somebody else needs to come in: a token until a time in ms, or nothing.
+   * @returns {Promise<{token?: string, expires?: number}>}
+   */
   async invite() {
     return this.state.grants.moderate ? this.#request({ type: 'invite' }) : {};
   }
@@ -144,17 +177,13 @@ export class Call {
 
   /** The direct connections there are. */
   connections() {
-    return [...this.#direct.values()].map(({ pc }) => pc);
+    return [...this.#connections.direct.values()].map(({ pc }) => pc);
   }
 
   /** The connections to the relay, if there are any. */
   relayConnections() {
-    return { publisher: this.#publisher, subscriber: this.#subscriber };
-  }
-
-  /** Round trip to the hub in ms. @returns {number | null} */
-  get serverRoundTrip() {
-    return this.#signaling?.roundTrip ?? null;
+    const { publisher, subscriber } = this.#connections;
+    return { publisher, subscriber };
   }
 
   /** The network changed, or the computer woke up. */
@@ -164,35 +193,17 @@ export class Call {
 
   /** The local media changed: send what there is now, on every connection. */
   mediaChanged() {
-    for (const { source, track, stream } of this.media.outgoing()) {
-      for (const direct of this.#direct.values()) direct.setSource(source, track, stream);
-      this.#publisher?.setSource(source, track, stream);
-    }
+    this.#connections.mediaChanged();
     this.#announce();
     this.onChange();
   }
 
-  /** What arrives from a participant, on the path that is shown. @param {string} id @returns {Tracks} */
+  /** What arrives from a participant, on the path that is shown. @param {string} id */
   tracksOf(id) {
-    const path = routes(this.state).show.get(id);
-    return this.#received(id, path ?? 'p2p');
+    return this.#connections.received(id, routes(this.state).show.get(id) ?? 'p2p');
   }
 
-  /** @param {string} id @param {'p2p' | 'relay'} path @returns {Tracks} */
-  #received(id, path) {
-    const participant = this.state.participants.find((one) => one.id === id);
-    if (!participant) return {};
-    if (path === 'p2p') return this.#direct.get(id)?.tracks(participant.metadata.screen ?? null) ?? {};
-    /** @type {Tracks} */
-    const tracks = {};
-    for (const { id: track, source } of participant.tracks) {
-      const receiver = this.#subscriber?.receiverOf(track);
-      if (receiver) tracks[source] = { track: receiver.track, receiver };
-    }
-    return tracks;
-  }
-
-  /** @param {import('./messages.js').ClientMessage} message @returns {Promise<any>} */
+  /** @param {ClientMessage} message @returns {Promise<any>} */
   #request(message) {
     if (!this.#signaling) return Promise.reject(new Error('not joined'));
     return this.#signaling.request(message);
@@ -204,7 +215,7 @@ export class Call {
       case 'offer':
       case 'answer':
       case 'candidate':
-        return this.#receiveSignal(message);
+        return this.#connections.receive(message);
       case 'joined':
         this.#closeConnections();
         this.#freshness.receive(message.ice_servers, Date.now());
@@ -218,8 +229,7 @@ export class Call {
         if (message.reason === 'relay-unavailable') this.#closeRelay();
         break;
       case 'participant-left':
-        this.#direct.get(message.participant)?.close();
-        this.#direct.delete(message.participant);
+        this.#connections.remove(message.participant);
         break;
       case 'track-updated':
         if (message.participant === this.state.self) this.#ownTrackUpdated(message.track);
@@ -232,26 +242,6 @@ export class Call {
     this.dispatch(message);
     if (message.type === 'joined') this.mediaChanged();
     if (message.type === 'track-published' && message.participant === this.state.self) this.#announce();
-  }
-
-  /** @param {Extract<ServerMessage, {type: 'offer' | 'answer' | 'candidate'}>} message */
-  #receiveSignal(message) {
-    if (message.from !== 'relay') {
-      const direct = this.#direct.get(message.from);
-      if (direct?.expected && message.type === 'offer' && direct.peer.isAnother(message.sdp)) {
-        this.#disconnect(message.from);
-        if (!this.#direct.has(message.from)) this.#connect(message.from);
-      }
-      this.#direct.get(message.from)?.receive(message);
-    } else if (message.type === 'offer') {
-      this.#subscriber ??= new Subscriber({
-        ice: () => this.#ice,
-        answer: (sdp) => this.#signaling?.send({ type: 'answer', to: 'relay', sdp }),
-        requestRestart: () => this.#signaling?.send({ type: 'restart-ice' }),
-        onTracks: () => this.onChange(),
-      });
-      this.#subscriber.receiveOffer(message.sdp, message.tracks ?? []);
-    }
   }
 
   /** A moderator may have muted us through the relay. @param {import('./messages.js').Track} track */
@@ -269,140 +259,25 @@ export class Call {
       for (const timer of this.#timers) clearInterval(timer);
       this.#closeConnections();
       this.#signaling = null;
-      this.talking = new Set();
       this.dispatch({ type: 'left', reason });
       return;
     }
     if (state === 'knocking') this.#closeConnections();
     this.dispatch({ type: 'connection', state, reason });
-    for (const direct of this.#direct.values()) direct.setReachable(state === 'open');
-  }
-
-  /** Makes the connections that should be there, and ends those that should not. */
-  sync() {
-    const wanted = routes(this.state);
-    for (const id of wanted.connect) {
-      if (!this.#direct.has(id)) this.#connect(id);
-    }
-    for (const [id, direct] of this.#direct) {
-      if (wanted.connect.has(id)) {
-        this.#stay(id);
-        direct.expected = true;
-      } else if (wanted.keep.has(id)) {
-        this.#stay(id);
-        direct.expected = false;
-      } else this.#linger(id, () => this.#disconnect(id));
-    }
-    for (const id of this.#refused) {
-      if (!wanted.refuse.has(id)) this.#refused.delete(id);
-    }
-    for (const id of wanted.refuse) {
-      if (this.#refused.has(id)) continue;
-      this.#refused.add(id);
-      this.#signaling?.send({ type: 'p2p-failed', participant: id, reason: 'relay-forced' });
-    }
-    if (wanted.publish) {
-      this.#stay('relay');
-      if (this.state.grants.publish) this.#publisher ??= this.#publish();
-    } else if (this.#publisher || this.#subscriber) this.#linger('relay', () => this.#closeRelay());
-    for (const direct of this.#direct.values()) direct.setPeers(this.#direct.size);
-  }
-
-  /** @param {string} key */
-  #stay(key) {
-    clearTimeout(this.#lingering.get(key));
-    this.#lingering.delete(key);
-  }
-
-  /** @param {string} key @param {() => void} end */
-  #linger(key, end) {
-    if (this.#lingering.has(key)) return;
-    this.#lingering.set(key, setTimeout(() => {
-      this.#lingering.delete(key);
-      end();
-      this.onChange();
-    }, LINGER));
-  }
-
-  /** @param {string} id */
-  #connect(id) {
-    const participant = /** @type {ParticipantState} */ (this.state.participants.find((one) => one.id === id));
-    const direct = new Direct({
-      polite: participant.elder,
-      ice: this.#ice,
-      signal: (signal) => this.#signaling?.send({ ...signal, to: id }),
-      onTracks: () => this.onChange(),
-      onFlow: (flow) => this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow }),
-      onFailed: (reason) => this.#reportFailure(id, reason),
-    });
-    this.#direct.set(id, direct);
-    for (const { source, track, stream } of this.media.outgoing()) direct.setSource(source, track, stream);
-    direct.start();
-  }
-
-  /** @param {string} id @param {string} reason */
-  #reportFailure(id, reason) {
-    this.#request({ type: 'p2p-failed', participant: id, reason }).catch((error) => {
-      if (error.code !== 'relay-unavailable') console.info('p2p-failed:', error.message);
-    });
-  }
-
-  /** @param {string} id */
-  #disconnect(id) {
-    this.#direct.get(id)?.close();
-    this.#direct.delete(id);
-    this.#watched.delete(`${id} p2p`);
-    this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow: 'none' });
-  }
-
-  /** @returns {Publisher} */
-  #publish() {
-    const publisher = new Publisher({
-      ice: this.#ice,
-      exchange: async (sdp, tracks) => (await this.#request({ type: 'offer', to: 'relay', sdp, tracks })).sdp,
-      onState: () => this.onChange(),
-      onForgotten: () => {
-        publisher.close();
-        if (publisher === this.#publisher) this.#publisher = this.#publish();
-      },
-    });
-    for (const { source, track, stream } of this.media.outgoing()) publisher.setSource(source, track, stream);
-    return publisher;
+    this.#connections.setReachable(state === 'open');
   }
 
   #closeRelay() {
-    this.#stay('relay');
-    this.#publisher?.close();
-    this.#subscriber?.close();
-    this.#publisher = this.#subscriber = null;
     this.#mutedSent.clear();
-    for (const { id, relay } of this.state.participants) {
-      this.#watched.delete(`${id} relay`);
-      if (relay !== 'none') this.dispatch({ type: 'flow', participant: id, path: 'relay', flow: 'none' });
-    }
+    this.#connections.closeRelay();
   }
 
   #closeConnections() {
-    for (const direct of this.#direct.values()) direct.close();
-    this.#direct.clear();
-    for (const timer of this.#lingering.values()) clearTimeout(timer);
-    this.#lingering.clear();
-    this.#publisher?.close();
-    this.#subscriber?.close();
-    this.#publisher = this.#subscriber = null;
-    this.#watched.clear();
-    this.#refused.clear();
+    this.#connections.close();
+    this.#flow.clear();
+    this.#talking.clear();
     this.#mutedSent.clear();
-    this.#heardAt.clear();
     this.#sentMetadata = '';
-  }
-
-  /** Whatever gathers candidates from now on, on either side's wish, does so with these. @param {RTCIceServer[]} servers */
-  #renewIce(servers) {
-    this.dispatch({ type: 'ice-servers', iceServers: servers });
-    for (const pc of [...this.connections(), this.#publisher?.pc, this.#subscriber?.pc]) {
-      if (pc && pc.signalingState !== 'closed') pc.setConfiguration({ ...pc.getConfiguration(), ...this.#ice });
-    }
   }
 
   #metadata() {
@@ -431,79 +306,18 @@ export class Call {
     }
   }
 
-  /** Looks on each path that has just been opened whether media has arrived. */
-  async #watchFlow() {
-    for (const one of this.state.participants) {
-      for (const path of /** @type {const} */ (['p2p', 'relay'])) {
-        if (one[path] === 'flowing') continue;
-        const tracks = Object.values(this.#received(one.id, path));
-        if (tracks.length === 0 || (path === 'p2p' && !this.#direct.get(one.id)?.connected)) continue;
-        const key = `${one.id} ${path}`;
-        const since = this.#watched.get(key) ?? performance.now();
-        this.#watched.set(key, since);
-        const arrived = await haveArrived(this.#received(one.id, path), cameraOn(one));
-        if (arrived || performance.now() - since > FLOW_PATIENCE) {
-          this.dispatch({ type: 'flow', participant: one.id, path, flow: 'flowing' });
-        }
-      }
-    }
-  }
-
   #listen() {
-    const now = performance.now();
-    const loud = new Map(this.state.speakers.map(({ participant, level }) => [participant, 10 ** (level / 20)]));
+    const levels = new Map(this.state.speakers.map(({ participant, level }) => [participant, 10 ** (level / 20)]));
     for (const { id } of this.state.participants) {
       const [source] = this.tracksOf(id).microphone?.receiver.getSynchronizationSources?.() ?? [];
-      if (source?.audioLevel !== undefined) loud.set(id, source.audioLevel);
+      if (source?.audioLevel !== undefined) levels.set(id, source.audioLevel);
     }
-    if (this.state.self) loud.set(this.state.self, this.media.level() > 0.45 ? 1 : 0);
-    const talking = new Set();
-    for (const [id, level] of loud) {
-      if (level >= TALKING.from || (level >= TALKING.until && this.talking.has(id))) this.#heardAt.set(id, now);
-      if (now - (this.#heardAt.get(id) ?? -Infinity) < TALKING.hold) talking.add(id);
-    }
-    const same = talking.size === this.talking.size && [...talking].every((id) => this.talking.has(id));
-    this.talking = talking;
-    if (!same) this.onChange();
+    if (this.state.self) levels.set(this.state.self, this.media.level() > OWN_VOICE ? 1 : 0);
+    if (this.#talking.hear(levels, performance.now())) this.onChange();
   }
 
-  /** Once a second: the counters of each connection, by participant. */
   async #measure() {
-    if (this.#measuring) return;
-    this.#measuring = true;
-    const at = performance.now();
-    const shown = routes(this.state).show;
-    const [subscribed, published] = await Promise.all(
-      [this.#subscriber?.pc, this.#publisher?.pc].map((pc) => pc?.getStats().catch(() => null)),
-    );
-    for (const { id } of this.state.participants) {
-      if (shown.get(id) === 'relay') {
-        if (!subscribed) continue;
-        const tracks = new Set(Object.values(this.#received(id, 'relay')).map(({ track }) => track.id));
-        const counters = readReport(subscribed, { viaRelay: true, tracks, at });
-        if (published) counters.bytesOut = readReport(published, { viaRelay: true, at }).bytesOut;
-        this.history.add(id, counters);
-      } else {
-        const report = await this.#direct.get(id)?.pc.getStats().catch(() => null);
-        if (report) this.history.add(id, readReport(report, { viaRelay: false, at }));
-      }
-    }
-    this.history.keep(new Set(this.state.participants.map(({ id }) => id)));
-    this.#measuring = false;
+    await this.#statistics.measure(this.state, performance.now());
     this.onChange();
   }
-}
-
-/**
- * Whether there is something to see, or, where nobody shows anything, something to hear.
- * @param {Tracks} tracks @param {boolean} picture  whether a picture of the camera is to be expected
- */
-async function haveArrived({ camera, microphone, screen }, picture) {
-  const awaited = picture ? camera : microphone ?? screen;
-  const report = await awaited?.receiver.getStats().catch(() => null);
-  for (const entry of report?.values() ?? []) {
-    if (entry.type !== 'inbound-rtp') continue;
-    if (picture ? entry.framesDecoded > 0 : entry.packetsReceived > 0) return true;
-  }
-  return false;
 }

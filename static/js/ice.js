@@ -11,13 +11,18 @@ const RETRY = 60_000; // ms after an answer that did not come
  * @param {RTCIceServer[]} servers @returns {number | null}
  */
 export function expiryOf(servers) {
-  const ends = servers.map(({ username }) => Number(/^(\d+)(:|$)/.exec(username ?? '')?.[1] ?? NaN)).filter(Number.isFinite);
+  const ends = servers
+    .map(({ username }) => Number(/^(\d+)(:|$)/.exec(username ?? '')?.[1] ?? NaN))
+    .filter(Number.isFinite);
   return ends.length ? 1000 * Math.min(...ends) : null;
 }
 
 /** Asks the server for credentials. @param {string | undefined} token @returns {Promise<RTCIceServer[]>} */
 export async function fetchIceServers(token) {
-  const response = await fetch('/api/ice-servers', { headers: token ? { Authorization: `Bearer ${token}` } : {}, cache: 'no-store' });
+  const response = await fetch('/api/ice-servers', {
+    headers: token ? { Authorization: `Bearer ${token}` } : {},
+    cache: 'no-store',
+  });
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   return (await response.json()).ice_servers;
 }

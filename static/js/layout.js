@@ -69,12 +69,18 @@ export function spotlight(others, area, wide = false, gap = GAP) {
     const width = Math.round(Math.min(columns * 224, area.width * 0.32));
     const strip = arrange(others, { width, height: area.height }, columns, gap);
     const stage = area.width - width - gap;
-    return [{ x: 0, y: 0, width: stage, height: area.height }, ...strip.map((rect) => ({ ...rect, x: rect.x + stage + gap }))];
+    return [
+      { x: 0, y: 0, width: stage, height: area.height },
+      ...strip.map((rect) => ({ ...rect, x: rect.x + stage + gap })),
+    ];
   }
   const share = wide ? Math.min(0.6, Math.max(0.36, (area.width * 0.72) / area.height)) : others > 4 ? 0.56 : 0.74;
   const stage = Math.round(area.height * share);
   const strip = grid(others, { width: area.width, height: area.height - stage - gap }, gap);
-  return [{ x: 0, y: 0, width: area.width, height: stage }, ...strip.map((rect) => ({ ...rect, y: rect.y + stage + gap }))];
+  return [
+    { x: 0, y: 0, width: area.width, height: stage },
+    ...strip.map((rect) => ({ ...rect, y: rect.y + stage + gap })),
+  ];
 }
 
 /**

@@ -1,12 +1,24 @@
-/** Wires the call, the media and the view together: over 400 lines, because all that a person does passes here. */
+/** The page: wires the call, the media and the view together, and shows the screen that is due. */
 
+import { Actions } from './actions.js';
 import { Call } from './call.js';
-import { dateAndTime, language, t, tOther } from './i18n.js';
+import { language, tOther } from './i18n.js';
 import { Media } from './media.js';
-import { inviteLink, keepCall, keepToken, keptToken, loadSettings, readAddress, saveSettings, suggestRoom, takeCall, withoutToken } from './settings.js';
+import {
+  keepCall,
+  keepToken,
+  keptToken,
+  loadSettings,
+  readAddress,
+  saveSettings,
+  suggestRoom,
+  takeCall,
+  withoutToken,
+} from './settings.js';
+import { announce } from './view/announce.js';
 import { Voices } from './view/audio.js';
 import { CallView } from './view/callview.js';
-import { HelpDialog, SettingsDialog, ask, farewell, showLink, soundGate } from './view/dialogs.js';
+import { farewell, HelpDialog, SettingsDialog, soundGate } from './view/dialogs.js';
 import { listenForKeys } from './view/keys.js';
 import { Lobby } from './view/lobby.js';
 import { Notices } from './view/notices.js';
@@ -16,15 +28,12 @@ import { Notices } from './view/notices.js';
 /** @typedef {import('./view/keys.js').Action} Action */
 
 const LEVEL_EVERY = 80; // ms between two looks at the microphone's meter
-/** What those who may only watch cannot do. @type {Set<Action>} */
-const SENDING = new Set(['microphone', 'camera', 'talk', 'share']);
 
 class Page {
   settings = loadSettings();
   address = readAddress(location.search, location.hash);
   notices = new Notices();
   /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
-  /** The microphone is on for as long as a key is held. */ #held = false;
   #drawing = false;
   #shown = '';
   /** The form is still there to say why it did not work. */ #asking = false;
@@ -33,7 +42,7 @@ class Page {
     document.documentElement.lang = language;
     this.#takeToken();
     this.media = new Media({
-      onChange: () => this.#mediaChanged(),
+      onChange: () => this.call.mediaChanged(),
       onLost: (device, problem) => {
         if (this.call.state.phase === 'call') this.notices.toast(tOther(`problem.${device}.`, problem));
       },
@@ -56,30 +65,55 @@ class Page {
       initial: { name: this.address.name || this.settings.name, room: this.address.room || suggestRoom() },
       onJoin: (name, room) => this.join(name, room),
       onCancel: () => this.call.leave(),
-      onToggle: (device, on) => this.toggle(device, on),
+      onToggle: (device, on) => this.actions.toggle(device, on),
       onChoose: (device, id) => this.#choose(device, id),
     });
+    const actions = new Actions({
+      call: this.call,
+      media: this.media,
+      notices: this.notices,
+      remember: (some) => this.#remember(some),
+      open: (dialog) => (dialog === 'help' ? this.help : this.settingsDialog).open(),
+      onPanelClosed: (panel) => {
+        const { toolbar } = this.view;
+        (panel === 'chat' ? toolbar.chat : panel === 'people' ? toolbar.people : toolbar.menu.button).focus();
+      },
+      draw: () => this.draw(),
+    });
+    this.actions = actions;
     this.view = new CallView({
       notices: this.notices,
       act: (action) => this.act(action),
       onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
       onSend: (text) => this.call.sendChat(text),
-      onLock: (locked) => this.#try(this.call.lock(locked)),
-      onLobby: (enabled) => this.#setLobby(enabled),
+      onLock: (locked) => actions.try(this.call.lock(locked)),
+      onLobby: (enabled) => actions.try(this.call.setLobby(enabled)),
       knocks: {
-        onAdmit: (knocks) => knocks.forEach(({ id }) => this.#try(this.call.answerKnock(id, true))),
-        onDecline: ({ id }) => this.#try(this.call.answerKnock(id, false)),
-        onShow: () => this.#panel('people'),
+        onAdmit: (knocks) => {
+          for (const { id } of knocks) actions.try(this.call.answerKnock(id, true));
+        },
+        onDecline: ({ id }) => actions.try(this.call.answerKnock(id, false)),
+        onShow: () => actions.panel('people'),
       },
-      onMute: (participant) => this.#try(this.call.silence(participant)),
-      onKick: (participant) => this.#kick(participant),
+      onMute: (participant) => actions.try(this.call.silence(participant)),
+      onKick: (participant) => actions.kick(participant),
       canShareScreen: this.media.canShareScreen,
     });
     this.settingsDialog = new SettingsDialog({ onChoose: (device, id) => this.#choose(device, id) });
-    this.help = new HelpDialog({ enabled: this.settings.shortcuts, onToggle: (shortcuts) => this.#remember({ shortcuts }) });
+    this.help = new HelpDialog({
+      enabled: this.settings.shortcuts,
+      onToggle: (shortcuts) => this.#remember({ shortcuts }),
+    });
     this.gate = soundGate(() => this.voices.unblock());
     this.app = /** @type {HTMLElement} */ (document.getElementById('app'));
-    document.body.append(this.notices.toasts, this.notices.whisper, this.voices.element, this.settingsDialog.element, this.help.element, this.gate);
+    document.body.append(
+      this.notices.toasts,
+      this.notices.whisper,
+      this.voices.element,
+      this.settingsDialog.element,
+      this.help.element,
+      this.gate,
+    );
     this.#listen();
   }
 
@@ -89,7 +123,12 @@ class Page {
     const name = this.lobby.name.value.trim();
     const again = takeCall(Date.now()) === this.address.room;
     if (name && this.address.room && (this.address.join || again)) {
-      await Promise.race([this.media.start(), new Promise((resolve) => { setTimeout(resolve, 3_000); })]);
+      await Promise.race([
+        this.media.start(),
+        new Promise((resolve) => {
+          setTimeout(resolve, 3_000);
+        }),
+      ]);
       await this.join(name, this.address.room);
     } else await this.media.start();
   }
@@ -121,58 +160,7 @@ class Page {
 
   /** @param {Action} action */
   act(action) {
-    const { state } = this.call;
-    if (!state.grants.publish && SENDING.has(action)) return this.notices.toast(t('toast.onlyWatching'));
-    switch (action) {
-      case 'microphone':
-      case 'camera':
-        return this.toggle(action, !this.media.live(action), true);
-      case 'talk':
-        if (this.media.live('microphone')) return; // then letting go must not turn it off
-        this.#held = true;
-        return this.toggle('microphone', true);
-      case 'hush':
-        if (!this.#held) return;
-        this.#held = false;
-        return this.toggle('microphone', false);
-      case 'share':
-        return this.#share();
-      case 'chat':
-      case 'people':
-      case 'stats':
-        return this.#panel(state.panel === action ? '' : action);
-      case 'close':
-        return this.#panel('');
-      case 'invite':
-        return this.#invite();
-      case 'settings':
-        this.media.refresh();
-        this.settingsDialog.open();
-        return this.draw();
-      case 'help':
-        return this.help.open();
-      case 'fullscreen':
-        if (document.fullscreenElement) document.exitFullscreen();
-        else document.documentElement.requestFullscreen?.().catch(() => {});
-        return;
-      case 'lock':
-        return this.#try(this.call.lock(!state.locked));
-      case 'lobby':
-        return this.#setLobby(!state.lobby);
-      case 'leave':
-        return this.call.leave();
-      default:
-    }
-  }
-
-  /** @param {'camera' | 'microphone'} device @param {boolean} on @param {boolean} [announce] */
-  async toggle(device, on, announce = false) {
-    this.#remember({ [`${device}On`]: on });
-    this.media.resumeAudio();
-    await this.media.toggle(device, on);
-    const live = this.media.live(device);
-    if (announce && on && !live) this.act('settings');
-    else if (announce) this.notices.say(t(device === 'camera' ? (live ? 'toast.cameraOn' : 'toast.cameraOff') : live ? 'toast.micOn' : 'toast.micOff'));
+    return this.actions.act(action);
   }
 
   draw() {
@@ -182,7 +170,8 @@ class Page {
       this.#drawing = false;
       this.#paint();
     };
-    if (document.hidden) setTimeout(paint, 100); // no animation frames in the background, yet sound has to follow
+    if (document.hidden)
+      setTimeout(paint, 100); // no animation frames in the background, yet sound has to follow
     else requestAnimationFrame(paint);
   }
 
@@ -212,7 +201,12 @@ class Page {
         onHome: () => location.assign(location.pathname),
       });
     }
-    const shown = screen === 'call' ? this.view.element : screen === 'left' && this.#farewell ? this.#farewell.element : this.lobby.element;
+    const shown =
+      screen === 'call'
+        ? this.view.element
+        : screen === 'left' && this.#farewell
+          ? this.#farewell.element
+          : this.lobby.element;
     this.app.replaceChildren(shown);
     document.body.dataset.screen = screen;
     if (screen === 'call') {
@@ -238,42 +232,12 @@ class Page {
   /** @param {Event} event @param {State} before */
   #onEvent(event, before) {
     const { state } = this.call;
-    /** @param {string} id */
-    const nameOf = (id) => before.participants.find((one) => one.id === id)?.name ?? '';
-    switch (event.type) {
-      case 'joined':
-      case 'grants-updated':
-        if (!state.grants.publish) {
-          this.media.stop();
-          this.notices.toast(t('toast.onlyWatching'));
-        } else if (before.phase === 'call' && !before.grants.publish) this.media.start();
-        return;
-      case 'participant-joined':
-        return this.notices.toast(t('toast.joined', { name: event.participant.name }));
-      case 'participant-left':
-        if (nameOf(event.participant)) this.notices.toast(t('toast.left', { name: nameOf(event.participant) }));
-        return;
-      case 'participant-updated': {
-        const old = before.participants.find((one) => one.id === event.participant.id);
-        if (old && !old.metadata.screen && event.participant.metadata?.screen) this.notices.toast(t('toast.sharing', { name: old.name }));
-        return;
-      }
-      case 'chat':
-        if (state.panel !== 'chat' && event.from !== state.self) this.notices.toast(t('toast.message', { name: event.user, text: event.content.slice(0, 120) }));
-        return;
-      case 'room-updated':
-        if (state.locked !== before.locked) this.notices.toast(t(state.locked ? 'toast.locked' : 'toast.unlocked'));
-        if (state.lobby !== before.lobby) this.notices.toast(t(state.lobby ? 'toast.lobbyOn' : 'toast.lobbyOff'));
-        return;
-      case 'knock':
-        return this.notices.say(t('knock.one', { name: event.name }));
-      case 'silenced':
-        return this.notices.toast(t('toast.mutedByModerator'));
-      case 'left':
-        if (!this.#asking) this.media.stop();
-        return;
-      default:
+    announce(event, before, state, this.notices);
+    if (event.type === 'joined' || event.type === 'grants-updated') {
+      if (!state.grants.publish) this.media.stop();
+      else if (before.phase === 'call' && !before.grants.publish) this.media.start();
     }
+    if (event.type === 'left' && !this.#asking) this.media.stop();
   }
 
   async #again() {
@@ -286,45 +250,6 @@ class Page {
     this.lobby.focus();
   }
 
-  /** @param {State['panel']} panel */
-  #panel(panel) {
-    const before = this.call.state.panel;
-    if (before === panel) return;
-    this.call.dispatch({ type: 'panel', panel });
-    this.notices.clear();
-    if (panel) return;
-    const { toolbar } = this.view;
-    (before === 'chat' ? toolbar.chat : before === 'people' ? toolbar.people : toolbar.menu.button).focus();
-  }
-
-  async #share() {
-    if (this.media.screen) return this.media.stopScreen();
-    await this.media.shareScreen().catch(() => this.notices.toast(t('toast.shareFailed')));
-  }
-
-  async #invite() {
-    const { room } = this.call.state;
-    const invitation = this.call.invite();
-    const link = invitation.then(({ token }) => inviteLink(room, token));
-    try {
-      // A promise, because an await between the click and the clipboard would lose the permission in Safari.
-      await navigator.clipboard.write([new ClipboardItem({ 'text/plain': link.then((text) => new Blob([text], { type: 'text/plain' })) })]);
-      const { token, expires } = await invitation;
-      this.notices.toast(token && expires ? t('toast.copiedUntil', { time: dateAndTime(expires) }) : t('toast.copied'));
-    } catch {
-      // No clipboard outside of secure pages, or without leave; or no link, which says why.
-      this.#try(Promise.all([link, invitation]).then(([text, { token, expires }]) => {
-        const hint = token && expires ? t('invite.hintUntil', { time: dateAndTime(expires) }) : t('invite.hint');
-        showLink(text, hint, () => this.notices.toast(t('toast.copied')));
-      }));
-    }
-  }
-
-  /** @param {boolean} enabled */
-  #setLobby(enabled) {
-    return this.#try(this.call.setLobby(enabled));
-  }
-
   /** Takes the token out of the address: it is a secret, and addresses are shown, kept and passed on. */
   #takeToken() {
     const address = readAddress(location.search, location.hash);
@@ -333,37 +258,11 @@ class Page {
     if (address.token) history.replaceState(null, '', location.pathname + withoutToken(location.search));
   }
 
-  /** @param {import('./room.js').ParticipantState} participant */
-  async #kick(participant) {
-    const { name } = participant;
-    const { yes, more: ban } = await ask({
-      title: t('people.kickSure', { name }),
-      hint: t('people.kickHint'),
-      more: t('people.ban'),
-      moreHint: t('people.banHint'),
-      yes: t('people.remove'),
-      no: t('people.cancel'),
-    });
-    if (yes) this.#try(this.call.kick(participant.id, ban));
-  }
-
-  /** @param {Promise<any>} request */
-  #try(request) {
-    return request.catch((error) => {
-      this.notices.toast(tOther('failed.', error.code ?? 'other', { reason: error.message }));
-      this.draw();
-    });
-  }
-
   /** @param {'camera' | 'microphone' | 'speaker'} device @param {string} id */
   #choose(device, id) {
     this.#remember({ [device]: id });
     if (device === 'speaker') this.voices.setSpeaker(id);
     else this.media.choose(device, id);
-  }
-
-  #mediaChanged() {
-    this.call.mediaChanged();
   }
 
   /** @param {Partial<import('./settings.js').Settings>} some */
@@ -379,10 +278,14 @@ class Page {
       act: (action) => this.act(action),
     });
     for (const event of ['pointerdown', 'keydown']) {
-      document.addEventListener(event, () => {
-        this.media.resumeAudio();
-        if (this.voices.blocked) this.voices.unblock();
-      }, { capture: true });
+      document.addEventListener(
+        event,
+        () => {
+          this.media.resumeAudio();
+          if (this.voices.blocked) this.voices.unblock();
+        },
+        { capture: true },
+      );
     }
     for (const event of ['online', 'offline', 'visibilitychange']) {
       (event === 'visibilitychange' ? document : window).addEventListener(event, () => {

@@ -79,7 +79,12 @@ export class Media {
       this.onChange();
       const asked = [camera.id, microphone.id];
       try {
-        this.#take(await navigator.mediaDevices.getUserMedia({ video: this.#constraints('camera'), audio: this.#constraints('microphone') }));
+        this.#take(
+          await navigator.mediaDevices.getUserMedia({
+            video: this.#constraints('camera'),
+            audio: this.#constraints('microphone'),
+          }),
+        );
       } catch {
         // One of them is the reason: asked one by one, the other still works.
       }
@@ -97,7 +102,8 @@ export class Media {
     const state = this.devices[device];
     state.on = on;
     state.problem = '';
-    if (device === 'microphone' && state.track) state.track.enabled = on; // stays open: speaking again is instant
+    if (device === 'microphone' && state.track)
+      state.track.enabled = on; // stays open: speaking again is instant
     else if (!on) this.#close(device); // the camera's light goes out
     if (on) await this.#open(device);
     this.onChange();
@@ -116,7 +122,9 @@ export class Media {
 
   async refresh() {
     if (!navigator.mediaDevices?.enumerateDevices) return;
-    this.available = (await navigator.mediaDevices.enumerateDevices().catch(() => [])).filter(({ deviceId }) => deviceId);
+    this.available = (await navigator.mediaDevices.enumerateDevices().catch(() => [])).filter(
+      ({ deviceId }) => deviceId,
+    );
     this.onChange();
   }
 
@@ -230,7 +238,8 @@ export class Media {
     for (const track of stream.getTracks()) {
       const device = track.kind === 'video' ? 'camera' : 'microphone';
       const state = this.devices[device];
-      if (!this.#wants(device)) { // switched off, or left, while the browser was asking
+      if (!this.#wants(device)) {
+        // switched off, or left, while the browser was asking
         track.stop();
         continue;
       }

@@ -113,9 +113,11 @@ export class Peer {
 
   /** Messages are taken one after the other. @param {Signal} message @returns {Promise<void>} */
   receive(message) {
-    this.#inbox = this.#inbox.then(() => this.#take(message)).catch((error) => {
-      if (!this.#closed && !this.#ignoreOffer) console.warn('negotiation:', error.message);
-    });
+    this.#inbox = this.#inbox
+      .then(() => this.#take(message))
+      .catch((error) => {
+        if (!this.#closed && !this.#ignoreOffer) console.warn('negotiation:', error.message);
+      });
     return this.#inbox;
   }
 
@@ -189,9 +191,15 @@ export class Peer {
       const own = this.lines.get(source);
       if (own?.mid) continue;
       const used = new Set(this.lines.values());
-      const offered = this.pc.getTransceivers().find(
-        (line) => line.mid !== null && !used.has(line) && line.receiver.track.kind === kindOf(source) && line.currentDirection !== 'stopped',
-      );
+      const offered = this.pc
+        .getTransceivers()
+        .find(
+          (line) =>
+            line.mid !== null &&
+            !used.has(line) &&
+            line.receiver.track.kind === kindOf(source) &&
+            line.currentDirection !== 'stopped',
+        );
       if (!offered) continue;
       own?.stop(); // ours lost the collision and was never negotiated
       offered.direction = 'sendrecv';

@@ -68,11 +68,14 @@ export class Publisher {
       if (source.startsWith('screen')) line.direction = track ? 'sendonly' : 'inactive';
     } else if (track) {
       const limits = LIMITS[source];
-      this.lines.set(source, this.pc.addTransceiver(track, {
-        direction: 'sendonly',
-        streams: [stream],
-        ...(limits && { sendEncodings: [{ maxBitrate: limits.maxBitrate, maxFramerate: limits.frameRate }] }),
-      }));
+      this.lines.set(
+        source,
+        this.pc.addTransceiver(track, {
+          direction: 'sendonly',
+          streams: [stream],
+          ...(limits && { sendEncodings: [{ maxBitrate: limits.maxBitrate, maxFramerate: limits.frameRate }] }),
+        }),
+      );
     }
   }
 
@@ -111,7 +114,9 @@ export class Publisher {
           this.#wanted = this.#leaveOut();
           continue;
         }
-        await new Promise((resolve) => { setTimeout(resolve, RETRY); });
+        await new Promise((resolve) => {
+          setTimeout(resolve, RETRY);
+        });
         this.#wanted = true;
       }
     }
@@ -170,21 +175,23 @@ export class Subscriber {
   /** Takes the relay's offer. @param {string} sdp @param {SlotTrack[]} tracks @returns {Promise<void>} */
   receiveOffer(sdp, tracks) {
     const number = ++this.#offers;
-    this.#inbox = this.#inbox.then(async () => {
-      if (number !== this.#offers) return;
-      const session = sessionOf(sdp);
-      // The relay began anew: it lost us, or our last goodbye crossed its last offer.
-      if (session !== this.#session) this.#end();
-      this.#session = session;
-      const pc = this.pc ?? this.#open();
-      await pc.setRemoteDescription({ type: 'offer', sdp });
-      await pc.setLocalDescription();
-      // Closed meanwhile, or the relay has begun anew: it would take this answer for the newer offer's.
-      if (pc !== this.pc || number !== this.#offers) return;
-      this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);
-      this.slots = new Map(tracks.map((slot) => [slot.mid, slot]));
-      this.onTracks();
-    }).catch((error) => console.warn('subscribing:', error.message));
+    this.#inbox = this.#inbox
+      .then(async () => {
+        if (number !== this.#offers) return;
+        const session = sessionOf(sdp);
+        // The relay began anew: it lost us, or our last goodbye crossed its last offer.
+        if (session !== this.#session) this.#end();
+        this.#session = session;
+        const pc = this.pc ?? this.#open();
+        await pc.setRemoteDescription({ type: 'offer', sdp });
+        await pc.setLocalDescription();
+        // Closed meanwhile, or the relay has begun anew: it would take this answer for the newer offer's.
+        if (pc !== this.pc || number !== this.#offers) return;
+        this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);
+        this.slots = new Map(tracks.map((slot) => [slot.mid, slot]));
+        this.onTracks();
+      })
+      .catch((error) => console.warn('subscribing:', error.message));
     return this.#inbox;
   }
 

@@ -118,7 +118,10 @@ function enter(participant, elder) {
  * @returns {State}
  */
 function change(state, id, change) {
-  return { ...state, participants: state.participants.map((one) => (one.id === id ? { ...one, ...change(one) } : one)) };
+  return {
+    ...state,
+    participants: state.participants.map((one) => (one.id === id ? { ...one, ...change(one) } : one)),
+  };
 }
 
 /**
@@ -176,13 +179,31 @@ function wait(state) {
 export function reduce(state, event) {
   switch (event.type) {
     case 'joining':
-      return { ...INITIAL, phase: 'joining', room: event.room, name: event.name, relayForced: event.relayForced, generation: state.generation };
+      return {
+        ...INITIAL,
+        phase: 'joining',
+        room: event.room,
+        name: event.name,
+        relayForced: event.relayForced,
+        generation: state.generation,
+      };
     case 'joined':
       return enterRoom(state, event);
     case 'connection':
-      return { ...(event.state === 'knocking' ? wait(state) : state), connection: event.state, connectionReason: event.reason };
+      return {
+        ...(event.state === 'knocking' ? wait(state) : state),
+        connection: event.state,
+        connectionReason: event.reason,
+      };
     case 'left':
-      return { ...INITIAL, phase: 'left', leftBecause: event.reason, room: state.room, name: state.name, generation: state.generation };
+      return {
+        ...INITIAL,
+        phase: 'left',
+        leftBecause: event.reason,
+        room: state.room,
+        name: state.name,
+        generation: state.generation,
+      };
     case 'lobby':
       return { ...INITIAL, room: state.room, name: state.name, generation: state.generation };
     case 'participant-joined':
@@ -202,7 +223,12 @@ export function reduce(state, event) {
         pinned: state.pinned.startsWith(event.participant) ? '' : state.pinned,
       };
     case 'room-updated':
-      return { ...state, locked: event.room.locked, lobby: event.room.lobby ?? false, relayAvailable: event.relay ?? state.relayAvailable };
+      return {
+        ...state,
+        locked: event.room.locked,
+        lobby: event.room.lobby ?? false,
+        relayAvailable: event.relay ?? state.relayAvailable,
+      };
     case 'grants-updated':
       return { ...state, grants: event.grants, knocks: event.grants.moderate ? state.knocks : [] };
     case 'knock':
@@ -217,9 +243,14 @@ export function reduce(state, event) {
     case 'route':
       return change(state, event.participant, () => ({ viaRelay: event.via === 'relay' }));
     case 'track-published':
-      return changeTracks(state, event.participant, (tracks) => [...tracks.filter((one) => one.id !== event.track.id), event.track]);
+      return changeTracks(state, event.participant, (tracks) => [
+        ...tracks.filter((one) => one.id !== event.track.id),
+        event.track,
+      ]);
     case 'track-updated':
-      return changeTracks(state, event.participant, (tracks) => tracks.map((one) => (one.id === event.track.id ? event.track : one)));
+      return changeTracks(state, event.participant, (tracks) =>
+        tracks.map((one) => (one.id === event.track.id ? event.track : one)),
+      );
     case 'track-unpublished':
       return changeTracks(state, event.participant, (tracks) => tracks.filter((one) => one.id !== event.track));
     case 'relay-restarted':
@@ -266,4 +297,3 @@ export function microphoneOn(participant) {
 export function screenShared(participant) {
   return Boolean(participant.metadata.screen) || participant.tracks.some((track) => track.source === 'screen');
 }
-

@@ -13,7 +13,15 @@
 
 const KEY = 'tandem';
 /** @type {Settings} */
-const DEFAULTS = { name: '', camera: '', microphone: '', speaker: '', cameraOn: true, microphoneOn: true, shortcuts: true };
+const DEFAULTS = {
+  name: '',
+  camera: '',
+  microphone: '',
+  speaker: '',
+  cameraOn: true,
+  microphoneOn: true,
+  shortcuts: true,
+};
 
 /** @returns {Settings} */
 export function loadSettings() {
@@ -40,11 +48,42 @@ export function saveSettings(settings) {
 
 /** A room name as the hub takes it: 1–64 of letters, digits, `.`, `_`, `-`. @param {string} text */
 export function roomName(text) {
-  return text.trim().normalize('NFKD').replace(/\s+/g, '-').replace(/[^A-Za-z0-9._-]/g, '').slice(0, 64);
+  return text
+    .trim()
+    .normalize('NFKD')
+    .replace(/\s+/g, '-')
+    .replace(/[^A-Za-z0-9._-]/g, '')
+    .slice(0, 64);
 }
 
-const FIRST = ['amber', 'calm', 'clear', 'early', 'gentle', 'golden', 'green', 'kind', 'light', 'quiet', 'silver', 'warm'];
-const SECOND = ['birch', 'brook', 'cedar', 'field', 'harbor', 'lake', 'maple', 'meadow', 'orchard', 'river', 'shore', 'willow'];
+const FIRST = [
+  'amber',
+  'calm',
+  'clear',
+  'early',
+  'gentle',
+  'golden',
+  'green',
+  'kind',
+  'light',
+  'quiet',
+  'silver',
+  'warm',
+];
+const SECOND = [
+  'birch',
+  'brook',
+  'cedar',
+  'field',
+  'harbor',
+  'lake',
+  'maple',
+  'meadow',
+  'orchard',
+  'river',
+  'shore',
+  'willow',
+];
 
 /** A name that is easy to say and hard to guess. @param {(size: number) => Uint32Array} random */
 export function suggestRoom(random = (size) => crypto.getRandomValues(new Uint32Array(size))) {

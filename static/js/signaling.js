@@ -347,7 +347,8 @@ export class Signaling {
   }
 
   #stopTimers() {
-    for (const timer of [this.#retryTimer, this.#heartbeatTimer, this.#probeTimer, this.#openTimer]) this.environment.clearTimeout(timer);
+    for (const timer of [this.#retryTimer, this.#heartbeatTimer, this.#probeTimer, this.#openTimer])
+      this.environment.clearTimeout(timer);
     this.#probeTimer = null;
   }
 

@@ -57,7 +57,13 @@ export function readReport(report, { viaRelay, tracks = null, at }) {
     at,
     path: viaRelay ? 'relay' : pair ? (turn ? 'turn' : 'direct') : '',
     roundTrip: typeof pair?.currentRoundTripTime === 'number' ? 1000 * pair.currentRoundTripTime : null,
-    bytesIn: 0, bytesOut: 0, packets: 0, lost: 0, frames: 0, width: 0, height: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    packets: 0,
+    lost: 0,
+    frames: 0,
+    width: 0,
+    height: 0,
   };
   for (const entry of report.values()) {
     if (entry.type === 'outbound-rtp') counters.bytesOut += entry.bytesSent ?? 0;
@@ -66,7 +72,8 @@ export function readReport(report, { viaRelay, tracks = null, at }) {
     counters.packets += entry.packetsReceived ?? 0;
     counters.lost += Math.max(0, entry.packetsLost ?? 0);
     counters.frames += entry.framesDecoded ?? 0;
-    if ((entry.frameHeight ?? 0) > counters.height) [counters.width, counters.height] = [entry.frameWidth, entry.frameHeight];
+    if ((entry.frameHeight ?? 0) > counters.height)
+      [counters.width, counters.height] = [entry.frameWidth, entry.frameHeight];
   }
   return counters;
 }

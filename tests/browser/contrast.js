@@ -11,7 +11,9 @@
   };
   const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a), 1];
   const luminance = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    const [x, y, z] = [r, g, b].map((value) =>
+      value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
+    );
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
   const behind = (element) => {
@@ -26,14 +28,19 @@
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    if (
+      !walker.currentNode.textContent.trim() ||
+      !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })
+    )
+      continue;
     if (element.closest('.visually-hidden, noscript, :disabled, option')) continue;
     const style = getComputedStyle(element);
     const ground = behind(element);
     const [one, two] = [luminance(over(parse(style.color), ground)), luminance(ground)].sort((a, b) => b - a);
     const ratio = (one + 0.05) / (two + 0.05);
     const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
-    if (ratio < (large ? 3 : 4.5)) faults.push(`${ratio.toFixed(2)} ${walker.currentNode.textContent.trim().slice(0, 40)} (${element.className})`);
+    if (ratio < (large ? 3 : 4.5))
+      faults.push(`${ratio.toFixed(2)} ${walker.currentNode.textContent.trim().slice(0, 40)} (${element.className})`);
   }
   return faults;
-}
+};

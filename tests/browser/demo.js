@@ -3,10 +3,14 @@ async ({ names, dark, silent, talking, screen }) => {
   const { page } = await import('/static/js/main.js');
   const { call, media } = page;
   const PALETTES = [
-    ['#e8d9c4', '#c9a27e', '#5b3b28', '#3d6b63'], ['#cfdad6', '#e5b999', '#2c2320', '#7a4f63'],
-    ['#d8d3e4', '#8d5f45', '#1d1715', '#c49a4a'], ['#d5e0e8', '#f0c8a8', '#b5783a', '#35506b'],
-    ['#e6d3cd', '#b98058', '#3a2a22', '#8c9a62'], ['#dde3cf', '#edc3a2', '#7c4a2d', '#a4533f'],
-    ['#cddbe0', '#6d4733', '#171312', '#d8d0c2'], ['#e9e1d0', '#dba985', '#8f8a86', '#46606f'],
+    ['#e8d9c4', '#c9a27e', '#5b3b28', '#3d6b63'],
+    ['#cfdad6', '#e5b999', '#2c2320', '#7a4f63'],
+    ['#d8d3e4', '#8d5f45', '#1d1715', '#c49a4a'],
+    ['#d5e0e8', '#f0c8a8', '#b5783a', '#35506b'],
+    ['#e6d3cd', '#b98058', '#3a2a22', '#8c9a62'],
+    ['#dde3cf', '#edc3a2', '#7c4a2d', '#a4533f'],
+    ['#cddbe0', '#6d4733', '#171312', '#d8d0c2'],
+    ['#e9e1d0', '#dba985', '#8f8a86', '#46606f'],
   ];
   const paint = (canvas, index) => {
     const context = canvas.getContext('2d');
@@ -77,18 +81,35 @@ async ({ names, dark, silent, talking, screen }) => {
   call.sync = () => {};
   clearInterval(call.demo);
   const others = names.map((name, index) => ({
-    id: `p_${index}`, name, tracks: [],
+    id: `p_${index}`,
+    name,
+    tracks: [],
     metadata: { camera: !silent.includes(index), microphone: index % 4 !== 2, screen: screen === index ? 'x' : null },
   }));
-  const tracks = Object.fromEntries(others.map(({ id, metadata }, index) => [id, {
-    ...(metadata.camera && { camera: { track: picture(index + (index > 2)), receiver: {} } }),
-    ...(metadata.screen && { screen: { track: picture(-1), receiver: {} } }),
-  }]));
+  const tracks = Object.fromEntries(
+    others.map(({ id, metadata }, index) => [
+      id,
+      {
+        ...(metadata.camera && { camera: { track: picture(index + (index > 2)), receiver: {} } }),
+        ...(metadata.screen && { screen: { track: picture(-1), receiver: {} } }),
+      },
+    ]),
+  );
   call.tracksOf = (id) => tracks[id] ?? {};
   if (names.length || call.state.phase === 'call') {
-    call.dispatch({ type: 'joined', participant: 'p_own', session: '', room: { name: call.state.room, topology: 'mesh', locked: false },
-      participants: others, ice_servers: [], grants: { publish: true, subscribe: true, chat: true, moderate: true },
-      relay: false, heartbeat: 25, resume_within: 30, seq: 1 });
+    call.dispatch({
+      type: 'joined',
+      participant: 'p_own',
+      session: '',
+      room: { name: call.state.room, topology: 'mesh', locked: false },
+      participants: others,
+      ice_servers: [],
+      grants: { publish: true, subscribe: true, chat: true, moderate: true },
+      relay: false,
+      heartbeat: 25,
+      resume_within: 30,
+      seq: 1,
+    });
     call.dispatch({ type: 'connection', state: 'open', reason: '' });
   }
   others.forEach(({ id }, index) => {
@@ -101,11 +122,21 @@ async ({ names, dark, silent, talking, screen }) => {
       packets += 120;
       lost += index % 5 === 3 ? 5 : second % 23 === 7 ? 2 : 0;
       frames += 29 + Math.round(wave / 2);
-      call.history.add(id, { at: 1000 * second, path: ['direct', 'direct', 'turn', 'relay'][index % 4], roundTrip: 24 + 16 * (index % 4) + 5 * wave,
-        bytesIn, bytesOut, packets, lost, frames, width: 1280, height: 720 });
+      call.history.add(id, {
+        at: 1000 * second,
+        path: ['direct', 'direct', 'turn', 'relay'][index % 4],
+        roundTrip: 24 + 16 * (index % 4) + 5 * wave,
+        bytesIn,
+        bytesOut,
+        packets,
+        lost,
+        frames,
+        width: 1280,
+        height: 720,
+      });
     }
   });
   const speaking = new Set(talking.map((index) => (index < 0 ? 'p_own' : `p_${index}`)));
   Object.defineProperty(call, 'talking', { get: () => speaking, set: () => {}, configurable: true });
   page.draw();
-}
+};

@@ -20,4 +20,4 @@
     gaps = {};
     return taken;
   };
-}
+};

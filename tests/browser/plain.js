@@ -17,8 +17,8 @@
       context.fillRect(0, 0, width, height);
       // Something has to move, or there is little to encode. The middle stays as it is.
       for (let bar = 0; bar < 8; bar += 1) {
-        context.fillStyle = `hsl(${(count + bar) * 37 % 360} 80% 50%)`;
-        context.fillRect((count * 7 + bar * width / 8) % width, 0, width / 16, height / 3);
+        context.fillStyle = `hsl(${((count + bar) * 37) % 360} 80% 50%)`;
+        context.fillRect((count * 7 + (bar * width) / 8) % width, 0, width / 16, height / 3);
       }
       count += 1;
     };
@@ -67,9 +67,9 @@
   const sent = async () => {
     const report = [...(await globalThis.published.pc.getStats()).values()];
     const streams = report.filter(({ type, active }) => type === 'outbound-rtp' && active !== false);
-    return Object.fromEntries(streams.filter(({ framesEncoded }) => framesEncoded).map(
-      ({ rid, frameWidth }) => [rid, frameWidth],
-    ));
+    return Object.fromEntries(
+      streams.filter(({ framesEncoded }) => framesEncoded).map(({ rid, frameWidth }) => [rid, frameWidth]),
+    );
   };
 
   // -- Receiving, by the WebSocket ------------------------------------------------------------
@@ -91,7 +91,7 @@
     videos.set(transceiver.mid, video);
     document.body.append(video);
     video.play().catch(() => {}); // another one takes its place
-    const note = (now, { width }) => {
+    const note = (_now, { width }) => {
       frames.push({ at: performance.now(), width });
       video.requestVideoFrameCallback(note);
     };
@@ -100,7 +100,9 @@
 
   const subscribe = async (room) => {
     const socket = new WebSocket(`ws://${location.host}/ws`);
-    await new Promise((resolve) => { socket.onopen = resolve; });
+    await new Promise((resolve) => {
+      socket.onopen = resolve;
+    });
     const pc = new RTCPeerConnection();
     pc.ontrack = show;
     let negotiated = Promise.resolve();
@@ -142,6 +144,16 @@
 
   const newest = () => frames.at(-1)?.width;
   globalThis.plain = {
-    publish, unpublish, setActive, sent, subscribe, colour, isHeard, takeFrames, newest, lines: 0, carried: 0,
+    publish,
+    unpublish,
+    setActive,
+    sent,
+    subscribe,
+    colour,
+    isHeard,
+    takeFrames,
+    newest,
+    lines: 0,
+    carried: 0,
   };
-}
+};

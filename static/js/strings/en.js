@@ -30,7 +30,8 @@ export const en = {
   'problem.both.denied': 'Camera and microphone are blocked',
   'problem.camera.denied': 'The camera is blocked',
   'problem.microphone.denied': 'The microphone is blocked',
-  'problem.denied.help': 'Click the camera symbol in your browser’s address bar, allow access for this page, then try again.',
+  'problem.denied.help':
+    'Click the camera symbol in your browser’s address bar, allow access for this page, then try again.',
   'problem.both.missing': 'No camera or microphone found',
   'problem.camera.missing': 'No camera found',
   'problem.microphone.missing': 'No microphone found',
@@ -42,7 +43,8 @@ export const en = {
   'problem.both.insecure': 'This page can’t use camera or microphone',
   'problem.camera.insecure': 'This page can’t use the camera',
   'problem.microphone.insecure': 'This page can’t use the microphone',
-  'problem.insecure.help': 'Browsers allow them only on secure pages. Open this address with https:// instead, or join to watch and write.',
+  'problem.insecure.help':
+    'Browsers allow them only on secure pages. Open this address with https:// instead, or join to watch and write.',
   'problem.both.failed': 'Camera and microphone didn’t start',
   'problem.camera.failed': 'The camera didn’t start',
   'problem.microphone.failed': 'The microphone didn’t start',

@@ -1,8 +1,11 @@
 /** The whole screen of a call: stage, toolbar, panel, banner. */
 
+import { ChatPanel } from './chat.js';
+import { ConnectionPanel } from './connection.js';
 import { el } from './dom.js';
 import { KnockCard } from './knocks.js';
-import { ChatPanel, Panel, PeoplePanel, StatsPanel } from './panels.js';
+import { Panel } from './panels.js';
+import { PeoplePanel } from './people.js';
 import { Stage, tilesOf } from './stage.js';
 import { Toolbar } from './toolbar.js';
 
@@ -29,8 +32,16 @@ export class CallView {
     this.chat = new ChatPanel({ onSend });
     this.people = new PeoplePanel({ onInvite: () => act('invite'), onLock, onLobby, onMute, onKick, knocks });
     this.knocks = new KnockCard(knocks);
-    this.panel = new Panel({ chat: this.chat, people: this.people, stats: new StatsPanel() }, () => act('close'));
-    this.element = el('div', { class: 'call' }, notices.banner, this.stage.element, this.panel.element, this.knocks.element, this.toolbar.element);
+    this.panel = new Panel({ chat: this.chat, people: this.people, stats: new ConnectionPanel() }, () => act('close'));
+    this.element = el(
+      'div',
+      { class: 'call' },
+      notices.banner,
+      this.stage.element,
+      this.panel.element,
+      this.knocks.element,
+      this.toolbar.element,
+    );
   }
 
   /** @param {Call} call @param {Media} media */

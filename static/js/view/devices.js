@@ -15,7 +15,14 @@ export const canChooseSpeaker = () => 'setSinkId' in HTMLMediaElement.prototype;
 
 /** Bars that follow the microphone. @param {number} [bars] */
 export function meter(bars = 12) {
-  const element = el('div', { class: 'meter', role: 'meter', 'aria-label': t('lobby.level'), 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': 0 });
+  const element = el('div', {
+    class: 'meter',
+    role: 'meter',
+    'aria-label': t('lobby.level'),
+    'aria-valuemin': 0,
+    'aria-valuemax': 100,
+    'aria-valuenow': 0,
+  });
   for (let index = 0; index < bars; index += 1) element.append(el('i'));
   let shown = -1;
   return {
@@ -25,7 +32,7 @@ export function meter(bars = 12) {
       const lit = Math.round(level * bars);
       if (lit === shown) return;
       shown = lit;
-      [...element.children].forEach((bar, index) => bar.classList.toggle('lit', index < lit));
+      for (const [index, bar] of [...element.children].entries()) bar.classList.toggle('lit', index < lit);
       setAttribute(element, 'aria-valuenow', Math.round(level * 100));
     },
   };
@@ -45,9 +52,14 @@ export class DevicePickers {
       if (device === 'speaker' && !canChooseSpeaker()) continue;
       const select = el('select', { id: `${prefix}-${device}`, onchange: () => onChoose(device, select.value) });
       this.selects.set(device, select);
-      this.element.append(el('div', { class: 'picker' },
-        el('label', { for: select.id, class: 'label' }, t(label)),
-        el('div', { class: 'select' }, icon(symbol), select)));
+      this.element.append(
+        el(
+          'div',
+          { class: 'picker' },
+          el('label', { for: select.id, class: 'label' }, t(label)),
+          el('div', { class: 'select' }, icon(symbol), select),
+        ),
+      );
     }
   }
 
@@ -57,10 +69,20 @@ export class DevicePickers {
       const select = this.selects.get(device);
       if (!select) continue;
       const found = media.available.filter((one) => one.kind === kind);
-      const active = device === 'speaker' ? speaker : media.devices[device].track?.getSettings().deviceId ?? media.devices[device].id;
-      const options = found.map((one, index) => /** @type {[string, string]} */ ([one.deviceId, one.label || t('device.numbered', { kind: t(label), number: index + 1 })]));
+      const active =
+        device === 'speaker'
+          ? speaker
+          : (media.devices[device].track?.getSettings().deviceId ?? media.devices[device].id);
+      const options = found.map(
+        (one, index) =>
+          /** @type {[string, string]} */ ([
+            one.deviceId,
+            one.label || t('device.numbered', { kind: t(label), number: index + 1 }),
+          ]),
+      );
       if (options.length === 0) options.push(['', t(media.available.length ? 'device.none' : 'device.default')]);
-      else if (device === 'speaker' && !options.some(([id]) => id === 'default')) options.unshift(['', t('device.default')]);
+      else if (device === 'speaker' && !options.some(([id]) => id === 'default'))
+        options.unshift(['', t('device.default')]);
       const signature = JSON.stringify(options);
       if (select.dataset.options !== signature) {
         select.dataset.options = signature;

@@ -7,12 +7,26 @@ import { el, icon, iconButton, setText } from './dom.js';
 
 /** @param {string} id @param {string} title @param {...import('./dom.js').Child} children */
 function dialog(id, title, ...children) {
-  const element = el('dialog', { id, 'aria-labelledby': `${id}-title`, onclick: (/** @type {Event} */ event) => {
-    if (event.target === element) element.close(); // outside of what it holds
-  } });
-  element.append(el('div', { class: 'dialog-body' },
-    el('header', { class: 'dialog-header' }, el('h2', { id: `${id}-title`, tabindex: -1, autofocus: true }, title), iconButton('close', t('control.close'), () => element.close())),
-    ...children));
+  const element = el('dialog', {
+    id,
+    'aria-labelledby': `${id}-title`,
+    onclick: (/** @type {Event} */ event) => {
+      if (event.target === element) element.close(); // outside of what it holds
+    },
+  });
+  element.append(
+    el(
+      'div',
+      { class: 'dialog-body' },
+      el(
+        'header',
+        { class: 'dialog-header' },
+        el('h2', { id: `${id}-title`, tabindex: -1, autofocus: true }, title),
+        iconButton('close', t('control.close'), () => element.close()),
+      ),
+      ...children,
+    ),
+  );
   return element;
 }
 
@@ -22,8 +36,13 @@ export class SettingsDialog {
     this.pickers = new DevicePickers({ prefix: 'settings', onChoose });
     this.meter = meter(20);
     this.problem = el('p', { class: 'form-error', role: 'alert' });
-    this.element = dialog('settings', t('settings.title'), this.pickers.element,
-      el('div', { class: 'field' }, el('p', { class: 'label' }, t('lobby.level')), this.meter.element), this.problem);
+    this.element = dialog(
+      'settings',
+      t('settings.title'),
+      this.pickers.element,
+      el('div', { class: 'field' }, el('p', { class: 'label' }, t('lobby.level')), this.meter.element),
+      this.problem,
+    );
   }
 
   open() {
@@ -58,11 +77,25 @@ const SHORTCUTS = [
 export class HelpDialog {
   /** @param {{enabled: boolean, onToggle: (enabled: boolean) => void}} options */
   constructor({ enabled, onToggle }) {
-    const toggle = el('input', { type: 'checkbox', id: 'shortcuts-on', class: 'switch', checked: enabled, onchange: () => onToggle(toggle.checked) });
-    this.element = dialog('help', t('help.title'),
-      el('dl', { class: 'shortcuts' }, ...SHORTCUTS.map(([label, key]) => el('div', {},
-        el('dt', {}, t(label)), el('dd', {}, el('kbd', {}, key || t('help.key.space')))))),
-      el('div', { class: 'switch-row' }, el('label', { for: 'shortcuts-on' }, t('help.toggle')), toggle));
+    const toggle = el('input', {
+      type: 'checkbox',
+      id: 'shortcuts-on',
+      class: 'switch',
+      checked: enabled,
+      onchange: () => onToggle(toggle.checked),
+    });
+    this.element = dialog(
+      'help',
+      t('help.title'),
+      el(
+        'dl',
+        { class: 'shortcuts' },
+        ...SHORTCUTS.map(([label, key]) =>
+          el('div', {}, el('dt', {}, t(label)), el('dd', {}, el('kbd', {}, key || t('help.key.space')))),
+        ),
+      ),
+      el('div', { class: 'switch-row' }, el('label', { for: 'shortcuts-on' }, t('help.toggle')), toggle),
+    );
   }
 
   open() {
@@ -78,17 +111,39 @@ export class HelpDialog {
 export function ask({ title, hint, yes, no, more, moreHint }) {
   return new Promise((resolve) => {
     let answer = false;
-    const choice = el('input', { type: 'checkbox', id: 'ask-more', class: 'switch', 'aria-describedby': 'ask-more-hint' });
+    const choice = el('input', {
+      type: 'checkbox',
+      id: 'ask-more',
+      class: 'switch',
+      'aria-describedby': 'ask-more-hint',
+    });
     /** @param {boolean} value */
     const close = (value) => {
       answer = value;
       element.close();
     };
-    const element = dialog('ask', title, el('p', { class: 'quiet' }, hint),
-      el('div', { class: 'switch-row' }, el('label', { for: 'ask-more', class: 'switch-text' }, more, el('span', { class: 'hint', id: 'ask-more-hint' }, moreHint)), choice),
-      el('div', { class: 'dialog-buttons' },
+    const element = dialog(
+      'ask',
+      title,
+      el('p', { class: 'quiet' }, hint),
+      el(
+        'div',
+        { class: 'switch-row' },
+        el(
+          'label',
+          { for: 'ask-more', class: 'switch-text' },
+          more,
+          el('span', { class: 'hint', id: 'ask-more-hint' }, moreHint),
+        ),
+        choice,
+      ),
+      el(
+        'div',
+        { class: 'dialog-buttons' },
         el('button', { type: 'button', class: 'secondary', onclick: () => close(false) }, no),
-        el('button', { type: 'button', class: 'danger', onclick: () => close(true) }, yes)));
+        el('button', { type: 'button', class: 'danger', onclick: () => close(true) }, yes),
+      ),
+    );
     element.addEventListener('close', () => {
       element.remove();
       resolve({ yes: answer, more: choice.checked });
@@ -103,7 +158,14 @@ export function ask({ title, hint, yes, no, more, moreHint }) {
  * @param {string} link @param {string} hint @param {() => void} onCopied
  */
 export function showLink(link, hint, onCopied) {
-  const field = el('input', { id: 'invite-link', readonly: true, value: link, dir: 'ltr', 'aria-label': t('invite.title'), onfocus: () => field.select() });
+  const field = el('input', {
+    id: 'invite-link',
+    readonly: true,
+    value: link,
+    dir: 'ltr',
+    'aria-label': t('invite.title'),
+    onfocus: () => field.select(),
+  });
   const copy = () => {
     field.select();
     // Deprecated, and the only way outside of secure pages.
@@ -111,8 +173,17 @@ export function showLink(link, hint, onCopied) {
     element.close();
     onCopied();
   };
-  const element = dialog('invite', t('invite.title'), el('p', { class: 'quiet' }, hint), field,
-    el('div', { class: 'dialog-buttons' }, el('button', { type: 'button', class: 'primary', onclick: copy }, t('invite.copy'))));
+  const element = dialog(
+    'invite',
+    t('invite.title'),
+    el('p', { class: 'quiet' }, hint),
+    field,
+    el(
+      'div',
+      { class: 'dialog-buttons' },
+      el('button', { type: 'button', class: 'primary', onclick: copy }, t('invite.copy')),
+    ),
+  );
   element.addEventListener('close', () => element.remove());
   document.body.append(element);
   element.showModal();
@@ -122,13 +193,26 @@ export function showLink(link, hint, onCopied) {
 /** After the call. @param {{title: string, onRejoin: () => void, onHome: () => void}} options */
 export function farewell({ title, onRejoin, onHome }) {
   const again = el('button', { type: 'button', class: 'primary', onclick: onRejoin }, t('left.rejoin'));
-  const element = el('div', { class: 'farewell' },
+  const element = el(
+    'div',
+    { class: 'farewell' },
     el('h1', { tabindex: -1 }, title),
-    el('div', { class: 'dialog-buttons' }, again, el('button', { type: 'button', class: 'secondary', onclick: onHome }, t('left.home'))));
+    el(
+      'div',
+      { class: 'dialog-buttons' },
+      again,
+      el('button', { type: 'button', class: 'secondary', onclick: onHome }, t('left.home')),
+    ),
+  );
   return { element, focus: () => /** @type {HTMLElement} */ (element.firstElementChild).focus() };
 }
 
 /** @param {() => void} onTap */
 export function soundGate(onTap) {
-  return el('div', { class: 'sound-gate' }, el('button', { type: 'button', class: 'primary', onclick: onTap }, icon('sound'), t('sound.blocked')), el('p', {}, t('sound.why')));
+  return el(
+    'div',
+    { class: 'sound-gate' },
+    el('button', { type: 'button', class: 'primary', onclick: onTap }, icon('sound'), t('sound.blocked')),
+    el('p', {}, t('sound.why')),
+  );
 }

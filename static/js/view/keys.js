@@ -57,6 +57,8 @@ export function listenForKeys({ active, enabled, act }) {
     talking = false;
     act('hush');
   };
-  document.addEventListener('keyup', (event) => { if (event.key === ' ') release(); });
+  document.addEventListener('keyup', (event) => {
+    if (event.key === ' ') release();
+  });
   window.addEventListener('blur', release);
 }

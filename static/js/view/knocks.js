@@ -18,12 +18,19 @@ export class KnockCard {
   constructor({ onAdmit, onDecline, onShow }) {
     this.faces = el('div', { class: 'knock-faces' });
     this.text = el('p', { class: 'knock-text', id: 'knock-text' });
-    this.decline = el('button', { type: 'button', class: 'secondary', onclick: () => onDecline(this.#knocks[0]) }, t('knock.decline'));
+    this.decline = el(
+      'button',
+      { type: 'button', class: 'secondary', onclick: () => onDecline(this.#knocks[0]) },
+      t('knock.decline'),
+    );
     this.show = el('button', { type: 'button', class: 'secondary', onclick: onShow }, t('knock.show'));
     this.admit = el('button', { type: 'button', class: 'primary', onclick: () => onAdmit(this.#knocks) });
-    this.element = el('section', { class: 'knock-card', 'aria-labelledby': 'knock-text' },
+    this.element = el(
+      'section',
+      { class: 'knock-card', 'aria-labelledby': 'knock-text' },
       el('div', { class: 'knock-who' }, this.faces, this.text),
-      el('div', { class: 'knock-buttons' }, this.decline, this.show, this.admit));
+      el('div', { class: 'knock-buttons' }, this.decline, this.show, this.admit),
+    );
     this.element.hidden = true;
   }
 
@@ -39,7 +46,10 @@ export class KnockCard {
     if (hidden) return left;
     const [{ name }] = knocks;
     const several = knocks.length > 1;
-    const key = knocks.slice(0, 3).map(({ id }) => id).join(' ');
+    const key = knocks
+      .slice(0, 3)
+      .map(({ id }) => id)
+      .join(' ');
     if (this.faces.dataset.key !== key) {
       this.faces.dataset.key = key;
       this.faces.replaceChildren(...knocks.slice(0, 3).map((one) => avatar(one.name)));
@@ -60,9 +70,17 @@ export class KnockList {
   constructor(actions) {
     this.actions = actions;
     this.list = el('ul', { class: 'people-list' });
-    this.all = el('button', { type: 'button', class: 'text-button', onclick: () => actions.onAdmit(this.#knocks) }, t('knock.admitAll'));
-    this.element = el('section', { class: 'knock-list', 'aria-labelledby': 'knock-title' },
-      el('header', {}, el('h3', { id: 'knock-title' }, t('knock.title')), this.all), this.list);
+    this.all = el(
+      'button',
+      { type: 'button', class: 'text-button', onclick: () => actions.onAdmit(this.#knocks) },
+      t('knock.admitAll'),
+    );
+    this.element = el(
+      'section',
+      { class: 'knock-list', 'aria-labelledby': 'knock-title' },
+      el('header', {}, el('h3', { id: 'knock-title' }, t('knock.title')), this.all),
+      this.list,
+    );
     this.element.hidden = true;
   }
 
@@ -80,9 +98,27 @@ export class KnockList {
     for (const knock of knocks) {
       if (this.#rows.has(knock.id)) continue;
       const { name } = knock;
-      const row = el('li', { class: 'person' }, avatar(name), el('div', { class: 'person-text' }, el('p', { class: 'person-name' }, name)),
-        el('div', { class: 'person-tools' }, iconButton('close', t('knock.declineNamed', { name }), () => this.actions.onDecline(knock))),
-        el('button', { type: 'button', class: 'secondary admit', 'aria-label': t('knock.admitNamed', { name }), onclick: () => this.actions.onAdmit([knock]) }, t('knock.admit')));
+      const row = el(
+        'li',
+        { class: 'person' },
+        avatar(name),
+        el('div', { class: 'person-text' }, el('p', { class: 'person-name' }, name)),
+        el(
+          'div',
+          { class: 'person-tools' },
+          iconButton('close', t('knock.declineNamed', { name }), () => this.actions.onDecline(knock)),
+        ),
+        el(
+          'button',
+          {
+            type: 'button',
+            class: 'secondary admit',
+            'aria-label': t('knock.admitNamed', { name }),
+            onclick: () => this.actions.onAdmit([knock]),
+          },
+          t('knock.admit'),
+        ),
+      );
       this.#rows.set(knock.id, row);
       this.list.append(row);
     }

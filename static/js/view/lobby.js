@@ -15,7 +15,9 @@ import { avatar, el, icon, iconButton, initials, logo, setAttribute, setIcon, se
  */
 export function explain(media) {
   const { camera, microphone } = media.devices;
-  const broken = /** @type {const} */ (['camera', 'microphone']).filter((device) => media.devices[device].on && media.devices[device].problem);
+  const broken = /** @type {const} */ (['camera', 'microphone']).filter(
+    (device) => media.devices[device].on && media.devices[device].problem,
+  );
   if (broken.length === 0) return null;
   const problem = media.devices[broken[0]].problem;
   const both = broken.length === 2 && camera.problem === microphone.problem;
@@ -38,43 +40,99 @@ export class Lobby {
   constructor({ media, initial, onJoin, onCancel, onToggle, onChoose }) {
     this.media = media;
     this.onJoin = onJoin;
-    this.video = el('video', { class: 'mirror', muted: true, playsinline: true, autoplay: true, 'aria-label': t('lobby.preview') });
+    this.video = el('video', {
+      class: 'mirror',
+      muted: true,
+      playsinline: true,
+      autoplay: true,
+      'aria-label': t('lobby.preview'),
+    });
     this.video.muted = true;
     this.placeholder = el('div', { class: 'preview-placeholder' }, avatar('?'), el('p', { class: 'quiet' }));
     this.mic = iconButton('mic', '', () => onToggle('microphone', !media.devices.microphone.on), { class: 'control' });
     this.camera = iconButton('camera', '', () => onToggle('camera', !media.devices.camera.on), { class: 'control' });
     this.meter = meter();
     this.problem = el('div', { class: 'problem', role: 'alert' });
-    this.name = el('input', { id: 'name', dir: 'auto', value: initial.name, maxlength: 64, autocomplete: 'name', placeholder: t('lobby.namePlaceholder'), required: true, oninput: () => this.#renderName() });
-    this.room = el('input', { id: 'room', value: initial.room, maxlength: 64, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', required: true });
+    this.name = el('input', {
+      id: 'name',
+      dir: 'auto',
+      value: initial.name,
+      maxlength: 64,
+      autocomplete: 'name',
+      placeholder: t('lobby.namePlaceholder'),
+      required: true,
+      oninput: () => this.#renderName(),
+    });
+    this.room = el('input', {
+      id: 'room',
+      value: initial.room,
+      maxlength: 64,
+      autocomplete: 'off',
+      autocapitalize: 'none',
+      spellcheck: 'false',
+      required: true,
+    });
     this.error = el('p', { class: 'form-error', role: 'alert', id: 'form-error' });
     this.join = el('button', { type: 'submit', class: 'primary' }, t('lobby.join'));
     this.pickers = new DevicePickers({ prefix: 'lobby', onChoose });
     this.cancel = el('button', { type: 'button', class: 'secondary', onclick: onCancel }, t('waiting.cancel'));
     this.waitingText = el('p', { class: 'quiet', role: 'status', 'aria-live': 'polite' });
-    this.waiting = el('div', { class: 'waiting' },
+    this.waiting = el(
+      'div',
+      { class: 'waiting' },
       el('div', { class: 'lobby-title' }, el('h1', { tabindex: -1 }, t('waiting.title')), this.waitingText),
       el('div', { class: 'waiting-dots', 'aria-hidden': 'true' }, el('i'), el('i'), el('i')),
-      this.cancel);
+      this.cancel,
+    );
     this.waiting.hidden = true;
-    this.fields = el('div', { class: 'lobby-fields' },
-      el('div', { class: 'lobby-title' }, el('h1', {}, t('lobby.title')), el('p', { class: 'quiet' }, t('lobby.nobodySees'))),
+    this.fields = el(
+      'div',
+      { class: 'lobby-fields' },
+      el(
+        'div',
+        { class: 'lobby-title' },
+        el('h1', {}, t('lobby.title')),
+        el('p', { class: 'quiet' }, t('lobby.nobodySees')),
+      ),
       el('div', { class: 'field' }, el('label', { for: 'name', class: 'label' }, t('lobby.name')), this.name),
-      el('div', { class: 'field' }, el('label', { for: 'room', class: 'label' }, t('lobby.room')), this.room,
-        el('p', { class: 'hint', id: 'room-hint' }, t('lobby.roomHint'))),
+      el(
+        'div',
+        { class: 'field' },
+        el('label', { for: 'room', class: 'label' }, t('lobby.room')),
+        this.room,
+        el('p', { class: 'hint', id: 'room-hint' }, t('lobby.roomHint')),
+      ),
       this.error,
-      this.join);
-    this.element = el('div', { class: 'lobby' },
+      this.join,
+    );
+    this.element = el(
+      'div',
+      { class: 'lobby' },
       el('header', { class: 'lobby-header' }, logo()),
-      el('div', { class: 'lobby-main' },
-        el('section', { class: 'lobby-preview', 'aria-label': t('lobby.preview') },
-          el('div', { class: 'preview' }, this.video, this.placeholder,
-            el('div', { class: 'preview-controls' }, this.meter.element, this.mic, this.camera)),
-          this.problem),
-        el('form', { class: 'lobby-form', novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
+      el(
+        'div',
+        { class: 'lobby-main' },
+        el(
+          'section',
+          { class: 'lobby-preview', 'aria-label': t('lobby.preview') },
+          el(
+            'div',
+            { class: 'preview' },
+            this.video,
+            this.placeholder,
+            el('div', { class: 'preview-controls' }, this.meter.element, this.mic, this.camera),
+          ),
+          this.problem,
+        ),
+        el(
+          'form',
+          { class: 'lobby-form', novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
           this.fields,
           this.waiting,
-          this.pickers.element)));
+          this.pickers.element,
+        ),
+      ),
+    );
     this.room.setAttribute('aria-describedby', 'room-hint');
     this.#renderName();
   }
@@ -125,7 +183,11 @@ export class Lobby {
     if (!picture) this.video.srcObject = null;
     this.video.hidden = !picture;
     this.placeholder.hidden = picture;
-    const words = camera.pending ? 'lobby.cameraStarting' : camera.on && camera.problem ? /** @type {Key} */ (`problem.camera.${camera.problem}`) : 'lobby.cameraOff';
+    const words = camera.pending
+      ? 'lobby.cameraStarting'
+      : camera.on && camera.problem
+        ? /** @type {Key} */ (`problem.camera.${camera.problem}`)
+        : 'lobby.cameraOff';
     setText(/** @type {Element} */ (this.placeholder.lastElementChild), t(words));
     for (const [button, device, names] of /** @type {const} */ ([
       [this.mic, microphone, ['mic', 'micOff', 'control.mute', 'control.unmute']],
@@ -147,7 +209,8 @@ export class Lobby {
     const changed = this.waiting.hidden === waiting;
     this.waiting.hidden = !waiting;
     this.fields.hidden = waiting;
-    if (waiting) setText(this.waitingText, connection === 'knocking' ? t('waiting.hint', { room }) : t('waiting.reconnecting'));
+    if (waiting)
+      setText(this.waitingText, connection === 'knocking' ? t('waiting.hint', { room }) : t('waiting.reconnecting'));
     if (!changed) return;
     if (waiting) {
       this.showError('');
@@ -161,11 +224,15 @@ export class Lobby {
     if (this.problem.dataset.key === key) return;
     this.problem.dataset.key = key;
     this.problem.hidden = !found;
-    this.problem.replaceChildren(...(found ? [
-      icon('warning'),
-      el('div', {}, el('h2', {}, t(found.title)), el('p', {}, t(found.help))),
-      el('button', { type: 'button', class: 'secondary', onclick: () => this.#retry() }, t('problem.retry')),
-    ] : []));
+    this.problem.replaceChildren(
+      ...(found
+        ? [
+            icon('warning'),
+            el('div', {}, el('h2', {}, t(found.title)), el('p', {}, t(found.help))),
+            el('button', { type: 'button', class: 'secondary', onclick: () => this.#retry() }, t('problem.retry')),
+          ]
+        : []),
+    );
   }
 
   async #retry() {

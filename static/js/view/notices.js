@@ -50,9 +50,14 @@ export class Notices {
       this.#timer = setTimeout(() => this.#hide(), BACK_FOR);
       return;
     }
-    const text = connection === 'rejoining' ? t('banner.rejoining')
-      : !navigator.onLine ? t('banner.offline')
-      : connectionReason === 'draining' ? t('banner.draining') : t('banner.reconnecting');
+    const text =
+      connection === 'rejoining'
+        ? t('banner.rejoining')
+        : !navigator.onLine
+          ? t('banner.offline')
+          : connectionReason === 'draining'
+            ? t('banner.draining')
+            : t('banner.reconnecting');
     if (this.#wrong && !this.banner.hidden) return this.#show(text, false);
     if (this.#wrong) return;
     this.#wrong = true;

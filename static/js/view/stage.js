@@ -18,28 +18,68 @@ export function tilesOf(call, media) {
   const { state } = call;
   /** @type {TileData[]} */ const screens = [];
   /** @type {TileData[]} */ const people = [];
-  const own = { person: state.name, self: true, waiting: false, path: /** @type {''} */ (''), quality: /** @type {''} */ ('') };
+  const own = {
+    person: state.name,
+    self: true,
+    waiting: false,
+    path: /** @type {''} */ (''),
+    quality: /** @type {''} */ (''),
+  };
   if (media.screen) {
-    screens.push({ ...own, id: 'self/screen', name: t('tile.yourScreen'), source: 'screen', video: media.screen.video, microphone: true, talking: false, pinned: state.pinned === 'self/screen' });
+    screens.push({
+      ...own,
+      id: 'self/screen',
+      name: t('tile.yourScreen'),
+      source: 'screen',
+      video: media.screen.video,
+      microphone: true,
+      talking: false,
+      pinned: state.pinned === 'self/screen',
+    });
   }
   people.push({
-    ...own, id: 'self', name: t('tile.you'), source: 'camera',
+    ...own,
+    id: 'self',
+    name: t('tile.you'),
+    source: 'camera',
     video: media.live('camera') ? media.devices.camera.track : null,
-    microphone: media.live('microphone'), talking: call.talking.has(state.self), pinned: state.pinned === 'self',
+    microphone: media.live('microphone'),
+    talking: call.talking.has(state.self),
+    pinned: state.pinned === 'self',
   });
   for (const one of state.participants) {
     const tracks = call.tracksOf(one.id);
     const samples = call.history.of(one.id);
     const common = {
-      person: one.name, self: false,
+      person: one.name,
+      self: false,
       waiting: one.p2p !== 'flowing' && one.relay !== 'flowing',
-      path: samples.at(-1)?.path ?? /** @type {''} */ (''), quality: quality(samples),
+      path: samples.at(-1)?.path ?? /** @type {''} */ (''),
+      quality: quality(samples),
     };
     const picture = tracks.camera && cameraOn(one) && (one.metadata.camera !== undefined || !tracks.camera.track.muted);
-    people.push({ ...common, id: one.id, name: one.name, source: 'camera', video: picture ? tracks.camera?.track ?? null : null, microphone: microphoneOn(one), talking: call.talking.has(one.id), pinned: state.pinned === one.id });
+    people.push({
+      ...common,
+      id: one.id,
+      name: one.name,
+      source: 'camera',
+      video: picture ? (tracks.camera?.track ?? null) : null,
+      microphone: microphoneOn(one),
+      talking: call.talking.has(one.id),
+      pinned: state.pinned === one.id,
+    });
     if (screenShared(one)) {
       const id = `${one.id}/screen`;
-      screens.push({ ...common, id, name: t('tile.screenOf', { name: one.name }), source: 'screen', video: tracks.screen?.track ?? null, microphone: true, talking: false, pinned: state.pinned === id });
+      screens.push({
+        ...common,
+        id,
+        name: t('tile.screenOf', { name: one.name }),
+        source: 'screen',
+        video: tracks.screen?.track ?? null,
+        microphone: true,
+        talking: false,
+        pinned: state.pinned === id,
+      });
     }
   }
   return [...screens, ...people];
@@ -53,9 +93,12 @@ export class Stage {
   constructor({ onPin, onInvite }) {
     this.onPin = onPin;
     this.more = el('div', { class: 'tile more-tile' }, el('p', {}));
-    this.alone = el('div', { class: 'alone' },
+    this.alone = el(
+      'div',
+      { class: 'alone' },
       el('div', {}, el('h2', {}, t('stage.alone')), el('p', {}, t('stage.aloneHint'))),
-      el('button', { type: 'button', class: 'primary', onclick: onInvite }, icon('link'), t('control.invite')));
+      el('button', { type: 'button', class: 'primary', onclick: onInvite }, icon('link'), t('control.invite')),
+    );
     this.element = el('section', { class: 'stage', 'aria-label': t('stage.label') }, this.alone);
     new ResizeObserver(() => this.#place()).observe(this.element);
   }
@@ -115,7 +158,11 @@ export class Stage {
     });
     if (hidden) {
       const { x, y, width, height } = rects[rects.length - 1];
-      Object.assign(this.more.style, { transform: `translate(${x}px, ${y}px)`, width: `${width}px`, height: `${height}px` });
+      Object.assign(this.more.style, {
+        transform: `translate(${x}px, ${y}px)`,
+        width: `${width}px`,
+        height: `${height}px`,
+      });
       setText(/** @type {Element} */ (this.more.firstElementChild), t('tile.more', { count: hidden }));
       this.element.append(this.more);
     } else this.more.remove();
@@ -124,7 +171,11 @@ export class Stage {
   /** Shortens the list to what can be shown; who talks is never among the rest. @param {TileData[]} tiles @param {number} most */
   #limit(tiles, most) {
     if (tiles.length <= most) return 0;
-    const kept = new Set([...tiles].sort((one, two) => Number(two.talking || two.self) - Number(one.talking || one.self)).slice(0, most - 1));
+    const kept = new Set(
+      [...tiles]
+        .sort((one, two) => Number(two.talking || two.self) - Number(one.talking || one.self))
+        .slice(0, most - 1),
+    );
     const hidden = tiles.length - kept.size;
     tiles.splice(0, tiles.length, ...tiles.filter((one) => kept.has(one)));
     return hidden;

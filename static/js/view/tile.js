@@ -37,14 +37,32 @@ export class Tile {
     this.avatar = avatar(data.person);
     this.name = el('span', { class: 'tile-name-text', dir: 'auto' });
     this.mic = icon('micOff');
-    this.label = el('div', { class: 'tile-name' }, this.mic, el('span', { class: 'wave', 'aria-hidden': 'true' }, el('i'), el('i'), el('i')), this.name);
+    this.label = el(
+      'div',
+      { class: 'tile-name' },
+      this.mic,
+      el('span', { class: 'wave', 'aria-hidden': 'true' }, el('i'), el('i'), el('i')),
+      this.name,
+    );
     this.pathText = el('span', { class: 'path-text' });
     this.path = el('div', { class: 'tile-path' }, bars(), this.pathText);
     this.pin = iconButton('pin', '', () => onPin(this.id));
     this.pip = iconButton('pip', '', () => this.#pictureInPicture());
     this.actions = el('div', { class: 'tile-actions' }, this.pin, document.pictureInPictureEnabled && this.pip);
     this.frame = el('div', { class: 'tile-frame' }, this.avatar);
-    this.element = el('article', { class: 'tile', 'data-tile': data.id, onclick: () => this.#reveal(), ondblclick: (/** @type {Event} */ event) => this.#doubleClick(event, onPin) }, this.frame, this.path, this.label, this.actions);
+    this.element = el(
+      'article',
+      {
+        class: 'tile',
+        'data-tile': data.id,
+        onclick: () => this.#reveal(),
+        ondblclick: (/** @type {Event} */ event) => this.#doubleClick(event, onPin),
+      },
+      this.frame,
+      this.path,
+      this.label,
+      this.actions,
+    );
   }
 
   /** @param {TileData} data */
@@ -87,7 +105,10 @@ export class Tile {
     style.transform = `translate(${x}px, ${y}px)`;
     style.width = `${width}px`;
     style.height = `${height}px`;
-    this.avatar.style.setProperty('--size', `${Math.round(Math.min(112, Math.max(32, Math.min(width, height) * 0.36)))}px`);
+    this.avatar.style.setProperty(
+      '--size',
+      `${Math.round(Math.min(112, Math.max(32, Math.min(width, height) * 0.36)))}px`,
+    );
     classList.toggle('small', width < 200 || height < 130);
     classList.toggle('tiny', width < 130 || height < 90);
     classList.toggle('floating', layer === 'floating');

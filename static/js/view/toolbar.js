@@ -15,10 +15,17 @@ export class Toolbar {
   /** @param {{act: Act, canShareScreen: boolean}} options */
   constructor({ act, canShareScreen }) {
     /** @param {import('./dom.js').IconName} name @param {Action} action @param {string} [extra] */
-    const control = (name, action, extra = '') => iconButton(name, '', () => act(action), { class: `control ${extra}` });
+    const control = (name, action, extra = '') =>
+      iconButton(name, '', () => act(action), { class: `control ${extra}` });
     this.roomName = el('span', { class: 'room-name' });
     this.roomLock = el('span', { class: 'room-lock' }, icon('lock'));
-    this.room = el('button', { type: 'button', class: 'room', onclick: () => act('invite') }, this.roomLock, this.roomName, icon('link'));
+    this.room = el(
+      'button',
+      { type: 'button', class: 'room', onclick: () => act('invite') },
+      this.roomLock,
+      this.roomName,
+      icon('link'),
+    );
     this.mic = control('mic', 'microphone');
     this.camera = control('camera', 'camera');
     this.share = control('screen', 'share', 'wide-only');
@@ -32,10 +39,13 @@ export class Toolbar {
     this.chat.append(this.badge);
     this.menu = new Menu(act, canShareScreen);
     this.canShareScreen = canShareScreen;
-    this.element = el('footer', { class: 'bar', role: 'toolbar', 'aria-label': t('control.toolbar') },
+    this.element = el(
+      'footer',
+      { class: 'bar', role: 'toolbar', 'aria-label': t('control.toolbar') },
       el('div', { class: 'bar-room' }, this.room),
       el('div', { class: 'bar-main' }, this.mic, this.camera, this.share, this.menu.element, this.leave),
-      el('div', { class: 'bar-panels' }, this.people, this.chat));
+      el('div', { class: 'bar-panels' }, this.people, this.chat),
+    );
   }
 
   /** @param {Call} call @param {Media} media */
@@ -60,20 +70,35 @@ export class Toolbar {
     const sharing = media.screen !== null;
     this.share.hidden = !this.canShareScreen || !state.grants.publish;
     setIcon(this.share, sharing ? 'screenOff' : 'screen');
-    setLabel(this.share, t(sharing ? 'control.stopShare' : 'control.share'), withKey(t(sharing ? 'control.stopShare' : 'control.share'), 'S'));
+    setLabel(
+      this.share,
+      t(sharing ? 'control.stopShare' : 'control.share'),
+      withKey(t(sharing ? 'control.stopShare' : 'control.share'), 'S'),
+    );
     setAttribute(this.share, 'aria-pressed', String(sharing));
     this.share.classList.toggle('active', sharing);
     setLabel(this.leave, t('control.leave'));
     const count = state.participants.length + 1;
     const waiting = state.knocks.length;
-    setLabel(this.people, waiting ? t('control.peopleWaiting', { count, waiting }) : t('control.peopleCount', { count }), withKey(t('control.people'), 'P'));
+    setLabel(
+      this.people,
+      waiting ? t('control.peopleWaiting', { count, waiting }) : t('control.peopleCount', { count }),
+      withKey(t('control.people'), 'P'),
+    );
     setText(this.knocks, String(waiting));
     this.knocks.hidden = waiting === 0;
     setText(this.count, String(count));
-    setLabel(this.chat, state.unread ? t('control.chatUnread', { count: state.unread }) : t('control.chat'), withKey(t('control.chat'), 'C'));
+    setLabel(
+      this.chat,
+      state.unread ? t('control.chatUnread', { count: state.unread }) : t('control.chat'),
+      withKey(t('control.chat'), 'C'),
+    );
     setText(this.badge, state.unread > 99 ? '99+' : String(state.unread));
     this.badge.hidden = state.unread === 0;
-    for (const [button, panel] of /** @type {const} */ ([[this.people, 'people'], [this.chat, 'chat']])) {
+    for (const [button, panel] of /** @type {const} */ ([
+      [this.people, 'people'],
+      [this.chat, 'chat'],
+    ])) {
       setAttribute(button, 'aria-expanded', String(state.panel === panel));
       button.classList.toggle('active', state.panel === panel);
     }
@@ -92,7 +117,14 @@ export class Menu {
     const fullscreen = this.#item('expand', 'control.fullscreen', 'fullscreen', 'F');
     fullscreen.hidden = !document.fullscreenEnabled;
     this.lobby = this.#item('door', 'control.lobbyOn', 'lobby', '');
-    this.list = el('div', { class: 'menu', role: 'menu', 'aria-label': t('control.more'), onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) },
+    this.list = el(
+      'div',
+      {
+        class: 'menu',
+        role: 'menu',
+        'aria-label': t('control.more'),
+        onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
+      },
       this.share,
       this.#item('link', 'control.invite', 'invite', 'I'),
       this.#item('sliders', 'control.settings', 'settings', 'D'),
@@ -100,12 +132,25 @@ export class Menu {
       fullscreen,
       this.lobby,
       this.lock,
-      this.#item('keyboard', 'control.help', 'help', '?'));
+      this.#item('keyboard', 'control.help', 'help', '?'),
+    );
     this.list.hidden = true;
-    this.button = iconButton('more', t('control.more'), () => this.toggle(), { class: 'control', 'aria-haspopup': 'menu', 'aria-expanded': 'false' });
-    this.element = el('div', { class: 'menu-anchor', onfocusout: (/** @type {FocusEvent} */ event) => {
-      if (!this.element.contains(/** @type {Node | null} */ (event.relatedTarget))) this.toggle(false);
-    } }, this.button, this.list);
+    this.button = iconButton('more', t('control.more'), () => this.toggle(), {
+      class: 'control',
+      'aria-haspopup': 'menu',
+      'aria-expanded': 'false',
+    });
+    this.element = el(
+      'div',
+      {
+        class: 'menu-anchor',
+        onfocusout: (/** @type {FocusEvent} */ event) => {
+          if (!this.element.contains(/** @type {Node | null} */ (event.relatedTarget))) this.toggle(false);
+        },
+      },
+      this.button,
+      this.list,
+    );
   }
 
   /** @param {import('../room.js').State} state @param {boolean} sharing */
@@ -113,10 +158,19 @@ export class Menu {
     this.share.hidden = !this.canShareScreen || !state.grants.publish;
     this.lock.hidden = !state.grants.moderate;
     this.lobby.hidden = !state.grants.moderate;
-    setText(/** @type {Element} */ (this.lobby.querySelector('span')), t(state.lobby ? 'control.lobbyOff' : 'control.lobbyOn'));
+    setText(
+      /** @type {Element} */ (this.lobby.querySelector('span')),
+      t(state.lobby ? 'control.lobbyOff' : 'control.lobbyOn'),
+    );
     setIcon(this.lock, state.locked ? 'unlock' : 'lock');
-    setText(/** @type {Element} */ (this.lock.querySelector('span')), t(state.locked ? 'control.unlock' : 'control.lock'));
-    setText(/** @type {Element} */ (this.share.querySelector('span')), t(sharing ? 'control.stopShare' : 'control.share'));
+    setText(
+      /** @type {Element} */ (this.lock.querySelector('span')),
+      t(state.locked ? 'control.unlock' : 'control.lock'),
+    );
+    setText(
+      /** @type {Element} */ (this.share.querySelector('span')),
+      t(sharing ? 'control.stopShare' : 'control.share'),
+    );
   }
 
   toggle(open = this.list.hidden) {
@@ -131,11 +185,22 @@ export class Menu {
    * @param {import('./keys.js').Action} action @param {string} key
    */
   #item(name, label, action, key) {
-    return el('button', { type: 'button', role: 'menuitem', tabindex: -1, onclick: () => {
-      this.button.focus();
-      this.toggle(false);
-      this.act(action);
-    } }, icon(name), el('span', {}, t(label)), key && el('kbd', { 'aria-hidden': 'true' }, key));
+    return el(
+      'button',
+      {
+        type: 'button',
+        role: 'menuitem',
+        tabindex: -1,
+        onclick: () => {
+          this.button.focus();
+          this.toggle(false);
+          this.act(action);
+        },
+      },
+      icon(name),
+      el('span', {}, t(label)),
+      key && el('kbd', { 'aria-hidden': 'true' }, key),
+    );
   }
 
   #items() {

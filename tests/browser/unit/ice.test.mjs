@@ -5,7 +5,11 @@ import { test } from 'node:test';
 import { Freshness, expiryOf } from '../../../static/js/ice.js';
 
 const NOW = 1_700_000_000_000;
-const turn = (seconds) => ({ urls: ['turn:turn.example.org'], username: `${NOW / 1000 + seconds}:p_1`, credential: 'x' });
+const turn = (seconds) => ({
+  urls: ['turn:turn.example.org'],
+  username: `${NOW / 1000 + seconds}:p_1`,
+  credential: 'x',
+});
 const STUN = { urls: ['stun:turn.example.org'] };
 
 test('the first that ends counts, and what has no end does not', () => {
@@ -17,7 +21,13 @@ test('the first that ends counts, and what has no end does not', () => {
 test('asks at half of their life, and then at half of the new ones', async () => {
   const asked = [];
   const got = [];
-  const fresh = new Freshness({ fetch: async () => { asked.push(1); return [turn(7200)]; }, onServers: (servers) => got.push(servers) });
+  const fresh = new Freshness({
+    fetch: async () => {
+      asked.push(1);
+      return [turn(7200)];
+    },
+    onServers: (servers) => got.push(servers),
+  });
   fresh.receive([turn(3600)], NOW);
   await fresh.check(NOW + 1_799_000);
   assert.equal(asked.length, 0);
@@ -31,7 +41,13 @@ test('asks at half of their life, and then at half of the new ones', async () =>
 
 test('a server that does not answer is asked once a minute', async () => {
   let asked = 0;
-  const fresh = new Freshness({ fetch: async () => { asked += 1; throw new Error('HTTP 503'); }, onServers: () => assert.fail() });
+  const fresh = new Freshness({
+    fetch: async () => {
+      asked += 1;
+      throw new Error('HTTP 503');
+    },
+    onServers: () => assert.fail(),
+  });
   fresh.receive([turn(600)], NOW);
   for (let second = 300; second < 480; second += 1) await fresh.check(NOW + 1000 * second);
   assert.equal(asked, 3);

@@ -3,17 +3,33 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
 class Track {
-  constructor(kind, id) { Object.assign(this, { kind, id, readyState: 'live', enabled: true }); }
-  stop() { this.readyState = 'ended'; }
+  constructor(kind, id) {
+    Object.assign(this, { kind, id, readyState: 'live', enabled: true });
+  }
+  stop() {
+    this.readyState = 'ended';
+  }
 }
 
 class Stream {
-  constructor(tracks = []) { this.tracks = [...tracks]; }
-  addTrack(track) { this.tracks.push(track); }
-  removeTrack(track) { this.tracks = this.tracks.filter((one) => one !== track); }
-  getTracks() { return this.tracks; }
-  getVideoTracks() { return this.tracks.filter(({ kind }) => kind === 'video'); }
-  getAudioTracks() { return this.tracks.filter(({ kind }) => kind === 'audio'); }
+  constructor(tracks = []) {
+    this.tracks = [...tracks];
+  }
+  addTrack(track) {
+    this.tracks.push(track);
+  }
+  removeTrack(track) {
+    this.tracks = this.tracks.filter((one) => one !== track);
+  }
+  getTracks() {
+    return this.tracks;
+  }
+  getVideoTracks() {
+    return this.tracks.filter(({ kind }) => kind === 'video');
+  }
+  getAudioTracks() {
+    return this.tracks.filter(({ kind }) => kind === 'audio');
+  }
 }
 
 let questions;
@@ -21,25 +37,38 @@ let given;
 let media;
 let lost;
 let unplugged;
-const ask = ({ video, audio }) => new Promise((resolve, reject) => {
-  if (unplugged) return reject(Object.assign(new Error(), { name: 'NotFoundError' }));
-  questions.push(() => {
-    const tracks = [];
-    if (video) tracks.push(new Track('video', video.deviceId?.ideal ?? 'first'));
-    if (audio) tracks.push(new Track('audio', audio.deviceId?.ideal ?? 'first'));
-    given.push(...tracks);
-    resolve(new Stream(tracks));
+const ask = ({ video, audio }) =>
+  new Promise((resolve, reject) => {
+    if (unplugged) return reject(Object.assign(new Error(), { name: 'NotFoundError' }));
+    questions.push(() => {
+      const tracks = [];
+      if (video) tracks.push(new Track('video', video.deviceId?.ideal ?? 'first'));
+      if (audio) tracks.push(new Track('audio', audio.deviceId?.ideal ?? 'first'));
+      given.push(...tracks);
+      resolve(new Stream(tracks));
+    });
   });
-});
 globalThis.MediaStream = Stream;
-globalThis.AudioContext = class { createMediaStreamSource() { return { connect() {}, disconnect() {} }; } };
+globalThis.AudioContext = class {
+  createMediaStreamSource() {
+    return { connect() {}, disconnect() {} };
+  }
+};
 globalThis.AnalyserNode = class {};
 globalThis.window = { isSecureContext: true };
-const mediaDevices = { addEventListener() {}, getUserMedia: ask, getDisplayMedia: ask, enumerateDevices: async () => [] };
+const mediaDevices = {
+  addEventListener() {},
+  getUserMedia: ask,
+  getDisplayMedia: ask,
+  enumerateDevices: async () => [],
+};
 Object.defineProperty(globalThis, 'navigator', { value: { languages: ['en'], mediaDevices } });
 const { Media } = await import('../../../static/js/media.js');
 
-const settle = () => new Promise((resolve) => { setImmediate(resolve); });
+const settle = () =>
+  new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 async function allow() {
   while (questions.length > 0) {
     questions.shift()();

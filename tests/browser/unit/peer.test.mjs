@@ -12,7 +12,9 @@ test('after an answer that failed, the impolite side still ignores an offer that
       taken.push(type);
       if (sdp === 'stale') throw new Error('wrong state');
     }
-    async setLocalDescription() { this.signalingState = 'have-local-offer'; }
+    async setLocalDescription() {
+      this.signalingState = 'have-local-offer';
+    }
   };
   const peer = new Peer({ polite: false, ice: {}, signal: () => {}, onTracks: () => {}, onState: () => {} });
   const { warn } = console;

@@ -7,9 +7,18 @@ import { routes } from '../../../static/js/routes.js';
 
 const someone = (id, more = {}) => ({ id, name: id, metadata: {}, tracks: [], ...more });
 const joined = (more = {}) => ({
-  type: 'joined', participant: 'me', session: 's', room: { name: 'demo', topology: 'mesh', locked: false },
-  participants: [someone('a'), someone('b')], ice_servers: [], relay: true, heartbeat: 25, resume_within: 30, seq: 1,
-  grants: { publish: true, subscribe: true, chat: true, moderate: false }, ...more,
+  type: 'joined',
+  participant: 'me',
+  session: 's',
+  room: { name: 'demo', topology: 'mesh', locked: false },
+  participants: [someone('a'), someone('b')],
+  ice_servers: [],
+  relay: true,
+  heartbeat: 25,
+  resume_within: 30,
+  seq: 1,
+  grants: { publish: true, subscribe: true, chat: true, moderate: false },
+  ...more,
 });
 const after = (...events) => events.reduce(reduce, INITIAL);
 const flow = (participant, path, to = 'flowing') => ({ type: 'flow', participant, path, flow: to });
@@ -17,13 +26,23 @@ const shown = (state) => Object.fromEntries(routes(state).show);
 
 test('those who were there first are elders; who comes later is not', () => {
   const state = after(joined(), { type: 'participant-joined', participant: someone('c') });
-  assert.deepEqual(state.participants.map(({ id, elder }) => [id, elder]), [['a', true], ['b', true], ['c', false]]);
+  assert.deepEqual(
+    state.participants.map(({ id, elder }) => [id, elder]),
+    [
+      ['a', true],
+      ['b', true],
+      ['c', false],
+    ],
+  );
 });
 
 test('a repeated arrival and an unknown departure change nothing', () => {
   const state = after(joined());
   assert.equal(reduce(state, { type: 'participant-joined', participant: someone('a') }), state);
-  assert.deepEqual(reduce(state, { type: 'participant-left', participant: 'x', reason: 'left' }).participants, state.participants);
+  assert.deepEqual(
+    reduce(state, { type: 'participant-left', participant: 'x', reason: 'left' }).participants,
+    state.participants,
+  );
 });
 
 test('unread counts what others write while the chat is closed', () => {
@@ -33,18 +52,27 @@ test('unread counts what others write while the chat is closed', () => {
   state = reduce(state, { type: 'panel', panel: 'chat' });
   assert.equal(state.unread, 0);
   assert.equal(reduce(state, line('a')).unread, 0);
-  assert.deepEqual(state.chat.map(({ own }) => own), [false, true, false]);
+  assert.deepEqual(
+    state.chat.map(({ own }) => own),
+    [false, true, false],
+  );
 });
 
 test('the chat is bounded', () => {
   let state = after(joined());
-  for (let index = 0; index < 600; index += 1) state = reduce(state, { type: 'chat', from: 'a', user: 'a', content: `${index}`, timestamp: index });
+  for (let index = 0; index < 600; index += 1)
+    state = reduce(state, { type: 'chat', from: 'a', user: 'a', content: `${index}`, timestamp: index });
   assert.equal(state.chat.length, 500);
   assert.equal(state.chat.at(-1).content, '599');
 });
 
 test('joining anew forgets the last session but keeps the conversation', () => {
-  const state = after(joined(), { type: 'chat', from: 'a', user: 'a', content: 'hi', timestamp: 1 }, flow('a', 'p2p'), joined({ participant: 'me2' }));
+  const state = after(
+    joined(),
+    { type: 'chat', from: 'a', user: 'a', content: 'hi', timestamp: 1 },
+    flow('a', 'p2p'),
+    joined({ participant: 'me2' }),
+  );
   assert.equal(state.self, 'me2');
   assert.equal(state.chat.length, 1);
   assert.equal(state.participants[0].p2p, 'none');
@@ -53,7 +81,10 @@ test('joining anew forgets the last session but keeps the conversation', () => {
 
 test('a track that is muted in the relay, or said to be off, is off', () => {
   const track = (source, muted) => ({ id: source, kind: 'audio', source, muted });
-  assert.equal(microphoneOn({ ...someone('a'), tracks: [track('microphone', true)], metadata: { microphone: true } }), false);
+  assert.equal(
+    microphoneOn({ ...someone('a'), tracks: [track('microphone', true)], metadata: { microphone: true } }),
+    false,
+  );
   assert.equal(microphoneOn({ ...someone('a'), metadata: { microphone: false } }), false);
   assert.equal(microphoneOn(someone('a')), true);
   assert.equal(cameraOn({ ...someone('a'), metadata: { camera: false } }), false);
@@ -81,7 +112,11 @@ test('a guest that always takes the relay never gets a direct connection', () =>
 });
 
 test('a growing room shows the direct pictures until the relayed ones flow', () => {
-  let state = after(joined(), flow('a', 'p2p'), flow('b', 'p2p'), { type: 'topology', topology: 'relay', reason: 'size' });
+  let state = after(joined(), flow('a', 'p2p'), flow('b', 'p2p'), {
+    type: 'topology',
+    topology: 'relay',
+    reason: 'size',
+  });
   assert.deepEqual(shown(state), { a: 'p2p', b: 'p2p' });
   assert.deepEqual([...routes(state).keep], ['a', 'b']);
   assert.equal(routes(state).connect.size, 0);
@@ -91,8 +126,12 @@ test('a growing room shows the direct pictures until the relayed ones flow', () 
 });
 
 test('a shrinking room shows the relayed pictures, and publishes, until the direct ones flow', () => {
-  let state = after(joined({ room: { name: 'demo', topology: 'relay', locked: false } }), flow('a', 'relay'), flow('b', 'relay'),
-    { type: 'topology', topology: 'mesh', reason: 'size' });
+  let state = after(
+    joined({ room: { name: 'demo', topology: 'relay', locked: false } }),
+    flow('a', 'relay'),
+    flow('b', 'relay'),
+    { type: 'topology', topology: 'mesh', reason: 'size' },
+  );
   assert.deepEqual([...routes(state).connect], ['a', 'b']);
   assert.deepEqual(shown(state), { a: 'relay', b: 'relay' });
   assert.equal(routes(state).publish, true);
@@ -110,14 +149,23 @@ test('a forced relay refuses the direct way to each, once the room is a mesh', (
 });
 
 test('where there is no relay, everything stays direct', () => {
-  const state = reduce(after({ type: 'joining', room: 'demo', name: 'Ada', relayForced: true }), joined({ relay: false }));
+  const state = reduce(
+    after({ type: 'joining', room: 'demo', name: 'Ada', relayForced: true }),
+    joined({ relay: false }),
+  );
   assert.deepEqual([...routes(state).connect], ['a', 'b']);
   assert.equal(routes(state).publish, false);
 });
 
 test('a relay that restarted has no tracks and no flow', () => {
   const track = { id: 't', kind: 'video', source: 'camera', muted: false };
-  const state = after(joined(), { type: 'track-published', participant: 'a', track }, { type: 'track-published', participant: 'me', track }, flow('a', 'relay'), { type: 'relay-restarted' });
+  const state = after(
+    joined(),
+    { type: 'track-published', participant: 'a', track },
+    { type: 'track-published', participant: 'me', track },
+    flow('a', 'relay'),
+    { type: 'relay-restarted' },
+  );
   assert.deepEqual(state.ownTracks, []);
   assert.deepEqual([state.participants[0].tracks, state.participants[0].relay], [[], 'none']);
 });
@@ -139,9 +187,15 @@ test('who waits before the door has nobody in the room, and is in it once let in
 test('knocks are listed once, in order, until they are answered or we moderate no more', () => {
   const knock = (id) => ({ type: 'knock', knock: id, name: `name of ${id}` });
   let state = after(joined(), knock('k_1'), knock('k_2'), knock('k_1'));
-  assert.deepEqual(state.knocks, [{ id: 'k_1', name: 'name of k_1' }, { id: 'k_2', name: 'name of k_2' }]);
+  assert.deepEqual(state.knocks, [
+    { id: 'k_1', name: 'name of k_1' },
+    { id: 'k_2', name: 'name of k_2' },
+  ]);
   state = reduce(state, { type: 'knock-ended', knock: 'k_1', reason: 'admitted' });
-  assert.deepEqual(state.knocks.map(({ id }) => id), ['k_2']);
+  assert.deepEqual(
+    state.knocks.map(({ id }) => id),
+    ['k_2'],
+  );
   const grants = { publish: true, subscribe: true, chat: true, moderate: false };
   assert.deepEqual(reduce(state, { type: 'grants-updated', grants }).knocks, []);
   assert.deepEqual(reduce(state, joined()).knocks, []);

@@ -5,8 +5,17 @@ import { test } from 'node:test';
 import { Signaling, backoff } from '../../../static/js/signaling.js';
 
 const JOINED = {
-  type: 'joined', seq: 1, participant: 'p_1', session: 's_1', room: { name: 'demo', topology: 'mesh', locked: false },
-  participants: [], ice_servers: [], grants: {}, relay: false, heartbeat: 25, resume_within: 30,
+  type: 'joined',
+  seq: 1,
+  participant: 'p_1',
+  session: 's_1',
+  room: { name: 'demo', topology: 'mesh', locked: false },
+  participants: [],
+  ice_servers: [],
+  grants: {},
+  relay: false,
+  heartbeat: 25,
+  resume_within: 30,
 };
 
 class World {
@@ -19,34 +28,47 @@ class World {
     this.timers = new Map();
     this.grain = 1; // ms: a browser lets a tab in the background wait for the next whole minute
     this.last = 0;
-    this.signaling = new Signaling('ws://hub/ws', {
-      onMessage: (message) => this.messages.push(message),
-      onState: (state, reason) => this.states.push(reason ? `${state}:${reason}` : state),
-    }, {
-      connect: (url) => this.connect(url),
-      random: () => 0.5,
-      setTimeout: (callback, milliseconds) => {
-        const at = Math.ceil((this.time + milliseconds) / this.grain) * this.grain;
-        this.timers.set(++this.last, { at, callback });
-        return this.last;
+    this.signaling = new Signaling(
+      'ws://hub/ws',
+      {
+        onMessage: (message) => this.messages.push(message),
+        onState: (state, reason) => this.states.push(reason ? `${state}:${reason}` : state),
       },
-      clearTimeout: (timer) => this.timers.delete(timer),
-      now: () => this.time,
-    });
+      {
+        connect: (url) => this.connect(url),
+        random: () => 0.5,
+        setTimeout: (callback, milliseconds) => {
+          const at = Math.ceil((this.time + milliseconds) / this.grain) * this.grain;
+          this.timers.set(++this.last, { at, callback });
+          return this.last;
+        },
+        clearTimeout: (timer) => this.timers.delete(timer),
+        now: () => this.time,
+      },
+    );
   }
 
   connect(url) {
     this.addresses.push(url);
     const socket = {
-      readyState: 0, sent: [], closed: false,
-      send(text) { this.sent.push(JSON.parse(text)); },
-      close() { this.closed = true; this.readyState = 3; },
+      readyState: 0,
+      sent: [],
+      closed: false,
+      send(text) {
+        this.sent.push(JSON.parse(text));
+      },
+      close() {
+        this.closed = true;
+        this.readyState = 3;
+      },
     };
     this.sockets.push(socket);
     return socket;
   }
 
-  get socket() { return this.sockets.at(-1); }
+  get socket() {
+    return this.sockets.at(-1);
+  }
 
   open() {
     this.socket.readyState = 1;
@@ -74,7 +96,9 @@ class World {
     this.time = until;
   }
 
-  sent(type) { return this.socket.sent.filter((message) => message.type === type); }
+  sent(type) {
+    return this.socket.sent.filter((message) => message.type === type);
+  }
 
   async join() {
     const joined = this.signaling.join({ room: 'demo', name: 'Ada' });
@@ -106,7 +130,13 @@ test('resumes after the last message seen and repeats what was not answered, wit
   world.open();
   assert.deepEqual(world.socket.sent, [{ type: 'resume', session: 's_1', seq: 2 }]);
   world.say({ type: 'resumed', participant: 'p_1' });
-  assert.deepEqual(world.sent('chat').map(({ id, content }) => [id, content]), [[two.id, 'two'], ['4', 'three']]);
+  assert.deepEqual(
+    world.sent('chat').map(({ id, content }) => [id, content]),
+    [
+      [two.id, 'two'],
+      ['4', 'three'],
+    ],
+  );
   assert.deepEqual(world.states.slice(-2), ['reconnecting:lost', 'open']);
 });
 
@@ -118,7 +148,10 @@ test('delivers each message once and in order, whatever is replayed', async () =
   world.pass(1_000);
   world.open();
   world.say({ type: 'resumed', participant: 'p_1' }, { type: 'topology', seq: 3, topology: 'relay' });
-  assert.deepEqual(world.messages.map(({ type }) => type), ['joined', 'speakers', 'topology']);
+  assert.deepEqual(
+    world.messages.map(({ type }) => type),
+    ['joined', 'speakers', 'topology'],
+  );
 });
 
 test('asks again for what is missing when a number is skipped', async () => {
@@ -143,12 +176,19 @@ test('joins anew when the session has expired, and sends the room what it was to
   assert.equal(world.socket.sent.at(-1).type, 'join');
   world.say({ ...JOINED, participant: 'p_9', session: 's_9' });
   await assert.rejects(offer, { code: 'session-expired' });
-  assert.deepEqual(world.sent('chat').map(({ content }) => content), ['still true']);
+  assert.deepEqual(
+    world.sent('chat').map(({ content }) => content),
+    ['still true'],
+  );
   assert.deepEqual(world.states.slice(-2), ['rejoining:session-expired', 'open']);
 });
 
 test('does not come back after it was removed, replaced or has left', async () => {
-  for (const [code, reason, told] of [[4403, '', 'kicked'], [4409, '', 'replaced'], [1000, 'room-closed', 'room-closed']]) {
+  for (const [code, reason, told] of [
+    [4403, '', 'kicked'],
+    [4409, '', 'replaced'],
+    [1000, 'room-closed', 'room-closed'],
+  ]) {
     const world = new World();
     await world.join();
     world.lose(code, reason);
@@ -249,7 +289,10 @@ test('a change of network while a connection opens leaves only the newest', asyn
   world.open();
   late.onopen();
   late.onclose({ code: 1006, reason: '' });
-  assert.deepEqual(world.socket.sent.map(({ type }) => type), ['resume']);
+  assert.deepEqual(
+    world.socket.sent.map(({ type }) => type),
+    ['resume'],
+  );
   assert.equal(world.sockets.length, 3);
 });
 
@@ -278,7 +321,10 @@ test('asks again, with a new id, when it was too fast', async () => {
 test('waits longer each time, up to a bound, and never the same for everyone', () => {
   const waits = [0, 1, 2, 3, 4, 5, 10].map((attempt) => backoff(attempt, () => 1));
   assert.deepEqual(waits, [300, 600, 1200, 2400, 4800, 8000, 8000]);
-  assert.equal(backoff(3, () => 0), 1200);
+  assert.equal(
+    backoff(3, () => 0),
+    1200,
+  );
 });
 
 test('names the room in the address, for proxies that go by it', async () => {
@@ -293,7 +339,10 @@ test('waits where it has to knock, keeps the connection alive, and is let in', a
   world.open();
   world.say({ type: 'knocking', id: '1' });
   world.pass(60_000 - 15_000);
-  assert.deepEqual(world.sent('heartbeat').map(({ seq }) => seq), [0, 0]);
+  assert.deepEqual(
+    world.sent('heartbeat').map(({ seq }) => seq),
+    [0, 0],
+  );
   world.say({ ...JOINED, id: '1' });
   assert.equal((await joined).participant, 'p_1');
   assert.deepEqual(world.states, ['connecting', 'knocking', 'open']);
@@ -311,7 +360,10 @@ test('one who is declined is told so, and not knocked for again', async () => {
 });
 
 test('one who waits knocks again after the connection was lost, and after the server drained', async () => {
-  for (const [code, reason] of [[1006, 'lost'], [1001, 'draining']]) {
+  for (const [code, reason] of [
+    [1006, 'lost'],
+    [1001, 'draining'],
+  ]) {
     const world = new World();
     const joined = world.signaling.join({ room: 'demo', name: 'Eve' });
     world.open();
@@ -320,7 +372,10 @@ test('one who waits knocks again after the connection was lost, and after the se
     world.lose(code);
     world.pass(1_000);
     world.open();
-    assert.deepEqual(world.socket.sent.map(({ type }) => type), ['join']);
+    assert.deepEqual(
+      world.socket.sent.map(({ type }) => type),
+      ['join'],
+    );
     world.say({ type: 'knocking', id: '2' }, { ...JOINED, id: '2' });
     await joined;
     assert.deepEqual(world.states, ['connecting', 'knocking', `connecting:${reason}`, 'knocking', 'open']);

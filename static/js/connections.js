@@ -1,0 +1,232 @@
+/**
+ * The peer connections of a call, kept in step with what `routes` says should exist: one with each
+ * participant who is reached directly, two with the relay. Knows no DOM and no socket.
+ */
+
+import { Direct } from './direct.js';
+import { Publisher, Subscriber } from './relay.js';
+import { routes } from './routes.js';
+
+/** @typedef {import('./room.js').State} State */
+/** @typedef {import('./room.js').Event} Event */
+/** @typedef {import('./room.js').ParticipantState} ParticipantState */
+/** @typedef {import('./messages.js').Source} Source */
+/** @typedef {import('./messages.js').ServerMessage} ServerMessage */
+/** @typedef {import('./messages.js').ClientMessage} ClientMessage */
+/** @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver}} Received */
+/** @typedef {Partial<Record<Source, Received>>} Tracks */
+/** @typedef {'p2p' | 'relay'} Path */
+
+const LINGER = 8_000; // ms that a path stays up after a switch: the other side may still be looking through it
+
+export class Connections {
+  /** By participant. @type {Map<string, Direct>} */ direct = new Map();
+  /** @type {Publisher | null} */ publisher = null;
+  /** @type {Subscriber | null} */ subscriber = null;
+  /** Ends of what a switch of path left behind. @type {Map<string, any>} */ #lingering = new Map();
+  /** @type {Set<string>} */ #refused = new Set();
+
+  /**
+   * @param {object} options
+   * @param {() => State} options.state
+   * @param {() => RTCConfiguration} options.ice  what every connection is made with
+   * @param {import('./media.js').Media} options.media
+   * @param {(message: ClientMessage) => void} options.send
+   * @param {(message: ClientMessage) => Promise<any>} options.request
+   * @param {(event: Event) => void} options.dispatch
+   * @param {() => void} options.onChange
+   */
+  constructor({ state, ice, media, send, request, dispatch, onChange }) {
+    this.state = state;
+    this.ice = ice;
+    this.media = media;
+    this.send = send;
+    this.request = request;
+    this.dispatch = dispatch;
+    this.onChange = onChange;
+  }
+
+  /** What arrives from a participant on a path. @param {string} id @param {Path} path @returns {Tracks} */
+  received(id, path) {
+    const participant = this.state().participants.find((one) => one.id === id);
+    if (!participant) return {};
+    if (path === 'p2p') return this.direct.get(id)?.tracks(participant.metadata.screen ?? null) ?? {};
+    /** @type {Tracks} */
+    const tracks = {};
+    for (const { id: track, source } of participant.tracks) {
+      const receiver = this.subscriber?.receiverOf(track);
+      if (receiver) tracks[source] = { track: receiver.track, receiver };
+    }
+    return tracks;
+  }
+
+  /** @param {Extract<ServerMessage, {type: 'offer' | 'answer' | 'candidate'}>} message */
+  receive(message) {
+    if (message.from === 'relay') {
+      if (message.type === 'offer') this.#subscribe().receiveOffer(message.sdp, message.tracks ?? []);
+      return;
+    }
+    const direct = this.direct.get(message.from);
+    if (direct?.expected && message.type === 'offer' && direct.peer.isAnother(message.sdp)) {
+      this.#disconnect(message.from);
+      if (!this.direct.has(message.from)) this.#connect(message.from);
+    }
+    this.direct.get(message.from)?.receive(message);
+  }
+
+  /** Makes the connections that should be there, and ends those that should not. */
+  sync() {
+    const wanted = routes(this.state());
+    for (const id of wanted.connect) {
+      if (!this.direct.has(id)) this.#connect(id);
+    }
+    for (const [id, direct] of this.direct) {
+      if (wanted.connect.has(id)) {
+        this.#stay(id);
+        direct.expected = true;
+      } else if (wanted.keep.has(id)) {
+        this.#stay(id);
+        direct.expected = false;
+      } else this.#linger(id, () => this.#disconnect(id));
+    }
+    this.#refuse(wanted.refuse);
+    if (wanted.publish) {
+      this.#stay('relay');
+      if (this.state().grants.publish) this.publisher ??= this.#publish();
+    } else if (this.publisher || this.subscriber) this.#linger('relay', () => this.closeRelay());
+    for (const direct of this.direct.values()) direct.setPeers(this.direct.size);
+  }
+
+  /** Without the hub nothing can be negotiated. @param {boolean} reachable */
+  setReachable(reachable) {
+    for (const direct of this.direct.values()) direct.setReachable(reachable);
+  }
+
+  /** Sends what there is now on every connection. */
+  mediaChanged() {
+    for (const { source, track, stream } of this.media.outgoing()) {
+      for (const direct of this.direct.values()) direct.setSource(source, track, stream);
+      this.publisher?.setSource(source, track, stream);
+    }
+  }
+
+  /** Whatever gathers candidates from now on, on either side's wish, does so with the new servers. */
+  renewIce() {
+    const direct = [...this.direct.values()].map(({ pc }) => pc);
+    for (const pc of [...direct, this.publisher?.pc, this.subscriber?.pc]) {
+      if (pc && pc.signalingState !== 'closed') pc.setConfiguration({ ...pc.getConfiguration(), ...this.ice() });
+    }
+  }
+
+  /** A participant is gone. @param {string} id */
+  remove(id) {
+    this.direct.get(id)?.close();
+    this.direct.delete(id);
+  }
+
+  closeRelay() {
+    this.#stay('relay');
+    this.#endRelay();
+    for (const { id, relay } of this.state().participants) {
+      if (relay !== 'none') this.dispatch({ type: 'flow', participant: id, path: 'relay', flow: 'none' });
+    }
+  }
+
+  close() {
+    for (const direct of this.direct.values()) direct.close();
+    this.direct.clear();
+    for (const timer of this.#lingering.values()) clearTimeout(timer);
+    this.#lingering.clear();
+    this.#refused.clear();
+    this.#endRelay();
+  }
+
+  #endRelay() {
+    this.publisher?.close();
+    this.subscriber?.close();
+    this.publisher = this.subscriber = null;
+  }
+
+  /** Tells the hub of whom it wants direct although the relay is forced here. @param {Set<string>} refuse */
+  #refuse(refuse) {
+    for (const id of this.#refused) {
+      if (!refuse.has(id)) this.#refused.delete(id);
+    }
+    for (const id of refuse) {
+      if (this.#refused.has(id)) continue;
+      this.#refused.add(id);
+      this.send({ type: 'p2p-failed', participant: id, reason: 'relay-forced' });
+    }
+  }
+
+  /** @param {string} key */
+  #stay(key) {
+    clearTimeout(this.#lingering.get(key));
+    this.#lingering.delete(key);
+  }
+
+  /** @param {string} key @param {() => void} end */
+  #linger(key, end) {
+    if (this.#lingering.has(key)) return;
+    const timer = setTimeout(() => {
+      this.#lingering.delete(key);
+      end();
+      this.onChange();
+    }, LINGER);
+    this.#lingering.set(key, timer);
+  }
+
+  /** @param {string} id */
+  #connect(id) {
+    const participant = /** @type {ParticipantState} */ (this.state().participants.find((one) => one.id === id));
+    const direct = new Direct({
+      polite: participant.elder,
+      ice: this.ice(),
+      signal: (signal) => this.send({ ...signal, to: id }),
+      onTracks: () => this.onChange(),
+      onFlow: (flow) => this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow }),
+      onFailed: (reason) => this.#reportFailure(id, reason),
+    });
+    this.direct.set(id, direct);
+    for (const { source, track, stream } of this.media.outgoing()) direct.setSource(source, track, stream);
+    direct.start();
+  }
+
+  /** @param {string} id @param {string} reason */
+  #reportFailure(id, reason) {
+    this.request({ type: 'p2p-failed', participant: id, reason }).catch((error) => {
+      if (error.code !== 'relay-unavailable') console.info('p2p-failed:', error.message);
+    });
+  }
+
+  /** @param {string} id */
+  #disconnect(id) {
+    this.remove(id);
+    this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow: 'none' });
+  }
+
+  /** @returns {Publisher} */
+  #publish() {
+    const publisher = new Publisher({
+      ice: this.ice(),
+      exchange: async (sdp, tracks) => (await this.request({ type: 'offer', to: 'relay', sdp, tracks })).sdp,
+      onState: () => this.onChange(),
+      onForgotten: () => {
+        publisher.close();
+        if (publisher === this.publisher) this.publisher = this.#publish();
+      },
+    });
+    for (const { source, track, stream } of this.media.outgoing()) publisher.setSource(source, track, stream);
+    return publisher;
+  }
+
+  #subscribe() {
+    this.subscriber ??= new Subscriber({
+      ice: () => this.ice(),
+      answer: (sdp) => this.send({ type: 'answer', to: 'relay', sdp }),
+      requestRestart: () => this.send({ type: 'restart-ice' }),
+      onTracks: () => this.onChange(),
+    });
+    return this.subscriber;
+  }
+}
