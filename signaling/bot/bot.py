@@ -22,7 +22,8 @@ from typing import Any, Self
 import msgspec
 from aiortc import MediaStreamTrack
 
-from ..client.client import Client, E, NotConnected
+from ..client import Client, NotConnected
+from ..client.events import E
 from ..protocol import messages
 from .files import File
 from .publishing import (

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..client.client import ClientError
+from ..client.errors import ClientError
 from .bot import Bot
 from .compose import Composer
 from .errors import TargetUnwritable

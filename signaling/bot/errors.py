@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..client.client import ClientError
+from ..client.errors import ClientError
 
 
 class SourceUnreadable(ClientError):

@@ -20,7 +20,7 @@ from aiortc import (
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
 
-from ..client.client import Client
+from ..client import Client
 from .internals import (
     Tap,
     bound_inboxes,

@@ -18,7 +18,7 @@ import msgspec
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, sdp
 from msgspec import Raw
 
-from ..client.client import ClientError, Participant
+from ..client import ClientError, Participant
 from ..protocol import messages
 from .internals import Checkpoint, EncodedFrame, Tap, extension_ids, keep_extension_ids, learn_ssrcs
 from .lines import (

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from relay.control import PublishTrack, SlotTrack
 
-from ..client.client import ClientError, NotConnected, Refused
+from ..client.errors import ClientError, NotConnected, Refused
 from ..protocol import messages
 from .internals import Tap, learn_ssrcs
 from .lines import (

@@ -12,7 +12,7 @@ import msgspec
 
 from relay.control import Track
 
-from ..client.client import Client, Event, Participant, Rejoined
+from ..client import Client, Event, Participant, Rejoined
 from ..protocol import messages
 from .internals import Tap
 from .peer import Peer

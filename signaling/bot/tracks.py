@@ -27,7 +27,7 @@ from .internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
 from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame, media_time
 
 if TYPE_CHECKING:
-    from ..client.client import Participant
+    from ..client import Participant
 
 FRAMES_WAITING = {"video": 4, "audio": 50}
 """Decoded frames that may wait for a reader: a second of sound, an eighth of pictures."""

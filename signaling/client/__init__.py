@@ -1,17 +1,13 @@
 """The client library: a participant without media. See `Client`."""
 
-from .client import (
-    Client,
+from .client import Client
+from .data import CallError, Message, ReaderTooSlow
+from .errors import (
     ClientError,
-    Disconnected,
-    Event,
     FellBehind,
     Kicked,
     NotConnected,
-    Participant,
-    Reconnected,
     Refused,
-    Rejoined,
     Replaced,
     RoomFull,
     RoomLocked,
@@ -20,7 +16,8 @@ from .client import (
     SessionLost,
     TokenRefused,
 )
-from .data import CallError, Message, ReaderTooSlow
+from .events import Disconnected, Event, Reconnected, Rejoined
+from .room import Participant
 
 __all__ = [
     "CallError",

@@ -189,11 +189,15 @@ class Data:
             if call.participant == participant and not call.result.done():
                 call.result.set_exception(CallError("left", "The participant has left."))
 
+    def leave_all(self) -> None:
+        """Fail all that was asked: replies would go to an id that is no more."""
+        for call in list(self._calls.values()):
+            self.leave(call.participant)
+
     def close(self) -> None:
         """End readers, calls and methods that run."""
         self._closed = True
-        for call in list(self._calls.values()):
-            self.leave(call.participant)
+        self.leave_all()
         for task in self._running:
             task.cancel()
         for reader in self._readers:

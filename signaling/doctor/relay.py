@@ -21,7 +21,7 @@ from relay.control import PublishTrack
 
 from ..access.turn import IceServer
 from ..bot import Bot
-from ..client.client import Client, ClientError, Refused, TokenRefused
+from ..client import Client, ClientError, Refused, TokenRefused
 from ..protocol import messages
 from . import report
 from .report import Finding

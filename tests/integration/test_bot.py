@@ -18,7 +18,7 @@ from signaling.bot import Bot, CodecMissing, RemoteTrack, Source, SourceUnreadab
 from signaling.bot.load import Media, encode_video
 from signaling.bot.patterns import pictures
 from signaling.bot.routing import Way
-from signaling.client.client import NotConnected, ServerUnreachable
+from signaling.client import NotConnected, ServerUnreachable
 from signaling.protocol import messages
 from tests.support.bots import (
     PATIENCE,

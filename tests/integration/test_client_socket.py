@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from signaling.client.client import (
+from signaling.client import (
     Client,
     Disconnected,
     Reconnected,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from signaling.access.tokens import Access
-from signaling.client.client import Client, SocketClosed
+from signaling.client import Client
+from signaling.client.socket import SocketClosed
 from signaling.hub.hub import Hub, Link
 from signaling.metrics import Metrics
 from signaling.settings.config import Config, Limits
@@ -65,6 +66,10 @@ class SimulatedSocket:
         self._inbox: asyncio.Queue[bytes | SocketClosed] = asyncio.Queue()
         self._closed: SocketClosed | None = None
         self.link: Link = hub.hub.connect(_Outlet(self), address="127.0.0.1")
+
+    @property
+    def open(self) -> bool:
+        return self._closed is None
 
     async def send(self, frame: bytes) -> None:
         if self._closed is not None:

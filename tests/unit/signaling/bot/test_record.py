@@ -15,7 +15,7 @@ from signaling.bot.compose import Composer
 from signaling.bot.internals import EncodedFrame, Tap
 from signaling.bot.load import Media, encode_video
 from signaling.bot.record import PacketFile, Recorder, begins_file
-from signaling.client.client import Participant
+from signaling.client import Participant
 from tests.support.bots import soon, until
 
 VIDEO = encode_video(Media(width=64, height=48, fps=10))

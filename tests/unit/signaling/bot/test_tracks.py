@@ -12,7 +12,7 @@ from aiortc.mediastreams import MediaStreamError
 from signaling.bot.internals import EncodedFrame, Tap
 from signaling.bot.load import Media, encode_audio, encode_video
 from signaling.bot.tracks import ENCODED_WAITING, EncodedPacket, RemoteTrack
-from signaling.client.client import Participant
+from signaling.client import Participant
 from tests.support.pictures import is_known_picture, loudest_hertz
 
 

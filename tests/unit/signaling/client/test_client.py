@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -10,9 +12,7 @@ from typing import Any
 import pytest
 
 from signaling.access.tokens import Access
-from signaling.client.client import (
-    BACKOFF_MAX,
-    CONNECT_TIMEOUT,
+from signaling.client import (
     Client,
     ClientError,
     Disconnected,
@@ -30,9 +30,9 @@ from signaling.client.client import (
     ServerUnreachable,
     SessionLost,
     TokenRefused,
-    backoff,
-    websocket_url,
 )
+from signaling.client.session import CONNECT_TIMEOUT
+from signaling.client.socket import BACKOFF_MAX, backoff, websocket_url
 from signaling.protocol import messages
 from signaling.protocol.errors import ProtocolError
 from tests.support.virtual_loop import VirtualHub, run_virtually, until
@@ -252,7 +252,7 @@ def test_events_are_kept_from_when_they_are_asked_for() -> None:
             await client.chat("hi")
             said = [event async for event in _only(messages.ChatFrom, events, count=1)]
             assert [chat.content for chat in said] == ["hi"]
-            assert len(client._readers) == 1
+            assert len(client._events._readers) == 1
             await events.aclose()
 
     play(scenario)
@@ -297,11 +297,11 @@ def test_what_a_newer_server_says_is_passed_over_and_counted() -> None:
     async def scenario(hub: VirtualHub) -> None:
         async with hub.client() as client:
             socket = hub.sockets[0]
-            seq = client._seq
+            seq = client._session.seq
             socket.deliver(b'{"type":"from-the-future","seq":%d,"x":[]}' % (seq + 1))
             socket.deliver(b"no JSON at all")
             socket.deliver(b'{"type":"speakers","seq":%d,"speakers":[]}' % (seq + 2))
-            await until(lambda: client._seq == seq + 2)
+            await until(lambda: client._session.seq == seq + 2)
             assert client.connected
 
     play(scenario)
@@ -404,7 +404,7 @@ def test_a_server_that_answers_only_to_refuse_is_asked_ever_slower_and_given_up(
         async with hub.client(patience=30.0) as client:
             events = collect(client)
             hub.sockets[0].break_off()
-            client._connect = refuse
+            client._session.connect = refuse
             with pytest.raises(ServerUnreachable, match="draining"):
                 async for _ in client.events():
                     pass
@@ -531,8 +531,236 @@ def test_heartbeats_measure_the_way_and_confirm_what_has_come() -> None:
             await asyncio.sleep(26)
             sent = [json.loads(frame) for frame in hub.sockets[0].sent]
             (beat,) = (message for message in sent if message["type"] == "heartbeat")
-            assert beat["seq"] == client._seq
+            assert beat["seq"] == client._session.seq
             assert client.round_trip == pytest.approx(0, abs=0.01)
+
+    play(scenario)
+
+
+def test_a_burst_right_behind_joined_reaches_handlers_set_in_the_body() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async def connect(url: str) -> Any:
+            socket = await hub.connect(url)
+            deliver = socket.deliver
+
+            def deliver_more(data: bytes) -> None:
+                deliver(data)
+                if b'"joined"' in data:
+                    for n in range(1, 17):
+                        knock = b'{"type":"knock","seq":%d,"knock":"k_%d","name":"Eve"}'
+                        deliver(knock % (json.loads(data)["seq"] + n, n))
+
+            socket.deliver = deliver_more  # type: ignore[method-assign]  # A hub in a hurry.
+            return socket
+
+        async with hub.client(connect=connect) as client:
+            knocks: list[messages.KnockInfo] = []
+            client.on(messages.KnockInfo, knocks.append)
+            await until(lambda: len(knocks) == 16)
+
+    play(scenario)
+
+
+def test_a_coroutine_handler_runs_to_its_end_or_to_the_client_s(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        done: list[str] = []
+
+        async def handle(event: messages.ChatFrom) -> None:
+            await asyncio.sleep(100 if event.content == "slow" else 1)
+            done.append(event.content)
+            raise LookupError("on purpose")
+
+        async with hub.client() as client:
+            client.on(messages.ChatFrom, handle)
+            await client.chat("hi")
+            await client.chat("slow")
+            await asyncio.sleep(2)
+        assert done == ["hi"]
+
+    play(scenario)
+    assert "a handler of ChatFrom failed" in caplog.text
+
+
+def test_a_coroutine_handler_may_close_the_client() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        client = hub.client()
+        closed = asyncio.Event()
+
+        async def leave(_: messages.ChatFrom) -> None:
+            await client.close()
+            closed.set()
+
+        await client.start()
+        client.on(messages.ChatFrom, leave)
+        client.tell(messages.Chat(content="go"))
+        await closed.wait()
+        assert client.closed
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("patience", [0.5, 7.0, 30.0])
+def test_patience_is_kept_to_the_second(patience: float) -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        loop = asyncio.get_running_loop()
+        async with hub.client(patience=patience) as client:
+            hub.down = True
+            hub.sockets[0].break_off()
+            lost = loop.time()
+            await until(lambda: client.closed)
+            assert loop.time() - lost == pytest.approx(patience, abs=0.02)
+
+    play(scenario)
+
+
+def test_patience_holds_for_a_server_that_takes_connections_and_says_nothing() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async def connect(url: str) -> Any:
+            socket = await hub.connect(url)
+            socket.lossy = True
+            return socket
+
+        begun = asyncio.get_running_loop().time()
+        client = hub.client(connect=connect, patience=14.0, wait_for_server=True)
+        with pytest.raises(ServerUnreachable):
+            await client.start()
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(14.0, abs=0.02)
+
+    play(scenario)
+
+
+def test_a_server_that_comes_later_is_waited_for_when_asked() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        hub.down = True
+        client = hub.client(wait_for_server=True)
+        joining = asyncio.create_task(client.start())
+        await asyncio.sleep(20)
+        hub.down = False
+        await joining
+        assert client.connected
+        await client.close()
+
+    play(scenario)
+
+
+def test_metadata_that_is_not_json_is_refused_before_connecting() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        with pytest.raises(ClientError, match="JSON"):
+            await hub.client(metadata={"x": object()}).start()
+        assert hub.attempts == []
+        async with hub.client() as client:
+            with pytest.raises(ClientError, match="JSON"):
+                await client.update(name="Eve", metadata={"x": object()})
+            assert (client.name, client.metadata) == ("Ada", {})
+
+    play(scenario)
+
+
+def test_a_client_joins_once() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client() as client:
+            with pytest.raises(ClientError, match="once"):
+                await client.start()
+            assert client.connected
+
+    play(scenario)
+
+
+def test_a_moderator_kicks_locks_admits_declines_and_mutes() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client("Ada") as ada, hub.client("Bob") as bob:
+            silenced = collect(bob)
+            await ada.mute(bob.id)
+            await until(lambda: of_type(silenced, messages.Silenced))
+            with pytest.raises(Refused, match="forbidden"):
+                await bob.kick(ada.id)
+            await ada.lock()
+            with pytest.raises(RoomLocked):
+                await hub.client("Eve").start()
+            await ada.lock(False)
+            await ada.kick(bob.id, ban=True)
+            await until(lambda: bob.closed)
+
+    play(scenario)
+
+
+# -- Networks that go and come -----------------------------------------------------------
+
+
+def test_a_probe_finds_a_dead_connection_in_two_seconds_and_leaves_a_live_one() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client() as client:
+            events = collect(client)
+            await asyncio.sleep(5)
+            client.probe()
+            await asyncio.sleep(5)
+            assert not of_type(events, Disconnected)
+            hub.sockets[0].lossy = True
+            client.probe()
+            await asyncio.sleep(2)
+            assert of_type(events, Reconnected)
+
+    play(scenario)
+
+
+def test_a_probe_ends_the_wait_for_the_next_attempt() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client() as client:
+            hub.down = True
+            hub.sockets[0].break_off()
+            await asyncio.sleep(30)
+            hub.down = False
+            client.probe()
+            await asyncio.sleep(0.1)
+            assert client.connected
+
+    play(scenario)
+
+
+def test_a_network_that_is_gone_is_tried_twice_a_second() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        loop = asyncio.get_running_loop()
+        times: list[float] = []
+
+        async def connect(url: str) -> Any:
+            times.append(loop.time())
+            if 1 < len(times) < 60:
+                raise OSError(errno.ENETUNREACH, "no route")
+            return await hub.connect(url)
+
+        async with hub.client(connect=connect) as client:
+            hub.sockets[0].break_off()
+            await until(lambda: len(times) == 60 and client.connected)
+            assert max(b - a for a, b in itertools.pairwise(times)) <= 0.51
+
+    play(scenario)
+
+
+def test_an_attempt_that_nobody_answers_is_joined_by_another_after_a_second() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        loop = asyncio.get_running_loop()
+        begun: list[float] = []
+        back_at = loop.time() + 7.3
+
+        async def connect(url: str) -> Any:
+            """A first packet that is lost is sent again after 1, 2 and 4 seconds."""
+            begun.append(loop.time())
+            if len(begun) > 1:
+                for wait in (0, 1, 2, 4):
+                    await asyncio.sleep(wait)
+                    if loop.time() > back_at:
+                        break
+                else:
+                    raise TimeoutError
+            return await hub.connect(url)
+
+        async with hub.client(connect=connect) as client:
+            hub.sockets[0].break_off()
+            await until(lambda: client.connected and loop.time() > back_at)
+            assert loop.time() < back_at + 2
+            assert sum(socket.open for socket in hub.sockets) == 1
 
     play(scenario)
 
@@ -570,7 +798,9 @@ def test_a_session_that_was_taken_over_ends_here() -> None:
         async with hub.client() as client:
             thief = await hub.connect("ws://hub/ws")
             await thief.send(
-                messages.encode(messages.Resume(session=client._session or "", seq=client._seq))
+                messages.encode(
+                    messages.Resume(session=client._session.key or "", seq=client._session.seq)
+                )
             )
             await until(lambda: client.closed)
             assert isinstance(client.error, Replaced)
