@@ -28,8 +28,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_slots: int = 256
     """m-lines that one subscriber's offer may grow to; further tracks wait for a free one."""
 
+    max_video_bitrate: int = 8_000_000
+    """Bit/s of one published picture, all its layers together."""
+
+    max_audio_bitrate: int = 512_000
+    """Bit/s of one published sound."""
+
+    max_participant_bitrate: int = 20_000_000
+    """Bit/s of all that one participant publishes."""
+
     consent_timeout: float = 30.0
-    """Seconds without a STUN check after which a transport counts as gone (RFC 7675)."""
+    """Seconds without a STUN check or authentic media after which a transport counts as gone
+    (RFC 7675)."""
 
     log_format: Literal["auto", "text", "json"] = "auto"
     """What a worker's log lines look like; `auto` is text on a terminal and JSON elsewhere."""

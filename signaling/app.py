@@ -166,6 +166,9 @@ class Server:
             workers=self.config.relay_workers,
             hosts=self.config.host,
             public_ips=self.config.public_ip,
+            max_video_bitrate=self.config.max_bitrate,
+            max_audio_bitrate=self.config.max_sound_bitrate,
+            max_participant_bitrate=self.config.max_participant_bitrate,
             log_format=self.config.log_format,
             log_level=self.config.log_level,
         )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..rtp.cache import Cached
 from ..rtp.codecs import Picture, inspect_descriptor
 from ..rtp.packet import (
+    Packet,
     PacketError,
     build_rtx,
     find_extension,
@@ -36,6 +37,7 @@ from ..transport.ice import Address
 from .arena import HEADROOM, ROW, Arena, Destinations, Outbox, Pointer
 from .fanout import MAX_LENGTH, FanOut, Item, TransportNumbers, build_fan_outs, render
 from .leg import REPORT_GRACE, Leg
+from .policing import Bitrates
 from .tracks import DownTrack, Layer, UpTrack
 
 PUBLISH_BITRATE = 4_000_000
@@ -72,10 +74,11 @@ class Forwarder:
         *,
         stats: Stats,
         crypto: Crypto | None = None,
-        publish_bitrate: int = PUBLISH_BITRATE,
+        bitrates: Bitrates | None = None,
     ) -> None:
         self.stats = stats
-        self.publish_bitrate = publish_bitrate
+        self.bitrates = bitrates or Bitrates()
+        self.publish_bitrate = min(PUBLISH_BITRATE, self.bitrates.video)
         self.legs: dict[int, Leg] = {}
         self.layers: dict[int, Layer] = {}
         """By number: every stream that is published now."""
@@ -130,20 +133,21 @@ class Forwarder:
             self._receive_rtcp(leg, row, size, now)
             return
         stats.rtp_in += 1
-        if leg.is_flooded(now, False):
-            stats.drops[DropReason.FLOOD] += 1
-            return
         ssrc = int.from_bytes(view[start + 8 : start + 12], "big")
         layer = leg.streams.get(ssrc)
-        if layer is None and not leg.may_learn(ssrc):
-            stats.drops[DropReason.UNKNOWN_SSRC] += 1
+        if layer is None and (refusal := leg.may_learn(ssrc, now)) is not None:
+            stats.drops[refusal] += 1
             return
         inbox = self._inbox
         length = inbox.length_pointers[row]
         length[0] = size
         status = self._crypto.unprotect(context, inbox.pointers[row], length)
         if status:
-            stats.drops[srtp.get_drop_reason(status)] += 1
+            self._drop_unread(leg, status, now)
+            return
+        leg.heard_at = now
+        if not leg.intake.take_packet(now):
+            stats.drops[DropReason.FLOOD] += 1
             return
         item = self._items[row]
         packet = item.packet
@@ -159,6 +163,13 @@ class Forwarder:
                 return
         self._receive_packet(leg, layer, item, now)
 
+    def _drop_unread(self, leg: Leg, status: int, now: float) -> None:
+        """Count what libsrtp refused."""
+        reason = srtp.get_drop_reason(status)
+        self.stats.drops[reason] += 1
+        if reason is DropReason.AUTHENTICATION:
+            leg.intake.count_forged(now)
+
     def _receive_packet(self, leg: Leg, layer: Layer, item: Item, now: float) -> None:
         """A packet of a known stream: count it, and keep it if somebody wants it."""
         packet, track = item.packet, layer.track
@@ -167,7 +178,8 @@ class Forwarder:
         if packet.transport_sequence >= 0:
             self._note_arrival(leg, packet.transport_sequence, now)
         layer.heard_at = now
-        layer.octets += packet.end - packet.start
+        size = packet.end - packet.start
+        layer.octets += size
         repeated = False
         payload_type = track.payload_types.get(packet.payload_type)
         if payload_type is None:
@@ -177,6 +189,7 @@ class Forwarder:
                 return
             repeated = True
             if not unwrap_rtx(view, packet, layer.ssrc, codec.codec.payload_type):
+                self._police(layer, packet, size, repeated, now)
                 return  # a probe: padding alone
         else:
             packet.payload_type = payload_type
@@ -185,7 +198,7 @@ class Forwarder:
             layer.received.on_packet(number, packet.timestamp, now)
         if packet.audio_level >= 0:
             track.on_level(packet.audio_level)
-        if not track.downs:
+        if not self._police(layer, packet, size, repeated, now) or not track.downs:
             return
         if track.muted:
             self.stats.drops[DropReason.MUTED] += 1
@@ -196,6 +209,23 @@ class Forwarder:
             self.stats.drops[DropReason.DUPLICATE] += 1
             return
         self._take(leg, layer, item, now)
+
+    def _police(self, layer: Layer, packet: Packet, size: int, repeated: bool, now: float) -> bool:
+        """Count a packet as part of what its publisher may send; False: that is used up."""
+        track = layer.track
+        stopped = track.policer.stopped
+        begins_frame = packet.timestamp != layer.frame and not repeated
+        if track.policer.take(size, begins_frame, now):
+            if stopped:
+                track.resume(now)
+            if begins_frame:
+                layer.frame = packet.timestamp
+            return True
+        if not stopped:
+            self.flush(now)
+            track.cut()
+        self.stats.drops[DropReason.BITRATE] += 1
+        return False
 
     def _note_arrival(self, leg: Leg, number: int, now: float) -> None:
         leg.arrivals.on_packet(number, now)
@@ -270,15 +300,22 @@ class Forwarder:
         stats = self.stats
         start = row * ROW + HEADROOM
         stats.rtcp_in += 1
-        if leg.is_flooded(now, True):
-            stats.drops[DropReason.FLOOD] += 1
+        # RFC 3711, 3.4: "the first 8 octets" of a compound packet, its sender's SSRC in the second
+        # half, are never encrypted.
+        sender = int.from_bytes(self._view[start + 4 : start + 8], "big")
+        if leg.intake.doubts(now) and not leg.intake.knows_reporter(sender):
+            stats.drops[DropReason.FORGED] += 1
             return
         inbox = self._inbox
         length = inbox.length_pointers[row]
         length[0] = size
         status = self._crypto.unprotect_rtcp(leg.rx_context, inbox.pointers[row], length)
         if status:
-            stats.drops[srtp.get_drop_reason(status)] += 1
+            self._drop_unread(leg, status, now)
+            return
+        leg.heard_at = now
+        if not leg.intake.take_control(sender, now):
+            stats.drops[DropReason.FLOOD] += 1
             return
         try:
             packets = parse_compound_untrusted(self._view, start, start + length[0])

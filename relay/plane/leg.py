@@ -18,6 +18,8 @@ from ..sdp.negotiation import PublishedMedia
 from ..stats import DropReason, Stats
 from ..transport.ice import Address
 from .arena import Destination, Pointer
+from .intake import Intake
+from .policing import Allowance, Bitrates
 from .tracks import DownTrack, Layer, UpTrack
 
 REPORT_INTERVAL: Final = 1.0
@@ -47,16 +49,6 @@ MAX_SSRCS: Final = 256
 REPLACE_AFTER: Final = 0.25
 """Seconds of silence after which another SSRC may take a stream's place."""
 
-MAX_PACKETS: Final = 10_000
-"""Packets that one transport may send here in a second: some 80 Mbit/s. More is a flood."""
-
-MAX_CONTROL: Final = 1_000
-"""RTCP packets that it may send in a second."""
-
-MAX_NACKED: Final = 10_000
-"""Packets that it may ask for again in a second: more than a link loses that is of any use. One
-datagram may name some 5,000."""
-
 RELAY_SSRC: Final = 1
 """The sender of reports about publishers' streams."""
 
@@ -75,6 +67,7 @@ class Plane(Protocol):
     stats: Stats
     layers: dict[int, Layer]
     publish_bitrate: int
+    bitrates: Bitrates
 
     def send(self, data: bytes, address: Address) -> None: ...
     def resend(self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer) -> None: ...
@@ -108,8 +101,9 @@ class Leg:
         """When it has a report to send, if it is called anyhow."""
         self.held = 0
         """Frames of it that are held until they are whole."""
-        self.remb: int | None = None
-        """Bit/s that the subscriber says it can take."""
+        self.heard_at = float("-inf")
+        """When an authentic packet came last."""
+        self.intake = Intake()
         self._rate = LossRate(plane.publish_bitrate)
         self._plane = plane
         self._cname = cname
@@ -119,10 +113,7 @@ class Leg:
         """Mid and rid of SSRCs whose track has ended."""
         self._report_at = 0.0
         self._choice_at = 0.0
-        self._window_at = 0.0
-        self._window_packets = 0
-        self._window_control = 0
-        self._window_nacked = 0
+        self._allowance = Allowance(plane.bitrates.participant)
         self.closed = False
 
     # -- Coming and going -------------------------------------------------------------------
@@ -151,7 +142,7 @@ class Leg:
 
     def add_up(self, track: UpTrack) -> None:
         """Receive this track here."""
-        track.leg = self
+        track.join(self, self._allowance, self._plane.bitrates)
         self.ups.append(track)
         self.update_up(track, track.media)
         self.wake(0.0)
@@ -175,7 +166,7 @@ class Leg:
             self._unbind(layer)
             self._remember(layer)
         track.layers.clear()
-        track.leg = None
+        track.leave()
         self.ups.remove(track)
         self._plane.forget_track(track)
 
@@ -245,13 +236,13 @@ class Leg:
         """Know the SSRCs of a leg that has ended."""
         self._former.update(former._former)
 
-    def may_learn(self, ssrc: int) -> bool:
-        """Whether a packet with an SSRC that nobody announced is worth decrypting."""
-        if ssrc not in self._unknown:
-            if not self.ups or len(self._unknown) >= MAX_SSRCS:
-                return False
-            self._unknown.add(ssrc)
-        return True
+    def may_learn(self, ssrc: int, now: float) -> DropReason | None:
+        """Why a packet with an SSRC that nobody announced is not worth decrypting; None: it is."""
+        if self.intake.doubts(now):
+            return DropReason.FORGED
+        if not self.ups or (len(self._unknown) >= MAX_SSRCS and ssrc not in self._unknown):
+            return DropReason.UNKNOWN_SSRC
+        return None
 
     def learn(self, view: memoryview, packet: Packet, now: float) -> Layer | None:
         """Find out what an authentic packet of an unknown SSRC belongs to, and remember it.
@@ -261,6 +252,7 @@ class Leg:
 
         RFC 8843, 9.2: by its mid; without one, by its payload type if only one m-line has it.
         """
+        self._unknown.add(packet.ssrc)
         payload_type = packet.payload_type
         mid, former_rid = self._former.get(packet.ssrc, (None, None))
         # Ids are the same in all bundled m-lines, but not each line has every extension.
@@ -297,17 +289,6 @@ class Leg:
             self._bind_rtx(layer, packet.ssrc)
         return layer
 
-    def is_flooded(self, now: float, control: bool) -> bool:
-        """Count one packet; whether it is more than a peer may send."""
-        if now >= self._window_at:
-            self._window_at = now + 1.0
-            self._window_packets = self._window_control = self._window_nacked = 0
-        if control:
-            self._window_control += 1
-            return self._window_control > MAX_CONTROL
-        self._window_packets += 1
-        return self._window_packets > MAX_PACKETS
-
     # -- RTCP in ----------------------------------------------------------------------------
 
     def receive_rtcp(self, packets: list[rtcp.Rtcp], now: float) -> None:
@@ -327,8 +308,6 @@ class Leg:
             elif isinstance(packet, rtcp.Fir):
                 for ssrc, _ in packet.entries:
                     self._receive_key_frame_request(ssrc, now)
-            elif isinstance(packet, rtcp.Remb):
-                self.remb = packet.bitrate
 
     def _receive_sender_report(self, layer: Layer, report: rtcp.SenderReport, now: float) -> None:
         if layer.clock.at(now) is None:
@@ -355,8 +334,7 @@ class Leg:
         if down is None or not self.ready:
             return
         stats = self._plane.stats
-        self._window_nacked += len(nack.sequences)
-        if self._window_nacked > MAX_NACKED:
+        if not self.intake.take_nacks(len(nack.sequences), now):
             stats.drops[DropReason.NACK_RATE] += 1
             return
         stats.nacks_in += len(nack.sequences)

@@ -26,6 +26,7 @@ from ..sdp.capabilities import (
 from ..sdp.negotiation import PublishedMedia
 from .arena import Destination, Pointer
 from .keyframes import KeyFrameRequests
+from .policing import Allowance, Bitrates, Policer
 from .simulcast import LayerChoice
 
 RESEND_RATE: Final = 250_000.0
@@ -67,6 +68,7 @@ class Layer:
         "_window_octets",
         "cache",
         "clock",
+        "frame",
         "heard_at",
         "index",
         "key_frames",
@@ -107,6 +109,8 @@ class Layer:
         self.picture = Picture()
         self.heard_at = float("-inf")
         """When a packet came last, whether wanted or not."""
+        self.frame = -1
+        """Timestamp of the frame whose packets come now."""
         self.octets = 0
         """Bytes of packets that came, in all."""
         self._window_at = -1.0
@@ -143,6 +147,7 @@ class UpTrack:
         """By index; learned from SSRCs or from rid extensions."""
         self.choice = LayerChoice()
         self.leg: Waker | None = None
+        self.policer = Policer(Allowance(0), Allowance(0))
         self.codec = ""
         """What arrived last, by name; before that, what was negotiated first."""
         # Counted per DownTrack as differences: see `DownTrack.packets`.
@@ -179,7 +184,17 @@ class UpTrack:
             # Sound is sent again without RTX, as the same packet: see `Forwarder.resend`.
             outgoing.pop(Extension.TRANSPORT_SEQUENCE, None)
         self.extension_map = ExtensionMap(incoming, outgoing)
-        self.twcc = Extension.TRANSPORT_SEQUENCE in incoming
+
+    def join(self, leg: Waker, allowance: Allowance, bitrates: Bitrates) -> None:
+        """It is received on `leg`, and takes its share of what all there may send."""
+        self.leg = leg
+        sound = self.kind == "audio"
+        own = Allowance(bitrates.audio if sound else bitrates.video)
+        self.policer = Policer(own, allowance, obeys=not sound)
+
+    def leave(self) -> None:
+        """It is received no more."""
+        self.leg = None
 
     def set_muted(self, muted: bool, now: float) -> None:
         """While muted, nothing is forwarded; afterwards video starts at a key frame."""
@@ -189,8 +204,19 @@ class UpTrack:
         for down in self.downs:
             down.stop()
         if not muted:
-            self.begin()
-            self.request_key_frame(now)
+            self.resume(now)
+
+    def cut(self) -> None:
+        """Its publisher sends more than it may: nothing goes out until that has passed."""
+        for layer in self.layers.values():
+            layer.nacks.reset()
+        for down in self.downs:
+            down.stop()
+
+    def resume(self, now: float) -> None:
+        """It goes on: video at a key frame."""
+        self.begin()
+        self.request_key_frame(now)
 
     def begin(self) -> None:
         """Somebody wants it after a while without: what was missed meanwhile is of no use."""

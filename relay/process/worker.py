@@ -28,6 +28,7 @@ from .. import control, logs
 from ..config import Config
 from ..plane.batch import unpack_address
 from ..plane.forwarder import Forwarder
+from ..plane.policing import Bitrates
 from ..plane.udp import Udp, open_socket
 from ..rooms import figures
 from ..rooms.router import Router
@@ -108,7 +109,10 @@ class Worker:
         self._routers: dict[str, Router] = {}
         self._flush_due: set[str] = set()
         self._stats = Stats()
-        forwarder = Forwarder(stats=self._stats)
+        bitrates = Bitrates(
+            config.max_video_bitrate, config.max_audio_bitrate, config.max_participant_bitrate
+        )
+        forwarder = Forwarder(stats=self._stats, bitrates=bitrates)
         self._udp = Udp(sock, forwarder, stats=self._stats, clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -24,6 +24,7 @@ MAX_ADDRESSES: Final = 8  # verified at once; a client has a few networks, IPv4 
 MAX_CREDENTIALS: Final = 3  # the one in use, and restarts that are not nominated yet
 MAX_TRANSACTIONS: Final = 256  # remembered against replay: some ten minutes of checks
 DISCONNECTED_AFTER: Final = 10.0  # seconds; browsers check every 2.5, aiortc every 4 to 6
+ASK_EVERY: Final = 1.0  # seconds between two looks whether media have come, once disconnected
 SILENT_AFTER: Final = 5.0  # seconds; then a check moves us though it does not nominate
 
 
@@ -98,6 +99,7 @@ class IceLite:
         self._heard: dict[Address, float] = {}  # verified addresses, by their last check
         self._transactions: dict[bytes, Address] = {}  # oldest first
         self._checked_at: float | None = None  # last check, or since when we wait for one
+        self._asked_at = 0.0  # when the timer ran last
         self._alive = True
         self._expired = False
         self._out: deque[tuple[bytes, Address]] = deque()
@@ -160,6 +162,16 @@ class IceLite:
             self._refresh_consent(now)
         return None
 
+    def receive_proof(self, now: float) -> None:
+        """Something authentic came at `now` from a verified address, as only the peer can send it.
+
+        RFC 7675, 5.1 is about one's own right to send; some clients answer checks and never make
+        any once their media flow. SRTP proves more than a Binding request does: it counts.
+        """
+        if self._checked_at is None or self._expired or now <= self._checked_at:
+            return
+        self._refresh_consent(now)
+
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Return and forget the responses that wait."""
         datagrams = list(self._out)
@@ -171,17 +183,20 @@ class IceLite:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        """Return when consent changes unless a check comes before."""
+        """Return when consent changes unless a check or a proof comes before, or when to ask again
+        for a proof while consent is fading."""
         if self._checked_at is None or self._expired:
             return None
+        expiry = self._checked_at + self._consent_timeout
         if self._alive and self.address is not None:
-            return self._checked_at + min(DISCONNECTED_AFTER, self._consent_timeout)
-        return self._checked_at + self._consent_timeout
+            return min(self._checked_at + DISCONNECTED_AFTER, expiry)
+        return expiry if self._alive else min(self._asked_at + ASK_EVERY, expiry)
 
     def handle_timer(self, now: float) -> None:
         """Let consent fade, and addresses that went silent."""
         if self._checked_at is None or self._expired:
             return
+        self._asked_at = now
         silence = now - self._checked_at
         if silence >= self._consent_timeout:
             self._expired = True

@@ -54,7 +54,12 @@ class Network(Protocol):
 
 
 class MediaLeg(Protocol):
-    """What a transport needs of the media that it carries (`relay.plane.tracks.Leg`)."""
+    """What a transport needs of the media that it carries (`relay.plane.leg.Leg`)."""
+
+    @property
+    def heard_at(self) -> float:
+        """When an authentic packet came last, from an address that was latched."""
+        ...
 
     def connect(self, rx: Srtp, tx: Srtp) -> None: ...
     def set_address(self, address: Address) -> None: ...
@@ -180,6 +185,7 @@ class Transport(Generic[LegT]):
         if self._handshake_by is not None and now >= self._handshake_by:
             self._end(TransportState.FAILED)
             return
+        self._ice.receive_proof(self.leg.heard_at)
         self._ice.handle_timer(now)
         self._take_events(now)
 

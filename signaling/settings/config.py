@@ -332,6 +332,28 @@ class Config:
         least=0,
         most=65535,
     )
+    max_bitrate: int = setting(
+        8_000_000,
+        "Most that one picture may be published with through the relay, in bit/s, all its layers"
+        " together; whoever sends more is cut at the end of a frame.",
+        "relay",
+        least=100_000,
+        most=1_000_000_000,
+    )
+    max_sound_bitrate: int = setting(
+        512_000,
+        "Most that one sound may be published with, in bit/s.",
+        "relay",
+        least=16_000,
+        most=100_000_000,
+    )
+    max_participant_bitrate: int = setting(
+        20_000_000,
+        "Most that one participant may publish in all, in bit/s; beyond it pictures are cut.",
+        "relay",
+        least=100_000,
+        most=1_000_000_000,
+    )
     public_ip: tuple[str, ...] = setting(
         (),
         "Address at which clients reach the relay; repeatable. By default those of the machine's"

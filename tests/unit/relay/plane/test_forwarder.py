@@ -9,8 +9,10 @@ import pytest
 
 from relay.plane.arena import HEADROOM, ROW
 from relay.plane.fanout import FEW, build_fan_outs
-from relay.plane.forwarder import Crypto
-from relay.plane.leg import MAX_CONTROL, MAX_NACKED, MAX_PACKETS, MAX_SSRCS, Leg
+from relay.plane.forwarder import Crypto, Forwarder
+from relay.plane.intake import MAX_CONTROL, MAX_FORGED, MAX_NACKED, MAX_PACKETS
+from relay.plane.leg import MAX_SSRCS, Leg
+from relay.plane.policing import Bitrates
 from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp import rtcp
 from relay.rtp.packet import header_size
@@ -162,14 +164,114 @@ def test_a_packet_that_is_too_large_is_dropped() -> None:
 
 def test_a_flood_is_limited_and_ends() -> None:
     call = Call()
-    call.publisher._window_packets = MAX_PACKETS - 1
-    call.publisher._window_control = MAX_CONTROL
+    for _ in range(MAX_PACKETS - 2):
+        call.publisher.intake.take_packet(1.0)
+    for _ in range(MAX_CONTROL):
+        call.publisher.intake.take_control(1, 1.0)
     call.receive(build(2), build(3), build(4))
     call.receive(b"\x80\xc9" + bytes(20))
     assert call.dropped(DropReason.FLOOD) == 3
     assert len(call.take()) == 1
     call.receive(build(5), now=2.5)
     assert len(call.take()) == 1
+
+
+class Forger:
+    """Ciphers under which what starts with 0x81 is not authentic."""
+
+    def __init__(self, call: Call) -> None:
+        self.crypto = Crypto(PLAIN.protect, self._open, self._open)
+        self.tried = 0
+        call.plane.forwarder._crypto = self.crypto
+
+    def _open(self, context: Any, packet: Any, length: Any) -> int:
+        self.tried += 1
+        return 7 if packet[0] == b"\x81" else 0  # srtp_err_status_auth_fail
+
+
+def forge(ssrc: int, number: int = 0) -> bytes:
+    return b"\x81" + build(number, ssrc=ssrc)[1:]
+
+
+def test_forged_packets_use_up_nothing_of_what_a_peer_may_send() -> None:
+    call = Call()
+    Forger(call)
+    for number in range(MAX_PACKETS + 10):
+        call.receive(forge(SSRC, number & 0xFFFF))
+        call.receive(b"\x81\xc9" + bytes(20))
+    call.receive(build(2))
+    assert len(call.take()) == 1
+    assert call.dropped(DropReason.FLOOD) == 0
+
+
+def test_forged_ssrcs_use_up_nothing_of_what_a_peer_may_learn() -> None:
+    call = Call()
+    forger = Forger(call)
+    for number in range(MAX_SSRCS + 10):
+        call.receive(forge(1000 + number), now=1.0 + number)
+    assert not call.publisher._unknown
+    assert forger.tried == MAX_SSRCS + 10
+    # One that the peer does send is learned, by its payload type.
+    call.track.layers[0].heard_at = 0.0
+    call.receive(build(2, ssrc=77, key_frame=True), now=400.0)
+    assert len(call.take()) == 1
+
+
+def test_after_many_forgeries_only_known_streams_are_tried_until_the_second_is_over() -> None:
+    call = Call()
+    forger = Forger(call)
+    call.receive(rtcp.build_receiver_report(5, ()) + bytes(8))
+    for _ in range(MAX_FORGED + 1):
+        call.receive(forge(9))
+    tried = forger.tried
+    call.receive(forge(9), forge(10), b"\x81\xc9\0\1" + bytes(16))
+    assert forger.tried == tried
+    assert call.dropped(DropReason.FORGED) == 3
+    call.receive(build(2), rtcp.build_receiver_report(5, ()) + bytes(8))
+    assert len(call.take()) == 1
+    assert forger.tried == tried + 2
+    call.receive(forge(9), now=2.5)
+    assert forger.tried == tried + 3
+
+
+def test_a_packet_that_is_not_authentic_is_no_sign_of_life() -> None:
+    call = Call()
+    Forger(call)
+    call.receive(build(2), now=3.0)
+    call.receive(forge(SSRC, 3), now=9.0)
+    assert call.publisher.heard_at == 3.0
+    call.receive(rtcp.build_receiver_report(5, ()) + bytes(8), now=10.0)
+    assert call.publisher.heard_at == 10.0
+
+
+def test_a_track_that_sends_too_much_is_cut_at_a_frame_and_goes_on_at_a_key_frame() -> None:
+    call = Call()
+    call.track.join(call.publisher, call.publisher._allowance, Bitrates(video=80_000))
+    # 10 kB/s: ten packets of 1 kB, and the frame that they used it up in.
+    for sequence in range(2, 32):
+        payload = build_vp8(1, key_frame=False, data=bytes(990))
+        call.receive(build(sequence, payload=payload), now=1.0 + sequence / 1000)
+    sent = call.take()
+    assert 8 <= len(sent) <= 11
+    assert call.dropped(DropReason.BITRATE) == 30 - len(sent)
+    call.receive(build(32), now=1.3)
+    assert call.take() == []
+    call.requested(now=1.3)
+    call.receive(build(33), now=2.5)
+    assert call.take() == [], "not before a key frame"
+    asked = call.requested(now=2.5)
+    assert [packet for packet in asked if isinstance(packet, rtcp.Pli)]
+    assert not [packet for packet in asked if isinstance(packet, rtcp.Nack)]
+    call.receive(build(34, key_frame=True), now=2.6)
+    (packet,) = call.take()
+    assert get_sequence(packet) == get_sequence(sent[-1]) + 1, "no gap is left"
+
+
+def test_what_may_be_sent_is_told_before_it_is_enforced() -> None:
+    call = Call()
+    assert call.plane.forwarder.publish_bitrate <= Bitrates().video
+    small = Forwarder(stats=call.plane.stats, bitrates=Bitrates(video=500_000))
+    assert small.publish_bitrate == 500_000
 
 
 def test_muted_tracks_are_not_forwarded() -> None:

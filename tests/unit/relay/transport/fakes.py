@@ -76,6 +76,7 @@ class FakeNetwork:
 class FakeLeg:
     keys: tuple[Srtp, Srtp] | None = None
     address: Address | None = None
+    heard_at: float = float("-inf")
 
     def connect(self, rx: Srtp, tx: Srtp) -> None:
         self.keys = (rx, tx)

@@ -217,6 +217,9 @@ def test_consent_fades_comes_back_and_expires() -> None:
     assert events(ice) == [ConsentChanged(True)]
     ice.handle_timer(130.0)
     assert events(ice) == [ConsentChanged(False)]
+    assert ice.get_timer() == 131.0
+    ice.handle_timer(149.5)
+    assert events(ice) == []
     assert ice.get_timer() == 150.0
     ice.handle_timer(150.0)
     assert events(ice) == [ConsentExpired()]
@@ -224,6 +227,22 @@ def test_consent_fades_comes_back_and_expires() -> None:
     ice.datagrams_to_send()
     assert check(ice, A, 151.0) is not None
     assert ice.datagrams_to_send() == []
+
+
+def test_a_proof_counts_as_a_check_does_once_and_in_order() -> None:
+    ice = make_ice()
+    ice.receive_proof(99.0)
+    assert ice.get_timer() is None, "nothing is expected yet"
+    ice.start(100.0)
+    check(ice, A, 101.0)
+    events(ice)
+    ice.receive_proof(109.0)
+    ice.receive_proof(105.0)
+    assert ice.get_timer() == 109.0 + DISCONNECTED_AFTER
+    ice.handle_timer(139.0)
+    events(ice)
+    ice.receive_proof(140.0)
+    assert events(ice) == [], "nothing follows its end"
 
 
 def test_a_client_that_never_checks_expires_too() -> None:

@@ -198,6 +198,36 @@ async def test_a_check_after_silence_connects_again() -> None:
     await bench.close()
 
 
+async def test_media_without_checks_keep_a_transport_alive() -> None:
+    """As GStreamer's webrtcbin does, which checks until it is connected and never again."""
+    bench = Bench()
+    await bench.connect()
+    began = bench.now
+    while bench.now < began + 65:
+        bench.transport.leg.heard_at = bench.now
+        bench.now += 0.5
+        timer = bench.transport.get_timer()
+        if timer is not None and timer <= bench.now:
+            bench.transport.handle_timer(bench.now)
+    assert bench.states == [S.NEW, S.CONNECTING, S.CONNECTED]
+    await bench.close()
+
+
+async def test_media_after_silence_connect_again_within_a_second() -> None:
+    bench = Bench()
+    await bench.connect()
+    bench.now += 11
+    bench.transport.handle_timer(bench.now)
+    assert bench.transport.state is S.DISCONNECTED
+    bench.transport.leg.heard_at = bench.now + 0.1
+    timer = bench.transport.get_timer()
+    assert timer is not None
+    assert timer <= bench.now + 1
+    bench.transport.handle_timer(timer)
+    assert bench.transport.state is S.CONNECTED
+    await bench.close()
+
+
 async def test_a_peer_that_checks_but_never_shakes_hands_fails_in_time() -> None:
     bench = Bench()
     bench.transport.start(bench.describe(), bench.now)
