@@ -20,6 +20,7 @@ from aiohttp import web
 import relay.config
 from relay.process.node import Node
 
+from . import clustering
 from .access.credentials import Credentials
 from .access.tokens import Access
 from .http.door import Door, RequestLog
@@ -77,7 +78,9 @@ class Server:
         self.metrics.add_sampler(self._sample_guard)
         self.metrics.add_collector(self.relays.collect)
         loop = asyncio.get_running_loop()
-        self.connections = Connections(self.hub, config.limits, self.metrics, loop)
+        self.cluster = None if config.redis_url is None else clustering.join(config, self.hub)
+        front = self.hub if self.cluster is None else self.cluster.front
+        self.connections = Connections(front, config.limits, self.metrics, loop)
         self.routes = Routes(
             config=config,
             hub=self.hub,
@@ -189,6 +192,8 @@ class Server:
         if self.config.relay_workers:
             # Before the first client is let in: the connections that come wait meanwhile.
             await self.relays.start(self._make_node)
+        if self.cluster is not None:
+            await clustering.start(self.cluster, self.config, self.list_urls()[0])
         await self._runner.setup()
         assert self._runner.server is not None
         door = self.routes.door = Door(
@@ -213,6 +218,8 @@ class Server:
         while True:
             wait = LOOK if due is None else due - time.monotonic()
             await asyncio.sleep(min(LOOK, max(TICK, wait)))
+            if self.cluster is not None and not self.cluster.may_speak():
+                continue
             due = self.hub.get_timer()
             now = time.monotonic()
             if due is not None and due <= now:
@@ -261,6 +268,8 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        if self.cluster is not None:
+            await self.cluster.stop()
         await self.connections.abort_all()
         await self._runner.cleanup()
         await self.relays.stop()

@@ -27,6 +27,7 @@ GROUPS = {
     "tls": "TLS",
     "turn": "STUN and TURN",
     "relay": "Media relay",
+    "cluster": "Several hubs",
     "webhooks": "Webhooks",
     "lifecycle": "Stopping",
     "logs": "Logs",
@@ -43,6 +44,9 @@ METAVARS = {
     "api_key": "NAME:SECRET",
     "api_key_file": "FILE",
     "turn_secret_file": "FILE",
+    "cluster_secret_file": "FILE",
+    "cluster_host": "ADDRESS",
+    "redis_url": "URL",
     "public_ip": "ADDRESS",
 }
 KINDS: dict[Any, str] = {int: "N", float: "N", int | None: "N"}

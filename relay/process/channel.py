@@ -17,8 +17,6 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from ..control import Message
-
 _HEAD = 4
 MAX_MESSAGE = 1 << 20
 """Bytes of one message: an offer with 256 m-lines is about 300 KiB."""
@@ -36,7 +34,7 @@ class ChannelError(Exception):
     """The stream does not carry what it should; it can't be read any further."""
 
 
-def build_frame(message: Message) -> bytes:
+def build_frame(message: msgspec.Struct) -> bytes:
     """A message as it goes over the stream."""
     body = msgspec.msgpack.encode(message)
     if len(body) > MAX_MESSAGE:
@@ -87,8 +85,10 @@ class Channel(asyncio.Protocol, Generic[T]):
         on_message: Callable[[T], None],
         on_close: Callable[[Exception | None], None],
         *,
+        on_open: Callable[[], None] = lambda: None,
         backpressure: bool = False,
     ) -> None:
+        self._on_open = on_open
         self._reader: FrameReader[T] = FrameReader(union)
         self._on_message = on_message
         self._on_close = on_close
@@ -119,7 +119,7 @@ class Channel(asyncio.Protocol, Generic[T]):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, message: Message, *, lossy: bool = False) -> bool:
+    def send(self, message: msgspec.Struct, *, lossy: bool = False) -> bool:
         """Write one message; False, and counted, when it was dropped. Never blocks or raises.
 
         A `lossy` message is dropped as soon as the other end falls behind. Any other is written
@@ -150,19 +150,28 @@ class Channel(asyncio.Protocol, Generic[T]):
         if self._transport is not None:
             self._transport.close()
 
-    def _drop(self, message: Message) -> None:
+    def abort(self) -> None:
+        """Cut the stream at once; `on_close` follows."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def get_extra_info(self, name: str) -> Any:
+        """What asyncio's transport knows: `peername`, `ssl_object`, …"""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    def _drop(self, message: msgspec.Struct) -> None:
         name = type(message).__name__.lower()
         self.dropped[name] = self.dropped.get(name, 0) + 1
 
     def _fail(self, fault: Exception) -> None:
         self._fault = fault
-        if self._transport is not None:
-            self._transport.abort()
+        self.abort()
 
     # -- asyncio.Protocol ---------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape alone
+        self._on_open()
 
     def data_received(self, data: bytes) -> None:
         try:

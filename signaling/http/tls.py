@@ -50,10 +50,14 @@ def make_context(config: Config) -> tuple[ssl.SSLContext | None, str | None]:
         names = ["localhost", socket.gethostname()]
         now = datetime.datetime.now(datetime.UTC)
         certificate = make_certificate(names, [*list_addresses(), "127.0.0.1", "::1"], now)
-        with _as_files(certificate) as (chain, key):
-            context = _require_clients(load_context(chain, key), config)
-            return context, certificate.fingerprint
+        return _require_clients(serve_made(certificate), config), certificate.fingerprint
     return None, None
+
+
+def serve_made(certificate: Certificate) -> ssl.SSLContext:
+    """A server's context with a certificate that was made in memory."""
+    with _as_files(certificate) as (chain, key):
+        return load_context(chain, key)
 
 
 def _require_clients(context: ssl.SSLContext, config: Config) -> ssl.SSLContext:

@@ -22,7 +22,7 @@ from ..access.ratelimit import TokenBucket
 from ..logs import Log
 from ..metrics import Metrics
 from ..protocol import messages
-from ..protocol.errors import NORMAL_CLOSE, ProtocolError
+from ..protocol.errors import GOING_AWAY_CLOSE, NORMAL_CLOSE, ProtocolError
 from ..protocol.messages import ClientMessage, Grant, LeaveReason, ServerMessage
 from ..settings.config import Config
 from .details import RoomDetails, describe
@@ -612,6 +612,29 @@ class Hub:
         log.info("room closed", extra={"room": room.name})
         self._notify("room-ended", room.name)
         self.entrance.close_room(room.name)
+
+    def abandon_room(self, name: str) -> None:
+        """Another hub owns the room now: say nothing more in it, and have its clients come back.
+
+        Nobody is told that anybody left, for nobody has.
+        """
+        room = self._rooms.pop(name, None)
+        if room is None:
+            return
+        for participant in list(room.participants.values()):
+            room.participants.pop(participant.id)
+            self.metrics.participants -= 1
+            self._guests.pop(participant.id, None)
+            session = participant.session
+            if session is not None:
+                link = session.link
+                if link is not None:
+                    link.session = session.link = None
+                    self._drop_link(link, GOING_AWAY_CLOSE, "draining")
+                self._close_session(session, "left")
+        self._relays.send(control.CloseRoom(name))
+        self.metrics.rooms = len(self._rooms)
+        self.entrance.close_room(name)
 
     # -- Effects ------------------------------------------------------------------------
 

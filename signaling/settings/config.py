@@ -361,6 +361,34 @@ class Config:
         "relay",
         example="203.0.113.7",
     )
+    redis_url: str | None = setting(
+        None,
+        "Redis through which several hubs are one server: redis://, rediss:// or"
+        " redis+sentinel://host:port,host:port/service. Without it this hub is alone.",
+        "cluster",
+        pattern=r"(rediss?|redis\+sentinel|unix)://\S+",
+        example="redis://10.0.0.5:6379/0",
+        secret=True,
+    )
+    cluster_host: str | None = setting(
+        None,
+        "Address at which other hubs reach this one; by default that from which it reaches Redis.",
+        "cluster",
+        example="10.0.0.7",
+    )
+    cluster_port: int = setting(
+        0, "TCP port for other hubs; 0 takes a free one.", "cluster", least=0, most=65535
+    )
+    cluster_secret: str | None = setting(
+        None,
+        "Secret that hubs prove to each other. By default the first hub leaves one in Redis.",
+        "cluster",
+        secret=True,
+        example="the output of openssl rand -hex 32",
+    )
+    cluster_secret_file: str | None = setting(
+        None, "File with that secret.", "cluster", example="/etc/tandem/cluster"
+    )
     drain_timeout: float = setting(
         10.0,
         "Seconds for clients to go elsewhere after SIGTERM, before the rest is cut.",
@@ -476,6 +504,8 @@ def _check_access(config: Config) -> None:
             parse_secret(config.webhook_secret)
         except ValueError as error:
             raise ConfigError(f"--webhook-secret: {error}") from None
+    if config.cluster_secret and config.cluster_secret_file:
+        raise ConfigError("--cluster-secret and --cluster-secret-file exclude each other")
     if config.tls_client_ca and config.tls == "off" and config.tls_cert is None:
         raise ConfigError("--tls-client-ca needs TLS: give --tls-cert and --tls-key")
 

@@ -33,6 +33,7 @@ COMPONENTS = {
         Component("firefox-esr", ("firefox-esr", "firefox"), "firefox-esr", "tests with Firefox"),
         Component("turnserver", ("turnserver",), "coturn", "TURN tests"),
         Component("nginx", ("nginx",), "nginx-light", "proxy tests"),
+        Component("redis-server", ("redis-server",), "redis-server", "tests with several hubs"),
         Component("node", ("node",), "nodejs", "tests and types of the page"),
         Component("npm", ("npm",), "npm", "types of the page"),
     )

@@ -34,6 +34,8 @@ RUNGS = {
     "signaling.hub.session": 1,
     "signaling.hub.room": 1,
     "signaling.http.tls": 2,
+    "signaling.cluster.": 4,
+    "signaling.clustering": 4,
     "signaling.relaynode": 2,
     "signaling.webhooks.notifier": 3,
     "signaling.access.credentials": 3,
@@ -95,7 +97,8 @@ OUTSIDE = {"asyncio", "socket", "time", "random", "secrets", "select", "selector
 # Formatting a log line's time is no rule that depends on a clock.
 IMPURE = {"relay.logs": {"time"}}
 RELAY_SEEN_BY_SIGNALING = "relay.control"
-MOUNTS_RELAY = {"signaling.app", "signaling.cli"}
+# A link between hubs is framed as the stream between a node and its workers is.
+MOUNTS_RELAY = {"signaling.app", "signaling.cli", "signaling.cluster.links"}
 
 
 def list_modules() -> Iterator[tuple[str, Path]]:
@@ -187,6 +190,7 @@ def test_signaling_knows_of_the_relay_only_what_they_say_to_each_other(module: s
         ("aiohttp._websocket", {"signaling.websocket.fast"}),
         ("cffi", {"relay.plane.batch", "relay.transport.srtp", "relay.plane.arena"}),
         ("pylibsrtp", {"relay.transport.srtp"}),
+        ("redis", {"signaling.cluster.store"}),
     ],
 )
 def test_the_private_parts_of_a_library_have_one_owner(library: str, owners: set[str]) -> None:

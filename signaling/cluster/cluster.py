@@ -1,0 +1,340 @@
+"""One hub of a cluster: its leases, its links and its place in Redis, wired and kept alive.
+
+Without Redis, calls, chat and joins to rooms that are owned go on; a room that nobody is known to
+own opens on the hub that was reached, and on Redis' return the higher epoch keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..logs import Log
+from ..protocol import messages
+from .front import ForClient, Front, Hub, Splice
+from .leases import RENEW_EVERY, STALL, Leases, Owner
+from .links import Link, LinkDown, Links
+from .remote import RemoteClients
+from .store import HubRecord, Store, StoreAway
+
+BEAT: Final = 0.5
+"""Seconds between looks at leases, links and this hub's own delay."""
+
+PROBE_EVERY: Final = 1.0
+"""Seconds between probes of each link."""
+
+SECOND_TRY: Final = 0.5
+"""Seconds before a hub that could not be reached is tried once more; then it counts as dead."""
+
+KEPT: Final = 24 * 3600.0
+"""Seconds for which it is written down in which room a session is; renewed while it lasts."""
+
+log = Log(__name__)
+
+
+def digest(secret: str) -> str:
+    """A session's secret as Redis may know it."""
+    return hashlib.sha256(b"tandem session " + secret.encode(errors="replace")).hexdigest()[:40]
+
+
+class Cluster:
+    """`is_used` says whether this hub has a room, or somebody waits to be let into it; `abandon`
+    is called with each room that another hub owns now: its clients are to come back."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        store: Store,
+        *,
+        id: str,
+        is_used: Callable[[str], bool],
+        abandon: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.id = id
+        self.store = store
+        self.leases = Leases(id)
+        self._is_used = is_used
+        self._abandon = abandon
+        self._clock = clock
+        self._awake = True
+        self._turn = clock()
+        self._renewed = clock()
+        self._record = HubRecord(id, "")
+        self._owners: dict[str, Owner] = {}
+        self._addresses: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.links: Links
+        self.away = False
+        """Whether Redis could not be asked when it was last tried."""
+        self.failures: dict[str, int] = {"redis": 0, "takeover": 0, "stall": 0}
+        self.front = Front(hub, self, may_speak=self.may_speak)
+        self.remote = RemoteClients(hub, owns=self.is_here, may_speak=self.may_speak)
+
+    # -- Life ---------------------------------------------------------------------------
+
+    async def start(
+        self,
+        *,
+        host: str,
+        port: int,
+        url: str,
+        secret: str,
+        context: ssl.SSLContext,
+        certificate: bytes,
+    ) -> None:
+        """Listen for other hubs and tell them of this one; `certificate` is the context's, DER.
+        Raises OSError."""
+        if not secret:
+            secret = await self._agree_on_secret()
+        self.links = Links(self.id, secret, clients=_FromClients(self), owners=_FromOwners(self))
+        bound = await self.links.listen(host, port, context, certificate)
+        named = f"[{host}]" if ":" in host else host
+        self._record = HubRecord(self.id, f"{named}:{bound}", url, started=time.time())
+        await self._announce()
+        log.info("hub in cluster", extra={"hub": self.id, "links": self._record.address})
+        self._turn = self._renewed = self._clock()
+        self._start(self._keep())
+
+    async def _agree_on_secret(self) -> str:
+        proposal = secrets.token_urlsafe(32)
+        try:
+            return await self.store.agree_on_secret(proposal)
+        except StoreAway as error:
+            self._lose_store(error)
+            log.error("this hub is alone: Redis has not told it the cluster's secret")
+            return proposal
+
+    async def stop(self) -> None:
+        """Give back what this hub owns, and close its links. Idempotent."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(StoreAway):
+            for lease in self.leases:
+                await self.store.release(lease.room, lease.epoch)
+            await self.store.withdraw()
+        await self.links.close()
+        await self.store.close()
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self) -> None:
+        probed = 0.0
+        while True:
+            await asyncio.sleep(BEAT)
+            now = self._clock()
+            self.may_speak()
+            self._turn = now
+            if now - probed >= PROBE_EVERY:
+                probed = now
+                for link in self.links.list_outgoing():
+                    link.probe()
+            if not self._awake or now - self._renewed >= RENEW_EVERY:
+                self._renewed = now
+                await self._renew(now)
+                self._wake()
+
+    # -- Leases -------------------------------------------------------------------------
+
+    def may_speak(self) -> bool:
+        """Whether this hub has had its turns; after a stall its rooms may be others'."""
+        now = self._clock()
+        if self._awake and now - self._turn > STALL:
+            self._awake = False
+            self.failures["stall"] += 1
+            seconds = round(now - self._turn, 1)
+            log.warning("slept, and asks for its leases", extra={"seconds": seconds})
+        return self._awake
+
+    def _wake(self) -> None:
+        self._turn = self._clock()
+        if not self._awake:
+            self._awake = True
+            self.front.resume_speaking()
+            self.remote.resume_speaking()
+
+    async def _renew(self, now: float) -> None:
+        for lease in self.leases:
+            if self._is_used(lease.room):
+                self.leases.use(lease.room, now)
+        try:
+            for lease in self.leases.list_idle(now):
+                self.leases.release(lease.room)
+                await self.store.release(lease.room, lease.epoch)
+            asked = [(lease.room, lease.epoch) for lease in self.leases]
+            lost = await self.store.renew(asked)
+            await self._announce()
+        except StoreAway as error:
+            self._lose_store(error)
+            return
+        self._find_store()
+        for room, epoch in asked:
+            if room not in lost:
+                self.leases.confirm(room, epoch, now)
+        for room, owner in lost.items():
+            self._lose(room, owner)
+
+    def _lose(self, room: str, owner: Owner) -> None:
+        if self.leases.lose(room, owner):
+            log.warning("room lost to another hub", extra={"room": room, "hub": owner.hub})
+            self._abandon(room)
+
+    async def _announce(self) -> None:
+        try:
+            await self.store.announce(self._record)
+        except StoreAway as error:
+            self._lose_store(error)
+
+    def _lose_store(self, error: StoreAway) -> None:
+        self.failures["redis"] += 1
+        if not self.away:
+            self.away = True
+            log.error("Redis is away", extra={"reason": str(error)})
+
+    def _find_store(self) -> None:
+        if self.away:
+            self.away = False
+            log.warning("Redis is back")
+
+    # -- Where rooms are ----------------------------------------------------------------
+
+    def is_here(self, room: str) -> bool:
+        if room in self.leases:
+            self.leases.use(room, self._clock())
+            return True
+        return False
+
+    def seek(self, splice: Splice, message: messages.Join | messages.Resume) -> None:
+        self._start(self._seek(splice, message))
+
+    async def _seek(self, splice: Splice, message: messages.Join | messages.Resume) -> None:
+        try:
+            room = await self._find_room(message)
+            way = None if room is None else await self.find_way(room)
+        except LinkDown:
+            self.front.send_away(splice)
+            return
+        self.front.go(splice, room or "", way)
+
+    async def _find_room(self, message: messages.Join | messages.Resume) -> str | None:
+        if isinstance(message, messages.Join):
+            return message.room
+        try:
+            return await self.store.find_session(digest(message.session))
+        except StoreAway as error:
+            self._lose_store(error)
+            return None
+
+    async def find_way(self, room: str) -> Link | None:
+        """The link to the hub that owns a room, None where that is this hub: then it has taken
+        the lease if nobody had it. Raises LinkDown where the owner is alive and out of reach."""
+        owner = await self._claim(room)
+        if owner is None:
+            return None
+        for _ in range(2):
+            link = await self._reach(owner)
+            if link is not None:
+                return link
+            await asyncio.sleep(SECOND_TRY)
+        return await self._take_over(room, owner)
+
+    async def _claim(self, room: str, instead_of: Owner | None = None) -> Owner | None:
+        """The owner of a room where it is another hub."""
+        if self.is_here(room):
+            return None
+        now = self._clock()
+        try:
+            owner = await self.store.claim(room, floor=self.leases.highest, instead_of=instead_of)
+        except StoreAway as error:
+            self._lose_store(error)
+            return self._guess(room, now)
+        self._find_store()
+        if owner.hub != self.id:
+            self._owners[room] = owner
+            return owner
+        self._owners.pop(room, None)
+        self.leases.take(room, owner.epoch, now)
+        log.info("room owned", extra={"room": room, "epoch": owner.epoch})
+        return None
+
+    def _guess(self, room: str, now: float) -> Owner | None:
+        """Without Redis: who owned the room when that was last known, else this hub."""
+        known = self._owners.get(room)
+        if known is not None:
+            return known
+        self.leases.take(room, self.leases.highest + 1, now)
+        return None
+
+    async def _reach(self, owner: Owner) -> Link | None:
+        try:
+            record = await self.store.find_hub(owner.hub)
+        except StoreAway as error:
+            self._lose_store(error)
+            record = None
+        address = self._addresses.get(owner.hub, "") if record is None else record.address
+        if record is not None:
+            self._addresses[owner.hub] = record.address
+        if not address:
+            return None
+        with contextlib.suppress(LinkDown):
+            return await self.links.get(owner.hub, address)
+        return None
+
+    async def _take_over(self, room: str, dead: Owner) -> Link | None:
+        """The owner does not answer: this hub takes its lease away, unless another one has."""
+        self.failures["takeover"] += 1
+        log.warning("taking over a room", extra={"room": room, "hub": dead.hub})
+        owner = await self._claim(room, instead_of=dead)
+        if owner is None:
+            return None
+        link = await self._reach(owner) if owner != dead else None
+        if link is None:
+            raise LinkDown(f"Hub {owner.hub} is not to be reached.")
+        return link
+
+    # -- What links bring ---------------------------------------------------------------
+
+    def lose_client_hub(self, link: Link) -> None:
+        self.links.discard(link)
+        self.remote.lose(link)
+
+    def lose_owner(self, link: Link) -> None:
+        self.links.discard(link)
+        self.front.lose_way(link)
+
+
+class _FromClients:
+    """What comes on links that other hubs have opened, for the rooms of this one."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def receive(self, link: Link, message: Any) -> None:
+        self._cluster.remote.receive(link, message)
+
+    def lose(self, link: Link) -> None:
+        self._cluster.lose_client_hub(link)
+
+
+class _FromOwners:
+    """What comes on links that this hub has opened, for its clients."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def receive(self, _link: Link, message: Any) -> None:
+        if isinstance(message, ForClient):
+            self._cluster.front.receive_from_owner(message)
+
+    def lose(self, link: Link) -> None:
+        self._cluster.lose_owner(link)

@@ -1,0 +1,71 @@
+"""The adapter to `cluster`: made from the configuration, only where several hubs are wanted.
+
+Nothing of Redis is imported by a server that is alone.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import ssl
+from typing import TYPE_CHECKING
+
+from .http.tls import make_certificate, serve_made
+from .hub.hub import Hub
+from .settings.arguments import read_file
+from .settings.config import Config
+from .settings.setting import ConfigError
+
+if TYPE_CHECKING:
+    from .cluster.cluster import Cluster
+
+
+def join(config: Config, hub: Hub) -> Cluster:
+    """A hub's place in the cluster, not begun yet. Raises ConfigError."""
+    assert config.redis_url is not None
+    try:
+        from .cluster import store
+        from .cluster.cluster import Cluster
+    except ImportError:
+        raise ConfigError(
+            "--redis-url needs the package redis: pip install 'tandem-rtc[cluster]'"
+        ) from None
+    id = "h_" + secrets.token_urlsafe(9)
+    try:
+        client = store.connect(config.redis_url)
+    except ValueError as error:
+        raise ConfigError(f"--redis-url: {error}") from None
+    return Cluster(
+        hub,
+        store.Store(client, id),
+        id=id,
+        is_used=lambda room: hub.find_room(room) is not None,
+        abandon=hub.abandon_room,
+    )
+
+
+async def start(cluster: Cluster, config: Config, url: str) -> None:
+    """Take this hub's place. Raises ConfigError."""
+    from .cluster.store import find_own_address
+
+    assert config.redis_url is not None
+    secret = config.cluster_secret or ""
+    if config.cluster_secret_file is not None:
+        secret = read_file("--cluster-secret-file", config.cluster_secret_file).strip()
+        if not secret:
+            raise ConfigError(f"--cluster-secret-file: {config.cluster_secret_file} is empty")
+    made = make_certificate([], [], datetime.datetime.now(datetime.UTC))
+    host = config.cluster_host or find_own_address(config.redis_url)
+    try:
+        await cluster.start(
+            host=host,
+            port=config.cluster_port,
+            url=url,
+            secret=secret,
+            context=serve_made(made),
+            certificate=ssl.PEM_cert_to_DER_cert(made.chain.decode()),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"--cluster-host: {host} cannot be listened on: {error.strerror}"
+        ) from None

@@ -1,0 +1,124 @@
+"""Several hubs as one server, with a real Redis and real processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.processes import ServerProcess, connect, open_session, run_server
+from tests.support.redis import RedisProcess, run_redis
+
+pytestmark = pytest.mark.needs("redis-server")
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisProcess]:
+    async with run_redis() as running:
+        yield running
+
+
+@pytest.fixture
+async def hubs(redis: RedisProcess) -> AsyncIterator[tuple[ServerProcess, ServerProcess]]:
+    options = ("--redis-url", redis.url)
+    async with run_server(*options) as one, run_server(*options) as two:
+        yield one, two
+
+
+async def test_a_room_is_one_room_whichever_hub_its_clients_reach(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    async with (
+        open_session() as session,
+        connect(session, hubs[0]) as ada,
+        connect(session, hubs[1]) as bob,
+    ):
+        await ada.join(name="Ada")
+        joined = await bob.join(name="Bob")
+        assert [p["name"] for p in joined["participants"]] == ["Ada"]
+        await bob.ask(type="chat", content="hello")
+        assert (await ada.receive_type("chat"))["content"] == "hello"
+        await ada.ask(type="offer", to=bob.participant, sdp="v=0")
+        assert (await bob.receive_type("offer"))["from"] == ada.participant
+        await bob.ask(type="leave")
+        assert await bob.receive_close() == 1000
+        left = await ada.receive_type("participant-left")
+        assert left["reason"] == "left"
+
+
+async def test_clients_that_come_to_a_new_room_at_once_by_two_hubs_meet(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    async with open_session() as session:
+        for number in range(10):
+            async with connect(session, hubs[0]) as ada, connect(session, hubs[1]) as bob:
+                room = f"room-{number}"
+                await ada.send(type="join", id="a", room=room, name="Ada")
+                await bob.send(type="join", id="b", room=room, name="Bob")
+                seen = [await ada.receive_type("joined"), await bob.receive_type("joined")]
+                assert sorted(len(joined["participants"]) for joined in seen) == [0, 1]
+
+
+async def test_a_hub_that_does_not_know_the_secret_is_refused_in_words(
+    redis: RedisProcess,
+) -> None:
+    options = ("--redis-url", redis.url, "--cluster-secret")
+    async with (
+        run_server(*options, "one secret") as one,
+        run_server(*options, "another") as two,
+        open_session() as session,
+        connect(session, one) as ada,
+    ):
+        await ada.join(name="Ada")
+        async with connect(session, two) as bob:
+            await bob.send(type="join", id="1", room="demo", name="Bob")
+            await one.wait_log("does not know the cluster's secret")
+        assert (await ada.ask(type="chat", content="still here"))["type"] == "ok"
+
+
+async def test_without_redis_a_hub_that_owns_a_room_goes_on(
+    redis: RedisProcess, hubs: tuple[ServerProcess, ServerProcess]
+) -> None:
+    one, two = hubs
+    async with (
+        open_session() as session,
+        connect(session, one) as ada,
+        connect(session, two) as bob,
+    ):
+        await ada.join(name="Ada")
+        await bob.join(name="Bob")
+        await redis.kill()
+        await bob.ask(type="chat", content="no Redis")
+        assert (await ada.receive_type("chat"))["content"] == "no Redis"
+        async with connect(session, one) as eve, connect(session, two) as joe:
+            assert len((await eve.join(name="Eve"))["participants"]) == 2
+            assert len((await joe.join(name="Joe"))["participants"]) == 3
+        async with connect(session, two) as new:
+            # Nobody is known to own it: it opens where it is asked for.
+            await new.join(room="new", name="New")
+        await redis.start()
+        await one.wait_log("Redis is back")
+        assert (await ada.ask(type="chat", content="again"))["type"] == "ok"
+
+
+async def test_a_dead_hubs_room_is_taken_over_by_the_hub_that_is_asked_for_it(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    one, two = hubs
+    async with open_session() as session:
+        async with connect(session, one) as ada:
+            await ada.join(name="Ada")
+            one.send_signal(signal.SIGKILL)
+            await one.wait()
+        async with connect(session, two) as bob:
+            await bob.join(name="Bob")
+        await two.wait_log("taking over a room")
+
+
+async def test_a_redis_that_is_wrong_is_said_in_one_line_and_the_hub_serves_alone() -> None:
+    async with run_server("--redis-url", "redis://127.0.0.1:1/0") as server:
+        async with open_session() as session, connect(session, server) as ada:
+            await ada.join(name="Ada")
+        assert any("Redis is away" in line for line in server.log)
+        assert not any("Traceback" in line for line in server.log)
