@@ -5,50 +5,40 @@ direct connection or the relay carries them, and comes back by itself when eithe
         async for track in bot.tracks():
             bot.start(echo(bot, track))
 
-A little above 400 lines, for all that a program sees of a bot is here.
+All that a program sees of a bot is here; `connections`, `publishing` and `tasks` do the work.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import weakref
+import ssl as ssl_module
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-import msgspec
 from aiortc import MediaStreamTrack
 
-from ..client import Client, NotConnected
+from ..client import Client, ClientError, NotConnected
 from ..client.events import E
-from ..protocol import messages
+from .connections import Connections, Way
 from .files import File
-from .publishing import (
-    Frames,
-    Publication,
-    label_of,
-    open_file,
-    pump_frames,
-    pump_packets,
-    pump_track,
-)
-from .relayed import Publisher, Subscriber
-from .routing import Routing, Way
+from .publishing import Options, Publication, Published
+from .pumps import Frames
 from .sources import Kind, Label, Source
+from .tasks import Tasks
 from .threads import finish
 from .tracks import RemoteTrack
 
-log = logging.getLogger(__name__)
-
-DATA_WITHIN = 5.0
+DATA_WITHIN: Final = 5.0
 """Seconds that data wait for their channel."""
 
+TrackHandler = Callable[[RemoteTrack], Coroutine[Any, Any, None]]
 
-class Bot(Routing):
-    """See the module. Make it with `Bot.join`, use it as an async context manager.
+
+class Bot:
+    """See the module. Make it with `Bot.join`, use it as an async context manager, once.
 
     client: the signaling below, with participants, chat and events.
 
@@ -57,16 +47,20 @@ class Bot(Routing):
     """
 
     def __init__(self, client: Client, *, via: Way = "auto", receive: bool = True) -> None:
-        super().__init__(client, via=via, receive=receive)
+        self.client = client
+        self._tasks = Tasks(self._end_readers)
+        self._connections = Connections(
+            client,
+            via=via,
+            receive=receive,
+            spawn=self._tasks.spawn,
+            on_track=self._announce,
+            on_data=self._receive_data,
+        )
+        self._published = Published(self._connections, self._tasks.spawn)
         self._track_readers: set[asyncio.Queue[RemoteTrack | None]] = set()
-        self._track_handlers: list[Callable[[RemoteTrack], Coroutine[Any, Any, None]]] = []
+        self._track_handlers: list[TrackHandler] = []
         self._data_readers: set[asyncio.Queue[tuple[str, bytes | str] | None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._work: set[asyncio.Task[None]] = set()
-        self._publications: weakref.WeakSet[Publication] = weakref.WeakSet()
-        self._failure: BaseException | None = None
-        self._owner: asyncio.Task[Any] | None = None
-        self._ended: asyncio.Event = asyncio.Event()
         self._closed: asyncio.Task[None] | None = None
 
     @classmethod
@@ -79,27 +73,38 @@ class Bot(Routing):
         token: str | None = None,
         via: Way = "auto",
         receive: bool = True,
-        **options: Any,
+        metadata: dict[str, Any] | None = None,
+        patience: float = 120.0,
+        wait_for_server: bool = False,
+        ssl: ssl_module.SSLContext | bool = True,
     ) -> Self:
         """A bot that joins `room` when entered. `via="relay"` avoids direct connections;
-        `receive=False` takes no media from others.
-
-        options: `metadata`, `patience`, `ssl` as for `Client`. Entering raises as `Client` does.
-        """
-        client = Client(server, room=room, name=name, token=token, **options)
+        `receive=False` takes no media from others; the rest, and what entering raises, is as
+        for `Client`."""
+        client = Client(
+            server,
+            room=room,
+            name=name,
+            token=token,
+            metadata=metadata,
+            patience=patience,
+            wait_for_server=wait_for_server,
+            ssl=ssl,
+        )
         return cls(client, via=via, receive=receive)
 
     async def __aenter__(self) -> Self:
-        self._owner = asyncio.current_task()
-        self._publisher = Publisher(self)
-        self._subscriber = Subscriber(self)
+        if self._tasks.owner is not None:
+            raise ClientError("A bot joins once: make another one.")
+        self._tasks.owner = asyncio.current_task()
+        self._connections.open()
         try:
             await self.client.start()
         except BaseException:
             await self.close()
             raise
-        self.spawn(self._sweep())
-        self.spawn(self._watch_client())
+        self._connections.watch()
+        self._tasks.spawn(self._watch_client())
         return self
 
     async def __aexit__(
@@ -109,10 +114,11 @@ class Bot(Routing):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-        if self._failure is not None and kind in (None, asyncio.CancelledError):
-            if self._owner is not None and kind is asyncio.CancelledError:
-                self._owner.uncancel()
-            raise self._failure
+        failure, owner = self._tasks.failure, self._tasks.owner
+        if failure is not None and kind in (None, asyncio.CancelledError):
+            if owner is not None and kind is asyncio.CancelledError:
+                owner.uncancel()
+            raise failure
 
     # -- Publishing ---------------------------------------------------------------------
 
@@ -144,94 +150,29 @@ class Bot(Routing):
         Raises SourceUnreadable, CodecMissing for packets that cannot be sent, or NotConnected
         before the bot has joined and after it has ended.
         """
-        self._check_alive()
-        work: Coroutine[Any, Any, None] | None = None
-        if isinstance(what, str | Path):
-            what = await open_file(str(what), loop=loop, copy=copy)
-        if isinstance(what, File):
-            sources, work = what.sources, what.play()
-        elif isinstance(what, Source):
-            sources = [what]
-        elif isinstance(what, RemoteTrack):
-            sources = []
-            work = pump_packets(self, what, label, sources)
-        elif isinstance(what, MediaStreamTrack):
-            kind = "video" if what.kind == "video" else "audio"
-            source = Source(kind, label=label, codec=codec, on_key_frame=on_key_frame)
-            sources, work = [source], pump_track(what, source)
-        else:
-            source = Source(kind, label=label, codec=codec, on_key_frame=on_key_frame)
-            sources = [source]
-            work = pump_frames(what, source, fps=fps, rate=rate, live=live)
+        self._tasks.check_alive()
+        options = Options(kind, label, codec, fps, rate, live, loop, copy, on_key_frame)
+        opening = await self._published.open(what, options)
         try:
-            self._check_alive()  # It may have ended while a file was opened.
+            self._tasks.check_alive()  # It may have ended while a file was opened.
         except NotConnected:
-            if work is not None:
-                work.close()
-            if isinstance(what, File):
-                what.close()
+            opening.drop()
             raise
-        labels = {source.label for source in sources}
-        if isinstance(what, RemoteTrack):
-            labels = {label_of(what.kind, label)}
-        self.withdraw([source for source in self.sources if source.label in labels])
-        for other in list(self._publications):
-            other.give_way(labels)
-        self.sources.extend(sources)
-        self._refresh()
-        task = None if work is None else self.spawn(work)
-        publication = Publication(self, sources, task, labels)
-        self._publications.add(publication)
-        return publication
+        return self._published.add(opening)
 
-    def replace(self, old: list[Source], new: Source) -> None:
-        """Publish `new` in the place of `old`."""
-        for source in old:
-            self.sources.remove(source)
-        self._release(old)
-        self.sources.append(new)
-        self._refresh()
-
-    def withdraw(self, sources: list[Source]) -> None:
-        """Publish these sources no more."""
-        gone = [source for source in sources if source in self.sources]
-        for source in gone:
-            self.sources.remove(source)
-        self._release(gone)
-        for publication in list(self._publications):
-            publication.give_way(set())
-        if gone and not self._closing:
-            self._refresh()
-
-    def _release(self, sources: list[Source]) -> None:
-        """Send these no more at once; other bots may go on sending them."""
-        for peer in self._peers.values():
-            peer.release(sources)
-        self._publisher.release(sources)
-
-    def _refresh(self) -> None:
-        for peer in self._peers.values():
-            peer.refresh()
-        self._publisher.refresh()
-        labels = {source.label for source in self.sources}
-        metadata = {
-            **self.client.metadata,
-            "camera": "camera" in labels,
-            "microphone": "microphone" in labels,
-            "screen": "screen" if "screen" in labels else None,
-        }
-        if metadata != self.client.metadata and not self.client.closed:
-            self.client.metadata = metadata
-            self.client.tell(messages.Update(metadata=msgspec.Raw(msgspec.json.encode(metadata))))
+    @property
+    def sources(self) -> list[Source]:
+        """What is published now."""
+        return self._connections.sources
 
     # -- Receiving ----------------------------------------------------------------------
 
     async def tracks(self) -> AsyncGenerator[RemoteTrack, None]:
         """Each track that anybody publishes, now or later. Ends with the bot."""
         queue: asyncio.Queue[RemoteTrack | None] = asyncio.Queue()
-        for track in self._tracks.values():
+        for track in self._connections.tracks:
             queue.put_nowait(track)
-        if self._ended.is_set():
+        if self.ended:
             queue.put_nowait(None)
         self._track_readers.add(queue)
         try:
@@ -247,17 +188,16 @@ class Bot(Routing):
                 return track
         raise self.client.error or EOFError("The bot has ended.")
 
-    def on_track(
-        self, handler: Callable[[RemoteTrack], Coroutine[Any, Any, None]]
-    ) -> Callable[[RemoteTrack], Coroutine[Any, Any, None]]:
+    def on_track(self, handler: TrackHandler) -> TrackHandler:
         """Decorator: start `handler(track)` for each track, now or later."""
         self._track_handlers.append(handler)
-        for track in self._tracks.values():
+        for track in self._connections.tracks:
             self.start(handler(track))
         return handler
 
     def on(self, kind: type[E]) -> Callable[[Callable[[E], object]], Callable[[E], object]]:
-        """Decorator: call the function with each event of this kind; it must not block."""
+        """Decorator: call the function with each event of this kind. It must not block; a
+        coroutine function runs beside the bot until it ends."""
 
         def decorate(handler: Callable[[E], object]) -> Callable[[E], object]:
             self.client.on(kind, handler)
@@ -266,18 +206,51 @@ class Bot(Routing):
         return decorate
 
     def _announce(self, track: RemoteTrack) -> None:
-        if self._ended.is_set():
+        if self.ended:
             return
         for queue in self._track_readers:
             queue.put_nowait(track)
         for handler in self._track_handlers:
             self.start(handler(track))
 
-    # -- Chat and data ------------------------------------------------------------------
+    async def count_packets(self) -> list[tuple[int, int]]:
+        """RTP packets that came and that were lost, for each line that receives."""
+        counts: list[tuple[int, int]] = []
+        for tap in self._connections.taps:
+            report = await tap.receiver.getStats()
+            for stats in report.values():
+                if stats.type == "inbound-rtp":
+                    counts.append((stats.packetsReceived, max(stats.packetsLost, 0)))
+        return counts
+
+    # -- The room -----------------------------------------------------------------------
 
     async def chat(self, content: str, *, to: str | None = None) -> None:
         """Say something to the room, or to one participant."""
         await self.client.chat(content, to=to)
+
+    async def kick(self, participant: str, *, ban: bool = False) -> None:
+        """Remove somebody, by id; with `ban` for as long as the room lasts. This and what
+        follows raise Refused where the bot may not moderate."""
+        await self.client.kick(participant, ban=ban)
+
+    async def lock(self, locked: bool = True) -> None:
+        """Let nobody in any more, or everybody again."""
+        await self.client.lock(locked)
+
+    async def admit(self, knock: str) -> None:
+        """Let in somebody who waits in the lobby."""
+        await self.client.admit(knock)
+
+    async def decline(self, knock: str) -> None:
+        """Turn away somebody who waits in the lobby."""
+        await self.client.decline(knock)
+
+    async def mute(self, participant: str) -> None:
+        """Turn somebody's microphone off; only they turn it on again."""
+        await self.client.mute(participant)
+
+    # -- Data channels ------------------------------------------------------------------
 
     async def send_data(self, data: bytes | str, *, to: str | None = None) -> set[str]:
         """Send over the data channels of direct connections; returns whom it reached.
@@ -285,7 +258,8 @@ class Bot(Routing):
         The first call opens the channels. Whoever is connected through the relay alone is not
         reached: data have no way there.
         """
-        peers = {id: peer for id, peer in self._peers.items() if to in (None, id)}
+        direct = self._connections.direct
+        peers = {id: peer for id, peer in direct.items() if to in (None, id)}
         with suppress(TimeoutError):
             async with asyncio.timeout(DATA_WITHIN):
                 await asyncio.gather(*(peer.open_data() for peer in peers.values()))
@@ -294,7 +268,7 @@ class Bot(Routing):
     async def data(self) -> AsyncGenerator[tuple[str, bytes | str], None]:
         """What others send over data channels: their participant id and the message."""
         queue: asyncio.Queue[tuple[str, bytes | str] | None] = asyncio.Queue(1024)
-        if self._ended.is_set():
+        if self.ended:
             queue.put_nowait(None)
         self._data_readers.add(queue)
         try:
@@ -303,78 +277,29 @@ class Bot(Routing):
         finally:
             self._data_readers.discard(queue)
 
-    def receive_data(self, participant: str, data: bytes | str) -> None:
+    def _receive_data(self, participant: str, data: bytes | str) -> None:
         for queue in self._data_readers:
             if not queue.full():
                 queue.put_nowait((participant, data))
 
-    async def count_packets(self) -> list[tuple[int, int]]:
-        """RTP packets that came and that were lost, for each line that receives."""
-        counts: list[tuple[int, int]] = []
-        taps = self._subscriber.taps.union(*(peer.taps for peer in self._peers.values()))
-        for tap in taps:
-            report = await tap.receiver.getStats()
-            for stats in report.values():
-                if stats.type == "inbound-rtp":
-                    counts.append((stats.packetsReceived, max(stats.packetsLost, 0)))
-        return counts
-
-    # -- Tasks and the end --------------------------------------------------------------
+    # -- Work and the end ---------------------------------------------------------------
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as long as the bot lives. If it fails, so does the bot. Raises NotConnected
         once the bot has ended."""
-        if self._ended.is_set():
-            work.close()
-            raise NotConnected("The bot has ended.")
-        task = self.spawn(work)
-        self._work.add(task)
-        return task
+        return self._tasks.start(work)
 
     async def run_forever(self) -> None:
         """Return when the bot has left; raise why it ended otherwise."""
-        await self._ended.wait()
-        if self._failure is not None:
-            raise self._failure
+        await self._tasks.ended.wait()
+        if self._tasks.failure is not None:
+            raise self._tasks.failure
 
     @property
     def ended(self) -> bool:
-        return self._ended.is_set()
+        return self._tasks.ended.is_set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-        return task
-
-    def _check_alive(self) -> None:
-        if self._owner is None:
-            raise NotConnected("The bot has not joined: use it as an async context manager.")
-        if self._ended.is_set():
-            raise NotConnected("The bot has ended.")
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            self._work.discard(task)
-            return
-        error = task.exception()
-        if task in self._work:
-            self._work.discard(task)
-            if error is not None:
-                self._fail(error)
-        elif error is not None:
-            log.error("a task of the bot failed", exc_info=error)
-
-    def _fail(self, error: BaseException) -> None:
-        if self._failure is None and not self._closing:
-            self._failure = error
-            self._end()
-            if self._owner is not None and not self._owner.done():
-                self._owner.cancel()
-
-    def _end(self) -> None:
-        self._ended.set()
+    def _end_readers(self) -> None:
         for tracks in self._track_readers:
             tracks.put_nowait(None)
         for data in self._data_readers:
@@ -387,41 +312,26 @@ class Bot(Routing):
             async for _ in self.client.events():
                 pass
         except Exception as error:
-            self._fail(error)
+            self._tasks.fail(error)
         else:
-            self._end()
+            self._tasks.end()
 
     async def close(self) -> None:
         """Leave, and end everything that was begun: all is over when this returns, and also if
         it is cancelled."""
-        if self._owner is None:
+        if self._tasks.owner is None:
             return
         if self._closed is None:
-            self._closing = True
-            self._end()
+            self._connections.closing = True
+            self._tasks.begin_closing()
             self._closed = asyncio.create_task(self._close(asyncio.current_task()))
-        elif asyncio.current_task() in self._work:
+        elif self._tasks.is_work(asyncio.current_task()):
             return  # It is waited for.
         await finish(self._closed)
 
     async def _close(self, closer: asyncio.Task[Any] | None) -> None:
-        work = self._work - {closer}
-        for task in work:
-            task.cancel()
-        if work:
-            await asyncio.wait(work)
-        returning = [track for one in self._returning for track in one.tracks]
-        tracks = [*self._tracks.values(), *returning]
-        for track in tracks:
-            track.end()
-        await asyncio.gather(*(peer.close() for peer in self._peers.values()))
-        await self._publisher.close()
-        await self._subscriber.close()
+        await self._tasks.cancel_work(closer)
+        await self._connections.close()
         await self.client.close()
-        rest = self._tasks - {closer}
-        for task in rest:
-            task.cancel()
-        if rest:
-            await asyncio.wait(rest)
-        for track in tracks:
-            await track.wait_closed()
+        await self._tasks.cancel_all(closer)
+        await self._connections.wait_closed()

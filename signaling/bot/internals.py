@@ -1,4 +1,4 @@
-"""The one file that knows aiortc's private names, and so above 400 lines; a test pins each of them.
+"""The one file that knows aiortc's private names; a test pins each of them.
 
 aiortc decodes everything it receives into queues without a bound, obeys an RTCP BYE
 for ever, has no rollback, and keeps key-frame requests to itself. `Tap` takes the
@@ -10,7 +10,6 @@ streams on a line in use, `bound_inboxes` bounds aioice's queue of datagrams.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtcpByePacket, RtpPacket
 from aiortc.utils import uint16_add, uint16_gt
 from av.frame import Frame
+
+from .codecs import is_key_frame
 
 GAP_PATIENCE = 0.4
 """Seconds that a lost packet is waited for: a few retransmissions' time."""
@@ -69,22 +70,6 @@ def make_decoder(codec: str) -> FrameDecoder:
 
 def decode(decoder: FrameDecoder, frame: EncodedFrame) -> list[Frame]:
     return decoder.decode(JitterFrame(data=frame.data, timestamp=frame.timestamp))
-
-
-def is_key_frame(codec: str, data: bytes) -> bool:
-    """Whether decoding can start here. Audio always can."""
-    if codec == "VP8":
-        # RFC 6386 section 9.1: the lowest bit of the frame tag is 0 for key frames.
-        return bool(data) and not data[0] & 1
-    if codec == "H264":
-        # Annex B: an IDR picture is NAL unit type 5, a sequence parameter set type 7.
-        start = data.find(b"\x00\x00\x01")
-        while start != -1 and start + 3 < len(data):
-            if data[start + 3] & 0x1F in (5, 7):
-                return True
-            start = data.find(b"\x00\x00\x01", start + 3)
-        return False
-    return True
 
 
 class _NoDecoder:
@@ -369,46 +354,3 @@ def learn_ssrcs(pc: RTCPeerConnection) -> None:
 def set_stream_id(sender: RTCRtpSender, stream: str) -> None:
     """Name the media stream of a sender, so that the other side can tell its lines apart."""
     cast(Any, sender)._stream_id = stream
-
-
-def spread_candidates(description: str) -> str:
-    """Give every m-line the candidates of the first that has any.
-
-    In a bundle they stand on one line only; aiortc reads those of the last.
-    """
-    head, *media = description.replace("\r\n", "\n").split("\nm=")
-    marks = ("a=candidate:", "a=end-of-candidates")
-    found: list[str] = []
-    for part in media:
-        found = found or [line for line in part.split("\n") if line.startswith(marks)]
-    for index, part in enumerate(media):
-        lines = part.rstrip("\n").split("\n")
-        if found and not any(line.startswith(marks) for line in lines):
-            media[index] = "\n".join(lines + found)
-        else:
-            media[index] = "\n".join(lines)
-    return "\r\n".join("\nm=".join([head, *media]).split("\n")) + "\r\n"
-
-
-def extension_ids(description: str) -> dict[str, str]:
-    """The ids of header extensions in a description, by URI."""
-    pairs = re.findall(r"^a=extmap:(\d+)(?:/\w+)? (\S+)", description, re.M)
-    return {uri: id for id, uri in pairs}
-
-
-def keep_extension_ids(description: str, ids: dict[str, str]) -> str:
-    """An offer with header extensions under the ids that they had before: browsers refuse
-    other ones for as long as their connection lives, and they keep it when we make ours anew."""
-    taken = set(ids.values())
-
-    def replace(match: re.Match[str]) -> str:
-        id, uri = match.groups()
-        if uri in ids:
-            return f"a=extmap:{ids[uri]} {uri}"
-        while id in taken:
-            id = str(int(id) + 1)
-        taken.add(id)
-        ids[uri] = id
-        return f"a=extmap:{id} {uri}"
-
-    return re.sub(r"a=extmap:(\d+) (\S+)", replace, description)

@@ -29,8 +29,8 @@ from .internals import (
     negotiated_codec,
     prefer_codec,
     set_stream_id,
-    spread_candidates,
 )
+from .sdp import spread_candidates
 from .sources import Kind, Label, SenderTrack, Source
 from .threads import finish
 
@@ -58,7 +58,7 @@ class Room(Protocol):
     def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None: ...
     def lose_tap(self, tap: Tap) -> None: ...
     def receive_data(self, participant: str, data: bytes | str) -> None: ...
-    def arrange(self) -> None: ...
+    def sync(self) -> None: ...
 
 
 def make_connection(client: Client) -> RTCPeerConnection:
@@ -86,12 +86,6 @@ async def close_connection(pc: RTCPeerConnection) -> None:
     """To the end, even if cancelled: aiortc does not go on with a close that was broken off."""
     pc.remove_all_listeners()
     await finish(pc.close())
-
-
-def session_of(description: str) -> tuple[str, ...]:
-    """What changes when the other side began anew: ICE user names and certificate."""
-    marks = ("a=ice-ufrag:", "a=fingerprint:")
-    return tuple(sorted({line for line in description.splitlines() if line.startswith(marks)}))
 
 
 @dataclass(eq=False)

@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from ..client import ClientError, Participant
 from ..protocol import messages
-from .internals import Checkpoint, EncodedFrame, Tap, extension_ids, keep_extension_ids, learn_ssrcs
+from .internals import Checkpoint, EncodedFrame, Tap, learn_ssrcs
 from .lines import (
     SDP_ERRORS,
     Line,
@@ -29,10 +29,10 @@ from .lines import (
     close_connection,
     make_connection,
     remote_description,
-    session_of,
     set_local_description,
     tap_new_tracks,
 )
+from .sdp import extension_ids, keep_extension_ids, session_of
 from .sources import Kind, Label, Source
 
 log = logging.getLogger(__name__)
@@ -371,7 +371,7 @@ class Peer:
             self.connected = True
             if self._deadline is not None:
                 self._deadline.cancel()
-            self._room.arrange()
+            self._room.sync()
         elif state in ("failed", "closed"):
             self.connected = False
             # Closed by the other side: it may be leaving, or moving to the relay.

@@ -1,30 +1,62 @@
-"""From whatever a program wants to publish to sources and the task that fills them."""
+"""What a bot publishes: from whatever a program has to sources, and back out again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import av
-import numpy as np
+import msgspec
 from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-from numpy.typing import NDArray
 
+from ..protocol import messages
+from .connections import Connections
 from .files import File
-from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, Item, Kind, Label, Source, audio_frame, media_time
+from .pumps import Frames, pump_frames, pump_packets, pump_track
+from .sources import Kind, Label, Source
 from .threads import run_apart
+from .tracks import RemoteTrack
 
-if TYPE_CHECKING:
-    from .bot import Bot
-    from .tracks import RemoteTrack
+Work = Coroutine[Any, Any, None]
+Publishable = str | Path | File | Source | MediaStreamTrack | RemoteTrack | Frames
 
-TICK = Fraction(1, AUDIO_CLOCK)
-PAUSE = 0.2
-"""Seconds that a generator may be late and catch up: what waits for a sender is not longer."""
-Frames = AsyncIterable[Any] | Iterable[Any]
+
+@dataclass
+class Options:
+    """How something is published; `Bot.publish` says what each is."""
+
+    kind: Kind = "video"
+    label: Label | None = None
+    codec: str | None = None
+    fps: float = 30.0
+    rate: int = 48_000
+    live: bool = False
+    loop: bool = False
+    copy: bool = False
+    on_key_frame: Callable[[], None] | None = None
+
+
+@dataclass
+class Opening:
+    """Sources that are not published yet, and the work that fills them."""
+
+    sources: list[Source]
+    work: Work | None = None
+    labels: set[Label] = field(default_factory=set)
+    file: File | None = None
+
+    def __post_init__(self) -> None:
+        self.labels |= {source.label for source in self.sources}
+
+    def drop(self) -> None:
+        """It will not be published."""
+        if self.work is not None:
+            self.work.close()
+        if self.file is not None:
+            self.file.close()
 
 
 class Publication:
@@ -32,14 +64,14 @@ class Publication:
 
     def __init__(
         self,
-        bot: Bot,
+        published: Published,
         sources: list[Source],
         task: asyncio.Task[None] | None,
         labels: set[Label],
     ) -> None:
         self.sources = sources
         self._labels = labels
-        self._bot = bot
+        self._published = published
         self._task = task
         if task is not None:
             task.add_done_callback(lambda _: self._withdraw())
@@ -54,7 +86,7 @@ class Publication:
 
     def give_way(self, labels: set[Label]) -> None:
         """These labels are others' now. Nothing is made that nothing would send."""
-        wanted = any(source in self._bot.sources for source in self.sources)
+        wanted = any(source in self._published.sources for source in self.sources)
         if not self.sources:  # A remote track that has brought nothing yet.
             wanted = not self._labels <= labels
         if self._task is not None and not wanted:
@@ -68,119 +100,97 @@ class Publication:
         self._withdraw()
 
     def _withdraw(self) -> None:
-        self._bot.withdraw(self.sources)
+        self._published.withdraw(self.sources)
 
 
-async def pump_track(track: MediaStreamTrack, source: Source) -> None:
-    """Push what an aiortc track brings until it ends."""
-    try:
-        while True:
-            item = await track.recv()
-            if isinstance(item, av.VideoFrame | av.AudioFrame | av.Packet):
-                source.push(item)
-    except MediaStreamError:
-        return
-    finally:
-        track.stop()
+class Published:
+    """Everything that a bot publishes. One thing for each label: the latest."""
+
+    def __init__(
+        self, connections: Connections, spawn: Callable[[Work], asyncio.Task[None]]
+    ) -> None:
+        self._connections = connections
+        self._client = connections.client
+        self._spawn = spawn
+        self._publications: weakref.WeakSet[Publication] = weakref.WeakSet()
+
+    @property
+    def sources(self) -> list[Source]:
+        return self._connections.sources
+
+    async def open(self, what: Publishable, options: Options) -> Opening:
+        """Raises SourceUnreadable or CodecMissing."""
+        if isinstance(what, str | Path):
+            path = str(what)
+            loop, copy = options.loop, options.copy
+            what = await run_apart(lambda: File(path, loop=loop, copy=copy))
+        if isinstance(what, File):
+            return Opening(what.sources, what.play(), file=what)
+        if isinstance(what, Source):
+            return Opening([what])
+        if isinstance(what, RemoteTrack):
+            sources: list[Source] = []
+            work = pump_packets(what, options.label, sources, self.replace)
+            return Opening(sources, work, {_label_of(what.kind, options.label)})
+        kind = options.kind
+        if isinstance(what, MediaStreamTrack):
+            kind = "video" if what.kind == "video" else "audio"
+        source = Source(
+            kind, label=options.label, codec=options.codec, on_key_frame=options.on_key_frame
+        )
+        if isinstance(what, MediaStreamTrack):
+            return Opening([source], pump_track(what, source))
+        fps, rate, live = options.fps, options.rate, options.live
+        return Opening([source], pump_frames(what, source, fps=fps, rate=rate, live=live))
+
+    def add(self, opening: Opening) -> Publication:
+        """Publish it in the place of what had its labels."""
+        labels = opening.labels
+        self.withdraw([source for source in self.sources if source.label in labels])
+        for other in list(self._publications):
+            other.give_way(labels)
+        self.sources.extend(opening.sources)
+        self._refresh()
+        task = None if opening.work is None else self._spawn(opening.work)
+        publication = Publication(self, opening.sources, task, labels)
+        self._publications.add(publication)
+        return publication
+
+    def replace(self, old: list[Source], new: Source) -> None:
+        """Publish `new` in the place of `old`."""
+        for source in old:
+            self.sources.remove(source)
+        self._connections.release(old)
+        self.sources.append(new)
+        self._refresh()
+
+    def withdraw(self, sources: list[Source]) -> None:
+        """Publish these sources no more."""
+        gone = [source for source in sources if source in self.sources]
+        for source in gone:
+            self.sources.remove(source)
+        self._connections.release(gone)
+        for publication in list(self._publications):
+            publication.give_way(set())
+        if gone:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Have the connections send what there is now, and say so to the room."""
+        if self._connections.closing:
+            return
+        self._connections.refresh()
+        labels = {source.label for source in self.sources}
+        metadata = {
+            **self._client.metadata,
+            "camera": "camera" in labels,
+            "microphone": "microphone" in labels,
+            "screen": "screen" if "screen" in labels else None,
+        }
+        if metadata != self._client.metadata and not self._client.closed:
+            self._client.metadata = metadata
+            self._client.tell(messages.Update(metadata=msgspec.Raw(msgspec.json.encode(metadata))))
 
 
-async def pump_packets(
-    bot: Bot, track: RemoteTrack, label: Label | None, sources: list[Source]
-) -> None:
-    """Pass a remote track's packets on as they are. Their codec is known when they come, and
-    may change: `sources` has the one source for it."""
-    source: Source | None = None
-    async for packet in track.packets():
-        if source is None or source.codec != packet.codec:
-            source = Source(
-                track.kind,
-                label=label,
-                codec=packet.codec,
-                on_key_frame=track.request_key_frame,
-            )
-            old, sources[:] = sources[:], [source]
-            bot.replace(old, source)
-        item = av.Packet(packet.data)
-        item.time_base = Fraction(1, 90_000 if track.kind == "video" else AUDIO_CLOCK)
-        item.pts = item.dts = round(packet.time / item.time_base)
-        item.is_keyframe = packet.key
-        source.push(item)
-
-
-async def pump_frames(frames: Frames, source: Source, *, fps: float, rate: int, live: bool) -> None:
-    """Push what a generator yields: frames, packets, or arrays, which get their time from `fps`
-    or `rate`. Keeps to real time unless `live`."""
-    iterator = _iterate(frames)
-    begun: float | None = None
-    position = 0.0
-    first: float | None = None
-    try:
-        async for item in iterator:
-            ours = isinstance(item, np.ndarray)
-            if ours:
-                item, length = _from_array(item, source.kind, fps, rate)
-            else:
-                length = _length(item, source.kind, fps)
-            at = position
-            stamped = item.pts is not None and item.time_base is not None
-            if stamped:
-                stamp = float(item.pts * item.time_base)
-                first = stamp if first is None else first
-                at = stamp - first
-            if not live:
-                begun = media_time() if begun is None else begun
-                wait = begun + at - media_time()
-                if wait < -PAUSE:
-                    # It made a pause. What comes now is not late, but goes on from here.
-                    if stamped:
-                        begun -= wait
-                    else:
-                        at -= wait
-                if ours:
-                    item.pts, item.time_base = round(at * AUDIO_CLOCK), TICK
-                # Also a generator that never waits must let the others have their turn.
-                await asyncio.sleep(max(wait, 0))
-            position = at + length
-            source.push(item)
-    finally:
-        if isinstance(iterator, AsyncIterator) and hasattr(iterator, "aclose"):
-            await iterator.aclose()
-
-
-async def _each(frames: Iterator[Any]) -> AsyncIterator[Any]:
-    for item in frames:
-        yield item
-
-
-def _iterate(frames: Frames) -> AsyncIterator[Any]:
-    if isinstance(frames, AsyncIterable):
-        return aiter(frames)
-    return _each(iter(frames))
-
-
-def _from_array(
-    array: NDArray[Any], kind: Kind, fps: float, rate: int
-) -> tuple[av.VideoFrame | av.AudioFrame, float]:
-    if kind == "video":
-        return av.VideoFrame.from_ndarray(array, format="rgb24"), 1 / fps
-    frame = audio_frame(array, rate)
-    return frame, frame.samples / rate
-
-
-def _length(item: Item, kind: Kind, fps: float) -> float:
-    if isinstance(item, av.AudioFrame):
-        return item.samples / item.sample_rate
-    if isinstance(item, av.Packet):
-        if item.duration and item.time_base is not None:
-            return float(item.duration * item.time_base)
-        if kind == "audio":
-            return AUDIO_SAMPLES / AUDIO_CLOCK
-    return 1 / fps
-
-
-async def open_file(path: str, **options: Any) -> File:
-    return await run_apart(lambda: File(path, **options))
-
-
-def label_of(kind: Kind, label: Label | None) -> Label:
+def _label_of(kind: Kind, label: Label | None) -> Label:
     return label or ("camera" if kind == "video" else "microphone")

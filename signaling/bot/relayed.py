@@ -25,10 +25,10 @@ from .lines import (
     close_connection,
     make_connection,
     remote_description,
-    session_of,
     set_local_description,
     tap_new_tracks,
 )
+from .sdp import session_of
 from .sources import Source
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Publisher:
             self.connected = pc.connectionState == "connected"
             if pc.connectionState in ("failed", "closed"):
                 self.reset()
-            self._room.arrange()
+            self._room.sync()
 
         pc.on("connectionstatechange", on_state)
         return pc
@@ -265,7 +265,7 @@ class Subscriber:
             self.connected = pc.connectionState == "connected"
             if pc.connectionState in ("failed", "closed"):
                 self._ask(0)
-            self._room.arrange()
+            self._room.sync()
 
         tap_new_tracks(pc, on_tap)
         pc.on("connectionstatechange", on_state)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from signaling.bot import Bot, RemoteTrack
+from signaling.bot.connections import Way
 from signaling.bot.patterns import COLOURS, pictures, tone
-from signaling.bot.routing import Way
 from tests.browser.conftest import Enter
 from tests.support.bots import soon, until
 from tests.support.browser import Hub, Participant, running_hub
@@ -160,7 +160,7 @@ def test_a_bot_and_a_browser_see_and_hear_each_other(
     page = page or enter("Ada")
     thread.run(see_and_hear_chromium(bot, "Ada"))
     see_and_hear_the_bot(page)
-    assert bool(bot._peers) is (via == "auto")
+    assert bool(bot._connections.direct) is (via == "auto")
 
 
 def test_a_screen_and_a_camera_that_is_off_are_told_apart(
@@ -200,13 +200,13 @@ def test_a_bot_and_a_browser_move_to_the_relay_and_back(
         thread.run(see_and_hear_chromium(bot, "Ada"))
         others = [thread.enter(make_bot(hub, room, name=name)) for name in ("Eve", "Zoe")]
         thread.run(until(lambda: bot.client.topology == "relay"))
-        thread.run(until(lambda: not bot._peers))
+        thread.run(until(lambda: not bot._connections.direct))
         thread.run(see_and_hear_chromium(bot, "Ada"))
         see_and_hear_the_bot(ada)
         for other in others:
             thread.run(other.close())
         thread.run(until(lambda: bot.client.topology == "mesh"))
-        thread.run(until(lambda: not bot._publisher.active))
+        thread.run(until(lambda: not bot._connections.publisher.active))
         thread.run(see_and_hear_chromium(bot, "Ada"))
         see_and_hear_the_bot(ada)
         ada.page.context.close()

@@ -15,9 +15,9 @@ import pytest
 from aiortc import RTCSessionDescription
 
 from signaling.bot import Bot, CodecMissing, RemoteTrack, Source, SourceUnreadable
+from signaling.bot.connections import Way
 from signaling.bot.load import Media, encode_video
 from signaling.bot.patterns import pictures
-from signaling.bot.routing import Way
 from signaling.client import NotConnected, ServerUnreachable
 from signaling.protocol import messages
 from tests.support.bots import (
@@ -78,8 +78,8 @@ async def test_picture_and_sound_go_both_ways(server: str, via: Way) -> None:
             await see(video)
             await hear(audio)
         if via == "relay":
-            assert not ada._peers
-            assert ada._subscriber.connected
+            assert not ada._connections.direct
+            assert ada._connections.subscriber.connected
 
 
 async def test_a_bot_connects_fast(server: str) -> None:
@@ -242,7 +242,7 @@ async def test_chat_and_data_reach_the_others(server: str) -> None:
         inbox = bob.data()
         first = asyncio.ensure_future(anext(inbox))
         await asyncio.sleep(0)
-        await until(lambda: ada._peers)
+        await until(lambda: ada._connections.direct)
         assert await soon(ada.send_data(b"\x00bytes")) == {bob.client.id}
         assert await soon(first) == (ada.client.id, b"\x00bytes")
         assert await soon(ada.send_data("text", to=bob.client.id)) == {bob.client.id}
@@ -431,7 +431,7 @@ async def test_a_candidate_that_is_none_is_passed_over(server: str) -> None:
     async with join("Ada") as ada, join("Bob") as bob:
         await publish_known(ada, sound=False)
         track = await soon(bob.track("video"))
-        peer = bob._peers[ada.client.id]
+        peer = bob._connections.direct[ada.client.id]
         peer.receive("candidate", {"candidate": "candidate:nothing"})
         await until(lambda: peer._inbox.empty())
         assert not peer._timers - {peer._deadline}
@@ -450,7 +450,7 @@ async def test_media_do_not_notice_that_the_websocket_was_cut(server: str) -> No
             track = await soon(bob.track("video"))
             times = watch_gaps(track)
             await until(lambda: len(times) > 5)
-            peer = bob._peers[ada.client.id]
+            peer = bob._connections.direct[ada.client.id]
             proxy.cut()
             await until(lambda: not bob.client.connected)
             before = len(times)
@@ -458,11 +458,11 @@ async def test_media_do_not_notice_that_the_websocket_was_cut(server: str) -> No
             proxy.mend()
             await until(lambda: bob.client.connected)
             await see(track)
-            assert bob._peers[ada.client.id] is peer
+            assert bob._connections.direct[ada.client.id] is peer
 
 
 async def test_one_track_lasts_from_mesh_to_relay_and_back(monkeypatch: Any) -> None:
-    monkeypatch.setattr("signaling.bot.routing.LINGER", 1.0)
+    monkeypatch.setattr("signaling.bot.connections.LINGER", 1.0)
     async with serve("--mesh-limit", "3", "--mesh-return", "1") as server:
         join = joins(server)
         async with join("Ada") as ada, join("Bob") as bob:
@@ -473,14 +473,16 @@ async def test_one_track_lasts_from_mesh_to_relay_and_back(monkeypatch: Any) -> 
             await see(track)
             direct = track.tap
             async with join("Eve") as eve, join("Zoe"):
-                await until(lambda: track.tap in bob._subscriber.taps)
+                await until(lambda: track.tap in bob._connections.subscriber.taps)
                 await see(track)
                 await see(await soon(eve.track("video", name="Bob")))
-                await until(lambda: not bob._peers)
-            await until(lambda: track.tap is not None and track.tap not in bob._subscriber.taps)
+                await until(lambda: not bob._connections.direct)
+            await until(
+                lambda: track.tap is not None and track.tap not in bob._connections.subscriber.taps
+            )
             assert track.tap is not direct
             await see(track)
-            await until(lambda: not bob._publisher.active)
+            await until(lambda: not bob._connections.publisher.active)
             await see(track)
             assert not track.ended
             assert len([t async for t in _so_far(bob)]) == 2
@@ -495,16 +497,18 @@ async def test_a_direct_connection_that_lingers_carries_the_track_again() -> Non
             await publish_known(ada)
             tracks = [await soon(bob.track("video")), await soon(bob.track("audio"))]
             async with join("Eve"), join("Zoe"):
-                await until(lambda: all(t.tap in bob._subscriber.taps for t in tracks))
+                await until(lambda: all(t.tap in bob._connections.subscriber.taps for t in tracks))
             # Sooner than the connections linger, though a slow machine may have closed them.
-            await until(lambda: not any(t.tap in (None, *bob._subscriber.taps) for t in tracks))
+            await until(
+                lambda: not any(t.tap in (None, *bob._connections.subscriber.taps) for t in tracks)
+            )
             await see(tracks[0])
             await hear(tracks[1])
             assert not any(track.ended for track in tracks)
 
 
 async def _so_far(bot: Bot) -> AsyncIterator[RemoteTrack]:
-    for track in list(bot._tracks.values()):
+    for track in bot._connections.tracks:
         yield track
 
 
@@ -554,7 +558,7 @@ async def test_tracks_of_those_who_may_come_back_end_with_the_bot() -> None:
                 track = await soon(bob.track("video"))
                 await server.stop()
             async with serve("--port", port, relay=False):
-                await until(lambda: bob._returning)
+                await until(lambda: bob._connections._returning)
                 assert not track.ended
         assert track.ended
 
@@ -567,7 +571,7 @@ async def test_a_participant_that_leaves_ends_its_tracks(server: str) -> None:
             track = await soon(bob.track("video"))
             await see(track)
         await until(lambda: track.ended)
-        assert not bob._peers
+        assert not bob._connections.direct
 
 
 async def test_both_may_open_at_once(server: str, monkeypatch: Any) -> None:
@@ -610,12 +614,12 @@ async def test_an_offer_that_cannot_be_taken_is_asked_for_anew_once(
         await publish_known(ada, sound=False)
         track = await soon(bob.track("video"))
         await see(track)
-        bob._subscriber.receive_offer("m=video x", [])
-        await until(lambda: bob._subscriber._pc is None)
-        await until(lambda: track.tap in bob._subscriber.taps)
+        bob._connections.subscriber.receive_offer("m=video x", [])
+        await until(lambda: bob._connections.subscriber._pc is None)
+        await until(lambda: track.tap in bob._connections.subscriber.taps)
         await see(track)
         # Else the connection would be made anew once more, for nothing.
-        assert bob._subscriber._asking is None
+        assert bob._connections.subscriber._asking is None
 
 
 async def test_many_bots_in_one_process_do_not_grow(server: str) -> None:
@@ -639,8 +643,8 @@ async def test_many_bots_in_one_process_do_not_grow(server: str) -> None:
             for bot in bots[:4]:
                 await bot.publish(source)
             everyone = 2 * PATIENCE
-            await until(lambda: all(len(b._tracks) >= 3 for b in bots), within=everyone)
-            tracks = [track for bot in bots for track in bot._tracks.values()]
+            await until(lambda: all(len(b._connections.tracks) >= 3 for b in bots), within=everyone)
+            tracks = [track for bot in bots for track in bot._connections.tracks]
             await grow(tracks, 10)
             tasks, memory = len(asyncio.all_tasks()), resident_bytes()
             await grow(tracks, 30)

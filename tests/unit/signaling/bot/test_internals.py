@@ -21,19 +21,14 @@ from signaling.bot.internals import (
     ImpatientBuffer,
     Tap,
     bound_inboxes,
-    extension_ids,
     hook_key_frames,
-    is_key_frame,
     is_started,
-    keep_extension_ids,
     learn_ssrcs,
     make_decoder,
     negotiated_codec,
     prefer_codec,
     set_stream_id,
-    spread_candidates,
 )
-from signaling.bot.lines import remote_description
 from signaling.bot.sources import SenderTrack
 
 
@@ -301,55 +296,6 @@ async def test_datagrams_that_nobody_takes_do_not_pile_up() -> None:
     assert connection._queue.qsize() == DATAGRAMS_WAITING
     assert connection._queue.get_nowait() == (b"%d" % DATAGRAMS_WAITING, 1)
     await one.close()
-
-
-async def test_candidates_that_stand_on_one_line_serve_all() -> None:
-    one = RTCPeerConnection()
-    one.addTransceiver(SenderTrack("audio"))
-    one.addTransceiver(SenderTrack("video"))
-    await one.setLocalDescription(await one.createOffer())
-    text = one.localDescription.sdp
-    first, second = text.index("m=audio"), text.index("m=video")
-    tail = [
-        line
-        for line in text[second:].split("\r\n")
-        if not line.startswith(("a=candidate", "a=end-of"))
-    ]
-    bare = text[:second] + "\r\n".join(tail)
-    spread = spread_candidates(bare)
-    count = text[first:second].count("a=candidate:")
-    assert count > 0
-    assert spread.count("a=candidate:") == 2 * count
-    assert spread_candidates(text) == text
-    other = RTCPeerConnection()
-    await other.setRemoteDescription(remote_description(bare, "offer"))
-    await one.close()
-    await other.close()
-
-
-def test_header_extensions_keep_the_ids_that_they_had() -> None:
-    ids = extension_ids("v=0\r\na=extmap:4 urn:mid\r\na=extmap:1/sendonly urn:level\r\n")
-    assert ids == {"urn:mid": "4", "urn:level": "1"}
-    offer = "a=extmap:1 urn:mid\r\na=extmap:2 urn:level\r\na=extmap:4 urn:time\r\n"
-    kept = keep_extension_ids(offer + offer, ids)
-    again = "a=extmap:4 urn:mid\r\na=extmap:1 urn:level\r\na=extmap:5 urn:time\r\n"
-    assert kept == again + again
-
-
-@pytest.mark.parametrize(
-    ("codec", "data", "key"),
-    [
-        ("VP8", b"\x10\x02\x00", True),
-        ("VP8", b"\x11\x02\x00", False),
-        ("VP8", b"", False),
-        ("H264", b"\x00\x00\x00\x01\x67\x42\x00\x00\x01\x65", True),
-        ("H264", b"\x00\x00\x00\x01\x41\x9a", False),
-        ("H264", b"\x00\x00\x01", False),
-        ("opus", b"", True),
-    ],
-)
-def test_key_frames_are_told_from_their_first_bytes(codec: str, data: bytes, key: bool) -> None:
-    assert is_key_frame(codec, data) is key
 
 
 def test_every_codec_that_is_received_has_a_decoder() -> None:

@@ -5,7 +5,7 @@ gives each track its media from whichever has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 import msgspec
@@ -41,41 +41,93 @@ class _Returning:
         self.until = until
 
 
-class Routing:
-    """The part of a bot that no program sees. Its connections know it as their `lines.Room`."""
+class Connections:
+    """The bot's connections, kept in step with the room. They know it as their `lines.Room`.
 
-    def __init__(self, client: Client, *, via: Way, receive: bool) -> None:
+    spawn: runs work as a task that ends with the bot. on_track: is told of each new track.
+    on_data: of what comes over a data channel, with the sender's id.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        via: Way,
+        receive: bool,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        on_track: Callable[[RemoteTrack], None],
+        on_data: Callable[[str, bytes | str], None],
+    ) -> None:
         self.client = client
         self.sources: list[Source] = []
         self.receiving = receive
+        self.spawn = spawn
+        self.receive_data = on_data
+        self.direct: dict[str, Peer] = {}
+        self.publisher: Publisher
+        self.subscriber: Subscriber
         self._via = via
-        self._closing = False
+        self.closing = False
+        self._on_track = on_track
         self._tracks: dict[tuple[str, Label], RemoteTrack] = {}
-        self._peers: dict[str, Peer] = {}
         self._returning: list[_Returning] = []
         self._unbound: dict[RemoteTrack, float] = {}
-        self._publisher: Publisher
-        self._subscriber: Subscriber
         client.on_any(self._receive)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` as a task that ends with the bot."""
-        raise NotImplementedError
+    def open(self) -> None:
+        """Begin; to be called in the loop, before the client joins."""
+        self.publisher = Publisher(self)
+        self.subscriber = Subscriber(self)
 
-    def receive_data(self, participant: str, data: bytes | str) -> None:
-        """A message has come over a data channel."""
-        raise NotImplementedError
+    def watch(self) -> None:
+        """Look from now on after what lingers."""
+        self.spawn(self._sweep())
 
-    def _announce(self, track: RemoteTrack) -> None:
-        """There is a new track."""
-        raise NotImplementedError
+    @property
+    def tracks(self) -> list[RemoteTrack]:
+        """Those that are published now."""
+        return list(self._tracks.values())
+
+    @property
+    def taps(self) -> set[Tap]:
+        """Of every line that ever received."""
+        return self.subscriber.taps.union(*(peer.taps for peer in self.direct.values()))
+
+    def refresh(self) -> None:
+        """`sources` has changed."""
+        for peer in self.direct.values():
+            peer.refresh()
+        self.publisher.refresh()
+
+    def release(self, sources: list[Source]) -> None:
+        """Send these no more at once; other bots may go on sending them."""
+        for peer in self.direct.values():
+            peer.release(sources)
+        self.publisher.release(sources)
+
+    async def close(self) -> None:
+        """End every track and every connection."""
+        self.closing = True
+        for track in self._all_tracks():
+            track.end()
+        await asyncio.gather(*(peer.close() for peer in self.direct.values()))
+        await self.publisher.close()
+        await self.subscriber.close()
+
+    async def wait_closed(self) -> None:
+        """Return when nothing is decoded any more, after `close`."""
+        for track in self._all_tracks():
+            await track.wait_closed()
+
+    def _all_tracks(self) -> list[RemoteTrack]:
+        return [*self.tracks, *(track for one in self._returning for track in one.tracks)]
 
     # -- What connections bring ---------------------------------------------------------
 
     def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None:
         """Media have come for this track: bind it, and announce it if it is new."""
         owner = self.client.participants.get(participant)
-        if owner is None or self._closing:
+        if owner is None or self.closing:
             return
         key = (participant, label)
         track = self._tracks.get(key)
@@ -84,7 +136,7 @@ class Routing:
             self._tracks[key] = track
             self._take_mute(owner)
             track.bind(tap)
-            self._announce(track)
+            self._on_track(track)
         else:
             track.bind(tap)
 
@@ -117,7 +169,7 @@ class Routing:
         match event:
             case messages.OfferFrom(from_=sender, sdp=sdp) if sender == messages.RELAY:
                 slots = event.tracks if isinstance(event.tracks, list) else []
-                self._subscriber.receive_offer(sdp, slots)
+                self.subscriber.receive_offer(sdp, slots)
             case messages.OfferFrom(from_=sender, sdp=sdp):
                 self._signal(sender, "offer", sdp)
             case messages.AnswerFrom(from_=sender, sdp=sdp) if sender != messages.RELAY:
@@ -141,14 +193,14 @@ class Routing:
                 if tracks := [track.id for other in others for track in other.tracks]:
                     self.client.tell(messages.Unsubscribe(tracks=tracks))
             case messages.RelayRestarted():
-                self._publisher.reset()
-                self._subscriber.reset()
+                self.publisher.reset()
+                self.subscriber.reset()
             case Rejoined(gone=gone):
                 self._start_over(gone)
-        self.arrange()
+        self.sync()
 
     def _signal(self, sender: str, kind: str, payload: Any) -> None:
-        peer = self._peers.get(sender)
+        peer = self.direct.get(sender)
         if peer is None and kind == "offer" and sender in self.client.participants:
             peer = self._open_peer(self.client.participants[sender])
         if peer is not None:
@@ -156,11 +208,11 @@ class Routing:
 
     def _start_over(self, gone: list[Participant]) -> None:
         """A new session: others know nothing of this one's connections."""
-        for peer in self._peers.values():
+        for peer in self.direct.values():
             self.spawn(peer.close())
-        self._peers.clear()
-        self._publisher.reset()
-        self._subscriber.reset()
+        self.direct.clear()
+        self.publisher.reset()
+        self.subscriber.reset()
         until = media_time() + RETURN_WITHIN
         for owner in gone:
             keys = [key for key in self._tracks if key[0] == owner.id]
@@ -184,27 +236,27 @@ class Routing:
 
     # -- Which ways media take ----------------------------------------------------------
 
-    def arrange(self) -> None:
+    def sync(self) -> None:
         """Open and close connections as the room's topology and routes say."""
-        if self._closing or not self.client.id or self.client.closed:
+        if self.closing or not self.client.id or self.client.closed:
             return
         participants = self.client.participants
-        for id in [id for id in self._peers if id not in participants]:
-            self.spawn(self._peers.pop(id).close())
+        for id in [id for id in self.direct if id not in participants]:
+            self.spawn(self.direct.pop(id).close())
         relayed = False
         for participant in participants.values():
             if self._is_relayed(participant):
                 relayed = True
                 self._retire(participant)
-            elif participant.id not in self._peers:
+            elif participant.id not in self.direct:
                 self._open_peer(participant)
             else:
-                self._peers[participant.id].resume()
+                self.direct[participant.id].resume()
         in_relay = self.client.relay and self.client.topology == "relay"
         if relayed or in_relay:
-            self._publisher.set_active(True)
-        elif all(peer.connected for peer in self._peers.values()):
-            self._publisher.set_active(False)
+            self.publisher.set_active(True)
+        elif all(peer.connected for peer in self.direct.values()):
+            self.publisher.set_active(False)
 
     def _is_relayed(self, participant: Participant) -> bool:
         if not self.client.relay:
@@ -213,31 +265,31 @@ class Routing:
 
     def _open_peer(self, participant: Participant) -> Peer:
         peer = Peer(self, participant)
-        self._peers[participant.id] = peer
+        self.direct[participant.id] = peer
         if self._via == "relay":
             self.client.tell(messages.P2pFailed(participant=participant.id, reason="not wanted"))
         return peer
 
     def _retire(self, participant: Participant) -> None:
         """Close a direct connection a while after the relay's media have come, or without them."""
-        peer = self._peers.get(participant.id)
+        peer = self.direct.get(participant.id)
         if peer is None:
             return
         now = media_time()
         if peer.retired_at is None:
             peer.retired_at = now
         mine = [track for key, track in self._tracks.items() if key[0] == participant.id]
-        taps = self._subscriber.taps
+        taps = self.subscriber.taps
         flowing = bool(mine) and all(track.tap in taps for track in mine)
         # Kept for a while: the other side may still look through it, or the room shrink again.
         if not peer.connected or now - peer.retired_at > (LINGER if flowing else 2 * LINGER):
-            del self._peers[participant.id]
+            del self.direct[participant.id]
             self.spawn(peer.close())
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP)
-            self.arrange()
+            self.sync()
             now = media_time()
             for returning in [one for one in self._returning if one.until < now]:
                 self._returning.remove(returning)

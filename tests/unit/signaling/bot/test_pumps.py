@@ -11,7 +11,7 @@ from typing import Any
 import av
 
 from signaling.bot.patterns import tone
-from signaling.bot.publishing import _length, pump_frames
+from signaling.bot.pumps import _length, pump_frames
 from signaling.bot.sources import SenderTrack, Source
 
 

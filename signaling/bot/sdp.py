@@ -1,0 +1,54 @@
+"""Session descriptions as text: what aiortc reads or writes otherwise than browsers do."""
+
+from __future__ import annotations
+
+import re
+
+
+def spread_candidates(description: str) -> str:
+    """Give every m-line the candidates of the first that has any.
+
+    In a bundle they stand on one line only; aiortc reads those of the last.
+    """
+    head, *media = description.replace("\r\n", "\n").split("\nm=")
+    marks = ("a=candidate:", "a=end-of-candidates")
+    found: list[str] = []
+    for part in media:
+        found = found or [line for line in part.split("\n") if line.startswith(marks)]
+    for index, part in enumerate(media):
+        lines = part.rstrip("\n").split("\n")
+        if found and not any(line.startswith(marks) for line in lines):
+            media[index] = "\n".join(lines + found)
+        else:
+            media[index] = "\n".join(lines)
+    return "\r\n".join("\nm=".join([head, *media]).split("\n")) + "\r\n"
+
+
+def extension_ids(description: str) -> dict[str, str]:
+    """The ids of header extensions in a description, by URI."""
+    pairs = re.findall(r"^a=extmap:(\d+)(?:/\w+)? (\S+)", description, re.M)
+    return {uri: id for id, uri in pairs}
+
+
+def keep_extension_ids(description: str, ids: dict[str, str]) -> str:
+    """An offer with header extensions under the ids that they had before: browsers refuse
+    other ones for as long as their connection lives, and they keep it when we make ours anew."""
+    taken = set(ids.values())
+
+    def replace(match: re.Match[str]) -> str:
+        id, uri = match.groups()
+        if uri in ids:
+            return f"a=extmap:{ids[uri]} {uri}"
+        while id in taken:
+            id = str(int(id) + 1)
+        taken.add(id)
+        ids[uri] = id
+        return f"a=extmap:{id} {uri}"
+
+    return re.sub(r"a=extmap:(\d+) (\S+)", replace, description)
+
+
+def session_of(description: str) -> tuple[str, ...]:
+    """What changes when the other side began anew: ICE user names and certificate."""
+    marks = ("a=ice-ufrag:", "a=fingerprint:")
+    return tuple(sorted({line for line in description.splitlines() if line.startswith(marks)}))
