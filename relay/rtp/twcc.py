@@ -6,7 +6,11 @@ draft-holmer-rmcat-transport-wide-cc-extensions-01.
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from .rtcp import RtcpError
 from .seq import Unwrapper
@@ -19,18 +23,27 @@ MAX_REORDER = 500  # packets; one that comes later than this is not reported
 MAX_BODIES = 8  # feedback packets for one interval
 
 _FIXED = struct.Struct("!HHI")
-_LOST, _SMALL, _LARGE = 0, 1, 2
+_LOST, _SMALL, _LARGE, _RESERVED = range(4)
+_SYMBOLS = tuple(bytes((symbol,)) for symbol in range(4))
 
 
 class Feedback(NamedTuple):
-    """What a feedback packet says: of `base` and those after it, the arrival of each or None.
+    """What a feedback packet says of `base` and the packets after it, as columns.
 
     Arrivals are in ticks of 250 µs, counted from a zero of the receiver's choice.
     """
 
     base: int
     number: int  # "feedback packet count", 8 bits
-    arrivals: tuple[int | None, ...]
+    count: int  # packets reported on
+    offsets: npt.NDArray[np.int64]  # from `base`, of those that arrived, ascending
+    ticks: npt.NDArray[np.int64]  # when each of these did
+
+    @property
+    def arrivals(self) -> tuple[int | None, ...]:
+        """The arrival of each packet, None where it is lost."""
+        known = dict(zip(self.offsets.tolist(), self.ticks.tolist(), strict=True))
+        return tuple(known.get(offset) for offset in range(self.count))
 
 
 class ArrivalRecord:
@@ -164,31 +177,59 @@ def parse_feedback_untrusted(body: bytes) -> Feedback:
     """Parse the body of a `rtcp.TransportFeedback`. Raises RtcpError and nothing else."""
     if len(body) < 8:
         raise RtcpError("transport feedback is cut off")
-    base, status_count, reference = _FIXED.unpack_from(body)
-    symbols: list[int] = []
-    at = 8
-    while len(symbols) < status_count:
+    base, count, reference = _FIXED.unpack_from(body)
+    symbols, at = _read_chunks(body, count)
+    statuses: npt.NDArray[np.uint8] = np.frombuffer(symbols, np.uint8)
+    first = (reference >> 8) * TICKS_PER_REFERENCE
+    if _LARGE in symbols or _RESERVED in symbols:
+        offsets, ticks = _read_mixed(body, at, statuses)
+    else:
+        # As a rule: every delta has one byte, so that the rest of the body is a column.
+        offsets = np.flatnonzero(statuses)
+        if at + len(offsets) > len(body):
+            raise RtcpError("transport feedback has too few deltas")
+        ticks = np.frombuffer(body, np.uint8, len(offsets), at).cumsum(dtype=np.int64)
+    return Feedback(base, reference & 0xFF, count, offsets, ticks + first)
+
+
+def _read_chunks(body: bytes, count: int) -> tuple[bytes, int]:
+    """The symbols of `count` packets, a byte each, and where the deltas begin."""
+    parts: list[bytes] = []
+    at, missing = 8, count
+    while missing > 0:
         if at + 2 > len(body):
             raise RtcpError("transport feedback has too few chunks")
         chunk = body[at] << 8 | body[at + 1]
         at += 2
         if chunk < 0x8000:
-            symbols += [chunk >> 13] * min(chunk & 0x1FFF, status_count - len(symbols))
             if not chunk & 0x1FFF:
                 raise RtcpError("transport feedback has an empty run")
-        elif chunk < 0xC000:
-            symbols += [chunk >> shift & 1 for shift in range(13, -1, -1)]
+            part = _SYMBOLS[chunk >> 13] * min(chunk & 0x1FFF, missing)
         else:
-            symbols += [chunk >> shift & 3 for shift in range(12, -1, -2)]
-    tick = (reference >> 8) * TICKS_PER_REFERENCE
-    arrivals: list[int | None] = []
-    for symbol in symbols[:status_count]:
-        if symbol in (_SMALL, _LARGE):
-            if at + symbol > len(body):
-                raise RtcpError("transport feedback has too few deltas")
-            tick += int.from_bytes(body[at : at + symbol], "big", signed=symbol == _LARGE)
-            at += symbol
-            arrivals.append(tick)
-        else:
-            arrivals.append(None)
-    return Feedback(base, reference & 0xFF, tuple(arrivals))
+            part = _read_vector(chunk)
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)[:count], at
+
+
+@cache
+def _read_vector(chunk: int) -> bytes:
+    """The symbols of a vector chunk: 32,768 are possible, a few dozen usual."""
+    if chunk < 0xC000:
+        return bytes(chunk >> shift & 1 for shift in range(13, -1, -1))
+    return bytes(chunk >> shift & 3 for shift in range(12, -1, -2))
+
+
+def _read_mixed(
+    body: bytes, at: int, statuses: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The same where some deltas have two bytes."""
+    offsets = np.flatnonzero((statuses == _SMALL) | (statuses == _LARGE))
+    sizes = statuses[offsets].astype(np.int64)
+    ends = sizes.cumsum() + at
+    if len(ends) and ends[-1] > len(body):
+        raise RtcpError("transport feedback has too few deltas")
+    column = np.frombuffer(body, np.uint8)
+    last = column[ends - 1].astype(np.int64)
+    high = column[ends - sizes].astype(np.int8).astype(np.int64)
+    return offsets, np.where(sizes == _LARGE, high * 256 + last, last).cumsum()

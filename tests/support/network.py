@@ -10,6 +10,10 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+HEADERS: Final = 28
+"""Bytes of IPv4 and UDP."""
 
 
 class Simulation:
@@ -65,6 +69,28 @@ class Conditions:
     duplicate: float = 0.0  # probability that a packet comes a second time
     reorder: float = 0.0  # probability that a packet is held back
     held_back: float = 0.03  # by how long
+    rate: float = 0.0  # bit/s of the link; 0: packets do not wait for each other
+    queue: float = 0.3  # seconds that a packet waits at most for those before it
+
+
+class Bottleneck:
+    """A link that packets pass one after the other; several paths may share it."""
+
+    def __init__(self) -> None:
+        self.free_at = 0.0
+        self.overflowed = 0
+        self.waits: list[tuple[float, float]] = []
+        """When each packet came to it, and the seconds that it waited."""
+
+    def pass_through(self, size: int, conditions: Conditions, now: float) -> float | None:
+        """When a packet of `size` bytes is across; None: the queue is full."""
+        start = max(now, self.free_at)
+        if start - now > conditions.queue:
+            self.overflowed += 1
+            return None
+        self.waits.append((now, start - now))
+        self.free_at = start + 8 * size / conditions.rate
+        return self.free_at
 
 
 class Path:
@@ -76,8 +102,10 @@ class Path:
         name: str,
         conditions: Conditions,
         deliver: Callable[[bytes], None],
+        bottleneck: Bottleneck | None = None,
     ) -> None:
         self.conditions = conditions
+        self.bottleneck = bottleneck or Bottleneck()
         self.sent = 0
         self.lost = 0
         self._simulation = simulation
@@ -93,7 +121,14 @@ class Path:
             if rng.random() < conditions.loss:
                 self.lost += 1
                 continue
-            arrival = self._simulation.now + conditions.delay
+            arrival = self._simulation.now
+            if conditions.rate:
+                across = self.bottleneck.pass_through(len(data) + HEADERS, conditions, arrival)
+                if across is None:
+                    self.lost += 1
+                    continue
+                arrival = across
+            arrival += conditions.delay
             if conditions.jitter:
                 # A queue keeps its order: jitter alone never lets one overtake another.
                 arrival = max(arrival + rng.random() * conditions.jitter, self._last)

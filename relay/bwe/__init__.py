@@ -1,0 +1,1 @@
+"""What a receiver's line carries, and what it gets of it: no clock, no socket."""
