@@ -14,6 +14,7 @@ from ..rtp.codecs import Picture, write_picture
 from ..rtp.packet import HEADER_SIZE, Packet, header_size
 from ..rtp.seq import Segment
 from .arena import ROW, Arena, Destinations, Outbox, Pointer, runs_of
+from .history import SendHistory
 from .tracks import DownTrack, UpTrack
 
 MAX_LENGTH: Final = ROW - 32
@@ -24,33 +25,6 @@ FEW: Final = 16
 
 _HEADER: Final = struct.Struct("!BBHII")
 _HALF: Final = struct.Struct("!H")
-
-
-class TransportNumbers:
-    """The next transport-wide sequence number of every leg, by its index."""
-
-    def __init__(self) -> None:
-        self.values: npt.NDArray[np.uint16] = np.zeros(64, np.uint16)
-        self._free: list[int] = []
-        self._used = 0
-
-    def open(self) -> int:
-        """An index for a new leg."""
-        if self._free:
-            return self._free.pop()
-        if self._used == len(self.values):
-            self.values = np.concatenate([self.values, np.zeros_like(self.values)])
-        self._used += 1
-        return self._used - 1
-
-    def close(self, index: int) -> None:
-        self.values[index] = 0
-        self._free.append(index)
-
-    def take(self, index: int) -> int:
-        number = int(self.values[index])
-        self.values[index] = number + 1 & 0xFFFF
-        return number
 
 
 class Item:
@@ -142,7 +116,7 @@ class FanOut:
         source: npt.NDArray[np.uint8],
         view: memoryview,
         items: Sequence[Item],
-        numbers: TransportNumbers,
+        history: SendHistory,
     ) -> tuple[int, int]:
         """Write the block of `items`, which it `takes`, for a group; returns its first row and
         the one after.
@@ -153,18 +127,19 @@ class FanOut:
         first = outbox.reserve(count * step)
         end = first + count * step
         if count <= FEW:
-            self._write_few(outbox.arena, first, group.place, view, items, numbers)
+            self._write_few(outbox.arena, first, group.place, view, items, history)
             return first, end
         indices = self._indices[group.place]
-        transport = numbers.values[indices] if self._extensions else None
+        transport = history.values[indices] if self._extensions else None
         for offset, item in enumerate(items):
             rows = slice(first + offset, end, step)
             size = self._write_one(outbox.arena, rows, group.place, source, item, transport)
             outbox.arena.lengths[rows] = size
-            if transport is not None:
+            if transport is not None and item.packet.transport_sequence_at >= 0:
+                history.note(indices, transport, size)
                 transport += 1
         if transport is not None:
-            numbers.values[indices] = transport
+            history.values[indices] = transport
         return first, end
 
     def _write_one(
@@ -209,7 +184,7 @@ class FanOut:
         place: slice,
         view: memoryview,
         items: Sequence[Item],
-        numbers: TransportNumbers,
+        history: SendHistory,
     ) -> None:
         """Row after row: for a handful of subscribers, numpy's cost per operation is more."""
         out, lengths = arena.view, arena.length_pointers
@@ -236,7 +211,7 @@ class FanOut:
                     down.ssrc,
                 )
                 if at_number >= 0:
-                    _HALF.pack_into(out, at + at_number, numbers.take(index))
+                    _HALF.pack_into(out, at + at_number, history.take(index, size))
                 if self._renumbers:
                     write_picture(
                         out,
@@ -308,7 +283,7 @@ def render(
     number: int,
     picture: Picture,
     picture_base: int,
-    numbers: TransportNumbers,
+    history: SendHistory,
 ) -> bytearray | None:
     """One packet as it goes to one DownTrack: what a `FanOut` does, one field after the other.
 
@@ -327,7 +302,7 @@ def render(
             places = down.source.extension_map.places if down.source is not None else ()
             at = places[data[HEADER_SIZE] == 0x10].transport_sequence_at if places else -1
             if at >= 0:
-                out[at : at + 2] = numbers.take(down.leg.index).to_bytes(2, "big")
+                out[at : at + 2] = history.take(down.leg.index, len(out)).to_bytes(2, "big")
     else:
         out = bytearray(data[:HEADER_SIZE]) + data[start:]
         out[0] = 0x80

@@ -35,7 +35,8 @@ from ..stats import DropReason, Stats
 from ..transport import srtp
 from ..transport.ice import Address
 from .arena import HEADROOM, ROW, Arena, Destinations, Outbox, Pointer
-from .fanout import MAX_LENGTH, FanOut, Item, TransportNumbers, build_fan_outs, render
+from .fanout import MAX_LENGTH, FanOut, Item, build_fan_outs, render
+from .history import SendHistory
 from .leg import REPORT_GRACE, Leg
 from .policing import Bitrates
 from .tracks import DownTrack, Layer, UpTrack
@@ -83,7 +84,7 @@ class Forwarder:
         self.layers: dict[int, Layer] = {}
         """By number: every stream that is published now."""
         self._crypto = crypto or Crypto()
-        self._numbers = TransportNumbers()
+        self.history = SendHistory()
         self._next_layer = 0
         self._due = float("inf")
         self.report_due = float("inf")
@@ -111,7 +112,7 @@ class Forwarder:
 
     def open_leg(self, name: str, cname: str = "relay") -> Leg:
         """The media side of a new transport; `name` is for people, `cname` for RTCP."""
-        leg = Leg(self, name, cname, self._numbers.open())
+        leg = Leg(self, name, cname, self.history.open())
         self.legs[leg.index] = leg
         return leg
 
@@ -328,6 +329,7 @@ class Forwarder:
 
     def flush(self, now: float) -> None:
         """Forward what was received since the last time, and send it."""
+        self.history.now = now
         if self._pending:
             for layer, items in self._pending.items():
                 self._forward(layer, items, now)
@@ -382,7 +384,7 @@ class Forwarder:
         outbox, packets = self._outbox, len(items)
         arena, runs = outbox.arena, fan.get_runs(items)
         for group in fan.get_groups(arena.rows // packets):
-            first, end = fan.write(group, outbox, self._source, self._view, items, self._numbers)
+            first, end = fan.write(group, outbox, self._source, self._view, items, self.history)
             # A map keeps the loop over the rows out of the interpreter.
             statuses = list(
                 map(
@@ -424,7 +426,7 @@ class Forwarder:
                 self.stats.drops[DropReason.BEFORE_SWITCH] += 1
             else:
                 out = render(
-                    down, segment, data, item.number, item.picture, packet.start, self._numbers
+                    down, segment, data, item.number, item.picture, packet.start, self.history
                 )
                 if out is None:
                     self.stats.drops[DropReason.UNKNOWN_PAYLOAD_TYPE] += 1
@@ -457,7 +459,7 @@ class Forwarder:
         picture = Picture()
         if segment.renumbers_pictures:
             self._inspect_cached(layer, cached, picture)
-        out = render(down, segment, cached.data, cached.number, picture, 0, self._numbers)
+        out = render(down, segment, cached.data, cached.number, picture, 0, self.history)
         if out is None:
             return
         rtx = down.take_rtx(cached.data[1] & 0x7F)
@@ -529,4 +531,4 @@ class Forwarder:
 
     def close_leg(self, leg: Leg) -> None:
         if self.legs.pop(leg.index, None) is not None:
-            self._numbers.close(leg.index)
+            self.history.close(leg.index)

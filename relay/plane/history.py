@@ -17,12 +17,16 @@ MASK: Final = LENGTH - 1
 OVERHEAD: Final = 38
 """Bytes of a packet beside RTP: IPv4, UDP and SRTP's tag. What a link carries is judged with it."""
 
+FIRST_ROWS: Final = 64
+
 
 class Sent(NamedTuple):
     """Packets that feedback names, as columns: seconds, and bytes on the wire."""
 
     at: npt.NDArray[np.float64]
     sizes: npt.NDArray[np.int64]
+    known: npt.NDArray[np.bool_]
+    """Which of them were sent at all, and are remembered."""
 
 
 class SendHistory:
@@ -31,11 +35,18 @@ class SendHistory:
     def __init__(self) -> None:
         self.now = 0.0
         """When what is written next is sent: set with each flush."""
-        self.values: npt.NDArray[np.uint16] = np.zeros(64, np.uint16)
-        self.at: npt.NDArray[np.float64] = np.zeros((64, LENGTH), np.float64)
-        self.sizes: npt.NDArray[np.uint16] = np.zeros((64, LENGTH), np.uint16)
+        self.values: npt.NDArray[np.uint16] = np.zeros(FIRST_ROWS, np.uint16)
+        self._at: npt.NDArray[np.float64] = np.zeros((FIRST_ROWS, LENGTH), np.float64)
+        self._sizes: npt.NDArray[np.uint16] = np.zeros((FIRST_ROWS, LENGTH), np.uint16)
         self._free: list[int] = []
         self._used = 0
+        self._see()
+
+    def _see(self) -> None:
+        # To write one element, a memoryview takes a third of what an array does.
+        self._value_view = self.values.data
+        self._at_view = self._at.reshape(-1).data
+        self._size_view = self._sizes.reshape(-1).data
 
     def open(self) -> int:
         """An index for a new leg."""
@@ -48,35 +59,33 @@ class SendHistory:
 
     def close(self, index: int) -> None:
         self.values[index] = 0
-        self.at[index] = 0.0
+        self._at[index] = 0.0
         self._free.append(index)
 
     def take(self, index: int, size: int) -> int:
         """The number of one packet of `size` bytes."""
-        number = int(self.values[index])
-        self.values[index] = number + 1 & 0xFFFF
-        self.at[index, number & MASK] = self.now
-        self.sizes[index, number & MASK] = size
+        number: int = self._value_view[index]
+        self._value_view[index] = number + 1 & 0xFFFF
+        place = index * LENGTH + (number & MASK)
+        self._at_view[place] = self.now
+        self._size_view[place] = size
         return number
 
     def note(
         self, indices: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint16], size: int
     ) -> None:
-        """A packet of `size` bytes went to each of these legs, under these numbers."""
+        """A packet of `size` bytes goes to each of these legs, under these numbers."""
         places = numbers & MASK
-        self.at[indices, places] = self.now
-        self.sizes[indices, places] = size
+        self._at[indices, places] = self.now
+        self._sizes[indices, places] = size
 
-    def find(
-        self, index: int, base: int, offsets: npt.NDArray[np.int64]
-    ) -> tuple[Sent, npt.NDArray[np.bool_]]:
-        """What was sent to a leg under `base` and the numbers `offsets` after it, and which of
-        them were sent at all and are remembered."""
+    def find(self, index: int, base: int, offsets: npt.NDArray[np.int64]) -> Sent:
+        """What was sent to a leg under `base` and the numbers `offsets` after it."""
         ahead = (int(self.values[index]) - 1 - base & 0xFFFF) - offsets
-        numbers = base + offsets & MASK
-        at = self.at[index, numbers]
+        places = base + offsets & MASK
+        at = self._at[index, places]
         known = (ahead >= 0) & (ahead < LENGTH) & (at > 0)
-        return Sent(at, self.sizes[index, numbers].astype(np.int64) + OVERHEAD), known
+        return Sent(at, self._sizes[index, places].astype(np.int64) + OVERHEAD, known)
 
     def count_lost(self, index: int, base: int, count: int, arrived: int) -> int:
         """How many of `count` numbers from `base`, of which `arrived` did, were sent and lost."""
@@ -84,9 +93,11 @@ class SendHistory:
         return max(0, min(count, sent) - arrived) if sent <= LENGTH else 0
 
     def _grow(self) -> None:
-        # Zeros, and then the rows that were used: untouched memory costs nothing.
-        for name in ("values", "at", "sizes"):
-            old = getattr(self, name)
-            new = np.zeros((2 * len(old), *old.shape[1:]), old.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
+        # Zeros, and then the rows that were used: memory that nobody touches costs nothing.
+        values, at, sizes = self.values, self._at, self._sizes
+        rows = len(values)
+        self.values = np.zeros(2 * rows, np.uint16)
+        self._at = np.zeros((2 * rows, LENGTH), np.float64)
+        self._sizes = np.zeros((2 * rows, LENGTH), np.uint16)
+        self.values[:rows], self._at[:rows], self._sizes[:rows] = values, at, sizes
+        self._see()

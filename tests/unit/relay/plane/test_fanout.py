@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import random
 
 import numpy as np
 import pytest
 
-from relay.plane.fanout import FEW, TransportNumbers, build_fan_outs, render
+from relay.plane.fanout import FEW, SendHistory, build_fan_outs, render
 from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp.codecs import Picture, inspect_vp8
 from relay.rtp.packet import header_size
@@ -54,7 +53,7 @@ def make_downs(plane: Plane, track: UpTrack, count: int) -> list[DownTrack]:
     ]
 
 
-def render_cached(down: DownTrack, track: UpTrack, number: int, numbers: TransportNumbers) -> bytes:
+def render_cached(down: DownTrack, track: UpTrack, number: int, numbers: SendHistory) -> bytes:
     layer = track.layers[0]
     cached = layer.cache.get(number, 1.0)
     segment = down.map.current
@@ -88,15 +87,15 @@ def test_every_subscriber_gets_what_the_plain_twin_makes(count: int, packets: in
     for down in downs:
         down.attach(track, down.payload_types, 1.0, extensions=down.extensions)
         plane.sent.clear()
-    numbers = TransportNumbers()
-    numbers.values = copy.copy(plane.forwarder._numbers.values)
+    numbers = SendHistory()
+    numbers.values[:] = plane.forwarder.history.values
     plane.receive(publisher, make_packets(chance, packets, 65534, 5), 1.0)
     layer = track.layers[0]
     base = layer.newest - packets + 1
     for down in downs:
         expected = [render_cached(down, track, base + p, numbers) for p in range(packets)]
         assert plane.take(down.leg) == expected  # type: ignore[arg-type]  # a Leg, in fact
-    assert np.array_equal(numbers.values, plane.forwarder._numbers.values)
+    assert np.array_equal(numbers.values, plane.forwarder.history.values)
 
 
 def test_the_payload_is_forwarded_bit_for_bit() -> None:
@@ -180,10 +179,10 @@ def test_each_leg_numbers_its_packets_across_its_tracks() -> None:
 
 
 def test_indices_of_legs_are_used_again() -> None:
-    numbers = TransportNumbers()
+    numbers = SendHistory()
     indices = [numbers.open() for _ in range(100)]
     assert indices == list(range(100))
-    assert [numbers.take(99), numbers.take(99)] == [0, 1]
+    assert [numbers.take(99, 10), numbers.take(99, 10)] == [0, 1]
     numbers.close(99)
     assert numbers.open() == 99
-    assert numbers.take(99) == 0
+    assert numbers.take(99, 10) == 0

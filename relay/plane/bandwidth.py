@@ -1,0 +1,144 @@
+"""What one leg's line carries: feedback in, an estimate out, and probes where somebody would gain.
+
+Rules only: the leg sends what is to be sent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..bwe.estimate import Probe, SendEstimate
+from ..bwe.probing import Probing, State
+from ..bwe.remb import RembEstimate
+from ..rtp.rtcp import RtcpError
+from ..rtp.twcc import parse_feedback_untrusted
+from ..stats import DropReason, Stats
+from .history import LENGTH, SendHistory
+
+STALE: Final = 5.0
+"""Seconds without transport-wide feedback after which REMB and reports tell instead."""
+
+MAX_FEEDBACK: Final = 100
+"""Feedback packets that are read in a second: browsers send 20 at most."""
+
+MEASURE: Final = 0.5
+"""Seconds over which what is sent is measured."""
+
+
+class Bandwidth:
+    """`rate` is what the line carries, `budget` what is to be sent now; both in bit/s."""
+
+    def __init__(self, history: SendHistory, index: int, stats: Stats) -> None:
+        self.probing = Probing()
+        self.sent = 0.0
+        """Bit/s that went out lately, all packets."""
+        self.probed = 0
+        """Bytes of probes."""
+        self._history = history
+        self._index = index
+        self._stats = stats
+        self._estimate = SendEstimate()
+        self._remb = RembEstimate()
+        self._probe = Probe(0)
+        self._before = 0.0
+        self._octets = 0
+        self._measured_at = float("-inf")
+        self._window_at = float("-inf")
+        self._window = 0
+
+    def has_feedback(self, now: float) -> bool:
+        """Whether transport-wide feedback tells, and not REMB and reports alone."""
+        return now - self._estimate.at < STALE
+
+    def get_rate(self, now: float) -> float:
+        """What the line carries."""
+        return self._estimate.rate if self.has_feedback(now) else self._remb.rate
+
+    def get_budget(self, now: float) -> float:
+        """What is to be sent: less, while a queue has to empty."""
+        return self._estimate.budget if self.has_feedback(now) else self._remb.rate
+
+    def get_loss(self, now: float) -> float:
+        """The share of packets lost lately, 0 to 1."""
+        return self._estimate.loss if self.has_feedback(now) else self._remb.loss
+
+    @property
+    def queue(self) -> float:
+        """Seconds that packets wait on the way, about."""
+        return self._estimate.queue
+
+    # -- In ---------------------------------------------------------------------------------
+
+    def receive_feedback_untrusted(self, body: bytes, now: float) -> None:
+        """The body of one transport-wide feedback packet. Raises RtcpError."""
+        if now >= self._window_at:
+            self._window_at = now + 1.0
+            self._window = 0
+        self._window += 1
+        if self._window > MAX_FEEDBACK:
+            self._stats.drops[DropReason.FEEDBACK_RATE] += 1
+            return
+        if len(body) >= 4 and int.from_bytes(body[2:4], "big") > LENGTH:
+            raise RtcpError("transport feedback on more packets than are remembered")
+        base, _, count, offsets, ticks = parse_feedback_untrusted(body)
+        history, index = self._history, self._index
+        at, sizes, known = history.find(index, base, offsets)
+        lost = history.count_lost(index, base, count, len(offsets))
+        numbers = base + offsets & 0xFFFF
+        unknown = len(known) - int(known.sum())
+        if unknown:
+            self._stats.drops[DropReason.FEEDBACK_UNSENT] += unknown
+            numbers, at, sizes, ticks = numbers[known], at[known], sizes[known], ticks[known]
+        if len(at) or lost:
+            self._estimate.receive_feedback(numbers, at, sizes, ticks, lost, now)
+
+    def receive_remb(self, bitrate: int, ssrcs: tuple[int, ...], now: float) -> None:
+        self._remb.receive_remb(bitrate, ssrcs, self.sent, now)
+
+    def receive_loss(self, lost: float, now: float) -> None:
+        """What a report says of the worst stream."""
+        self._remb.receive_loss(lost, now)
+
+    def measure(self, octets: int, now: float) -> None:
+        """`octets` were sent in all; to be called about once a second."""
+        elapsed = now - self._measured_at
+        if elapsed < MEASURE:
+            return
+        # What has come from another leg, or was taken off this one, is no rate.
+        self.sent = max(0.0, 8 * (octets - self._octets) / elapsed)
+        self._octets, self._measured_at = octets, now
+        self._remb.handle_timer(now)
+
+    # -- Probes -----------------------------------------------------------------------------
+
+    def take_probe(self, sent: int, now: float) -> int:
+        """Bytes of a probe to send now; `sent` bytes of media have gone out in all."""
+        probing = self.probing
+        if probing.state is State.IDLE:
+            if not self.has_feedback(now) or not probing.begin(self._estimate.rate, now):
+                return 0
+            self._before = self._estimate.rate
+            self._probe = Probe(int(self._history.values[self._index]))
+            self._estimate.begin_probe(self._probe)
+            self._seen = sent
+            return 0
+        if probing.state is State.WAITING:
+            if not self._estimate.is_probing or now >= self._probe.ended + 2.0:
+                probing.receive_result(self._before, self._estimate.rate, now)
+            return 0
+        octets = probing.take(sent - self._seen, now)
+        self._seen = sent
+        return octets
+
+    def end_step(self, probed: int, now: float) -> None:
+        """`probed` bytes of what `take_probe` asked for were sent."""
+        self.probed += probed
+        if self.probing.state is State.WAITING and self._probe.last is None:
+            last = int(self._history.values[self._index]) - 1 & 0xFFFF
+            self._probe.last, self._probe.ended = last, now
+
+    def get_timer(self, now: float) -> float | None:
+        """When to call `take_probe`; None: nobody would gain."""
+        if not self.has_feedback(now):
+            return None
+        return self.probing.get_timer(self._estimate.rate)
