@@ -36,6 +36,8 @@ class DropReason(StrEnum):
     NACK_RATE = "nack-rate"
     NACK_EARLY = "nack-early"
     NACK_NO_RTX = "nack-no-rtx"
+    FEEDBACK_RATE = "feedback-rate"
+    FEEDBACK_UNSENT = "feedback-unsent"
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class Stats:
     nacks_out: int = 0
     """Sequence numbers asked of publishers again."""
     resent: int = 0
+    probed: int = 0
+    """Packets sent to learn whether a line carries more."""
     plis_in: int = 0
     """PLI and FIR from subscribers."""
     plis_out: int = 0

@@ -19,6 +19,9 @@ MAX: Final = 100_000_000.0
 BACK_OFF: Final = 0.85
 """Of the acknowledged rate, where a queue grows: "beta [...] RECOMMENDED value is 0.85"."""
 
+LIGHT_BACK_OFF: Final = 0.93
+"""Of the rate, where the queue was that of a large frame."""
+
 GROWTH: Final = 1.08
 """Per second, far from where the line was full: "eta = 1.08^min(time_since_last_update, 1.0)"."""
 
@@ -92,7 +95,7 @@ class RateControl:
         # "As_hat(i) = As_hat(i-1)(1-0.5p)"; where the line is full, what arrived is what it has.
         lower = self.rate * (1 - 0.5 * lost)
         if full and acked is not None:
-            lower = min(lower, acked)
+            lower = acked
         self._set(min(self.rate, lower), now)
         self.lowered_at = now
         return True
@@ -109,7 +112,7 @@ class RateControl:
         if stretch < FULL:
             # The line was not full all the time: a large frame alone made the queue. Had the
             # estimate been too high by much, packets would come apart.
-            target = max(target, BACK_OFF * self.rate)
+            target = max(target, LIGHT_BACK_OFF * self.rate)
         self._note_capacity(acked)
         self.lowered_at = now
         if target < self.rate:
@@ -136,7 +139,7 @@ class RateControl:
         return True
 
     def _note_capacity(self, acked: float) -> None:
-        """"an exponential moving average [...] of the received bitrate" when the line is full."""
+        """ "an exponential moving average [...] of the received bitrate" when the line is full."""
         if self._capacity is None or acked < self._capacity * (1 - 3 * self._deviation):
             self._capacity, self._deviation = acked, 0.1
             return

@@ -108,7 +108,7 @@ class DelayTrend:
             self._judge()
 
     def _add(self, at: float, arrival: float) -> None:
-        """"The inter-group delay variation": d(i) = t(i) - t(i-1) - (T(i) - T(i-1))."""
+        """ "The inter-group delay variation": d(i) = t(i) - t(i-1) - (T(i) - T(i-1))."""
         delta = 1000 * (arrival - self._arrived - (at - self._sent))
         self._groups += 1
         self._accumulated += delta
@@ -143,7 +143,7 @@ class DelayTrend:
         self._adapt(trend, now)
 
     def _adapt(self, trend: float, now: float) -> None:
-        """"del_var_th(i) = del_var_th(i-1) + (t(i)-t(i-1)) * K(i) * (|m(i)|-del_var_th(i-1))"."""
+        """ "del_var_th(i) = del_var_th(i-1) + (t(i)-t(i-1)) * K(i) * (|m(i)|-del_var_th(i-1))"."""
         size = abs(trend)
         if size <= self._threshold + MAX_ADAPTATION:
             gain = GAIN_DOWN if size < self._threshold else GAIN_UP

@@ -71,7 +71,16 @@ class Probe:
 class SendEstimate:
     """One leg's. Fed with feedback that has been matched with what was sent."""
 
-    __slots__ = ("_control", "_delay", "_loss", "_offset", "_probe", "_throughput", "_wrapped", "at")
+    __slots__ = (
+        "_control",
+        "_delay",
+        "_loss",
+        "_offset",
+        "_probe",
+        "_throughput",
+        "_wrapped",
+        "at",
+    )
 
     def __init__(self, rate: float = FIRST) -> None:
         self.at = float("-inf")
@@ -94,6 +103,11 @@ class SendEstimate:
         """Bit/s to be sent now: less than the rate while a queue has to empty."""
         excess = self._delay.queue - DRAIN_FROM
         return self.rate * (1 - min(max(excess / DRAIN_OVER, 0.0), MAX_DRAIN))
+
+    @property
+    def lowered_at(self) -> float:
+        """When the rate was lowered last."""
+        return self._control.lowered_at
 
     @property
     def loss(self) -> float:
@@ -151,7 +165,7 @@ class SendEstimate:
             self._judge_probe(self._probe, now)
 
     def _unwrap(self, ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        seconds = ticks * TICK + self._offset
+        seconds = ticks.astype(np.float64) * TICK + self._offset
         first = float(seconds[0])
         if first < self._wrapped - WRAP / 2:
             self._offset += WRAP

@@ -19,6 +19,9 @@ MAX_INTERVAL: Final = 5.0
 AFTER_SUCCESS: Final = 0.3
 """Seconds until the next one when the last has shown what it was to show."""
 
+AFTER_REDUCTION: Final = 2.0
+"""Seconds after the estimate was lowered during which there is nothing to find out."""
+
 MARGIN: Final = 1.1
 """Times what is needed: what just fits is not taken."""
 
@@ -57,6 +60,10 @@ class Probing:
     def want(self, needed: float) -> None:
         """Somebody would gain from an estimate of `needed` bit/s; 0: nobody."""
         self.needed = needed
+
+    def receive_reduction(self, at: float) -> None:
+        """The line was found full at `at`: that is known for a while."""
+        self._next = max(self._next, at + AFTER_REDUCTION)
 
     def begin(self, estimate: float, now: float) -> bool:
         """Whether a cluster starts now."""

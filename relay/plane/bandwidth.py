@@ -42,6 +42,7 @@ class Bandwidth:
         self._probe = Probe(0)
         self._before = 0.0
         self._octets = 0
+        self._seen = 0
         self._measured_at = float("-inf")
         self._window_at = float("-inf")
         self._window = 0
@@ -80,10 +81,10 @@ class Bandwidth:
             return
         if len(body) >= 4 and int.from_bytes(body[2:4], "big") > LENGTH:
             raise RtcpError("transport feedback on more packets than are remembered")
-        base, _, count, offsets, ticks = parse_feedback_untrusted(body)
+        base, _, total, offsets, ticks = parse_feedback_untrusted(body)
         history, index = self._history, self._index
         at, sizes, known = history.find(index, base, offsets)
-        lost = history.count_lost(index, base, count, len(offsets))
+        lost = history.count_lost(index, base, total, len(offsets))
         numbers = base + offsets & 0xFFFF
         unknown = len(known) - int(known.sum())
         if unknown:
@@ -91,6 +92,7 @@ class Bandwidth:
             numbers, at, sizes, ticks = numbers[known], at[known], sizes[known], ticks[known]
         if len(at) or lost:
             self._estimate.receive_feedback(numbers, at, sizes, ticks, lost, now)
+            self.probing.receive_reduction(self._estimate.lowered_at)
 
     def receive_remb(self, bitrate: int, ssrcs: tuple[int, ...], now: float) -> None:
         self._remb.receive_remb(bitrate, ssrcs, self.sent, now)

@@ -9,7 +9,7 @@ Above 400 lines, because a packet's whole way is read from top to bottom here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..rtp.codecs import Picture, inspect_descriptor
 from ..rtp.packet import (
     Packet,
     PacketError,
+    build_padding,
     build_rtx,
     find_extension,
     header_size,
@@ -30,7 +31,7 @@ from ..rtp.packet import (
 )
 from ..rtp.rtcp import RtcpError, parse_compound_untrusted
 from ..rtp.seq import Segment
-from ..sdp.capabilities import DEPENDENCY_DESCRIPTOR
+from ..sdp.capabilities import DEPENDENCY_DESCRIPTOR, TRANSPORT_CC
 from ..stats import DropReason, Stats
 from ..transport import srtp
 from ..transport.ice import Address
@@ -50,6 +51,9 @@ SEND_TIME_FRACTION = 1 << 18
 MAX_RUN = 40
 """Packets that are written for one subscriber at once: more than a frame that was held has, and
 as many as one UDP_SEGMENT send takes (`batch.SAFE_RUN`)."""
+
+MAX_PADDING = 255
+"""Bytes: RFC 3550, 5.1: padding's last octet counts it."""
 
 Cipher = Callable[[Pointer, Pointer, Pointer], int]
 """(context, packet, length) → status, in place; 0 is success. `length` is read and written."""
@@ -456,18 +460,55 @@ class Forwarder:
         if not self._may_resend(down, cached, layer):
             self.stats.drops[DropReason.NACK_NO_RTX] += 1
             return
+        out = self._render_again(down, segment, cached, layer)
+        if out is not None:
+            self.stats.resent += 1
+            down.resent += 1
+            self._send_one(down, out)
+
+    def _render_again(
+        self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer
+    ) -> bytearray | None:
         picture = Picture()
         if segment.renumbers_pictures:
             self._inspect_cached(layer, cached, picture)
         out = render(down, segment, cached.data, cached.number, picture, 0, self.history)
-        if out is None:
-            return
-        rtx = down.take_rtx(cached.data[1] & 0x7F)
-        if rtx is not None:
-            out = build_rtx(out, rtx[0], rtx[1], rtx[2])
-        self.stats.resent += 1
-        down.resent += 1
-        self._send_one(down, out)
+        rtx = None if out is None else down.take_rtx(cached.data[1] & 0x7F)
+        return out if out is None or rtx is None else build_rtx(out, rtx[0], rtx[1], rtx[2])
+
+    def probe(self, downs: Iterable[DownTrack], octets: int, now: float) -> int:
+        """Send about `octets` bytes to one leg that tell a receiver nothing new: the newest packets
+        of one of its pictures once more, else padding. Returns how many were."""
+        self.history.now = now
+        able = [down for down in downs if down.can_probe()]
+        if not able:
+            return 0
+        down = max(able, key=lambda down: down.layer is not None)
+        sent, back = 0, 0
+        while sent < octets:
+            out = self._take_old(down, back, now) or self._build_padding(down, octets - sent)
+            back += 1
+            sent += len(out)
+            self.stats.probed += 1
+            self._send_one(down, out)
+        self._outbox.send()
+        return sent
+
+    def _take_old(self, down: DownTrack, back: int, now: float) -> bytearray | None:
+        """The packet that went out `back` packets ago, as a retransmission."""
+        layer, segment = down.layer, down.map.current
+        if layer is None or segment is None or layer.newest - back < segment.first or back >= 32:
+            return None
+        cached = layer.cache.get(layer.newest - back, now)
+        if cached is None or not down.has_rtx(cached.data[1] & 0x7F):
+            return None
+        return self._render_again(down, segment, cached, layer)
+
+    def _build_padding(self, down: DownTrack, octets: int) -> bytearray:
+        number = self.history.take(down.leg.index, min(octets, MAX_PADDING) + 20)
+        ssrc, payload_type, sequence = down.take_padding()
+        size = max(1, min(octets, MAX_PADDING))
+        return build_padding(payload_type, sequence, 0, ssrc, (TRANSPORT_CC.id, number), size)
 
     def _may_resend(self, down: DownTrack, cached: Cached, layer: Layer) -> bool:
         """Without RTX it has to be the same packet to the last bit (RFC 7714, 9.1): it is unless

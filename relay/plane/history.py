@@ -45,7 +45,8 @@ class SendHistory:
     def _see(self) -> None:
         # To write one element, a memoryview takes a third of what an array does.
         self._value_view = self.values.data
-        self._at_view = self._at.reshape(-1).data
+        self._at_view: memoryview[float] = self._at.reshape(-1).data  # type: ignore[assignment]
+        # (Of float64, it has floats: typeshed knows bytes only.)
         self._size_view = self._sizes.reshape(-1).data
 
     def open(self) -> int:

@@ -5,6 +5,7 @@ Above 400 lines, because a compound packet holds what both directions have to sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from ..rtp import rtcp
@@ -18,6 +19,8 @@ from ..sdp.negotiation import PublishedMedia
 from ..stats import DropReason, Stats
 from ..transport.ice import Address
 from .arena import Destination, Pointer
+from .bandwidth import Bandwidth
+from .history import SendHistory
 from .intake import Intake
 from .policing import Allowance, Bitrates
 from .tracks import DownTrack, Layer, UpTrack
@@ -65,12 +68,14 @@ class Plane(Protocol):
     """What a leg needs of the forwarder."""
 
     stats: Stats
+    history: SendHistory
     layers: dict[int, Layer]
     publish_bitrate: int
     bitrates: Bitrates
 
     def send(self, data: bytes, address: Address) -> None: ...
     def resend(self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer) -> None: ...
+    def probe(self, downs: Iterable[DownTrack], octets: int, now: float) -> int: ...
     def wake(self, at: float) -> None: ...
     def take_layer_number(self) -> int: ...
     def forget_track(self, track: UpTrack) -> None: ...
@@ -104,6 +109,8 @@ class Leg:
         self.heard_at = float("-inf")
         """When an authentic packet came last."""
         self.intake = Intake()
+        self.bandwidth = Bandwidth(plane.history, index, plane.stats)
+        """What the line to this peer carries."""
         self._rate = LossRate(plane.publish_bitrate)
         self._plane = plane
         self._cname = cname
@@ -308,6 +315,10 @@ class Leg:
             elif isinstance(packet, rtcp.Fir):
                 for ssrc, _ in packet.entries:
                     self._receive_key_frame_request(ssrc, now)
+            elif isinstance(packet, rtcp.TransportFeedback):
+                self._receive_feedback(packet.body, now)
+            elif isinstance(packet, rtcp.Remb):
+                self.bandwidth.receive_remb(packet.bitrate, packet.ssrcs, now)
 
     def _receive_sender_report(self, layer: Layer, report: rtcp.SenderReport, now: float) -> None:
         if layer.clock.at(now) is None:
@@ -317,11 +328,24 @@ class Leg:
         layer.received.on_sender_report(report.ntp, now)
         layer.clock.on_sender_report(report.ntp, report.timestamp, now)
 
+    def _receive_feedback(self, body: bytes, now: float) -> None:
+        try:
+            self.bandwidth.receive_feedback_untrusted(body, now)
+        except rtcp.RtcpError:
+            self._plane.stats.drops[DropReason.MALFORMED] += 1
+            return
+        timer = self.bandwidth.get_timer(now)
+        if timer is not None:
+            self.wake(timer)
+
     def _receive_reports(self, blocks: tuple[rtcp.ReportBlock, ...], now: float) -> None:
         for block in blocks:
             down = self.downs.get(block.ssrc)
             if down is not None:
                 down.receive_report(block, now)
+        lost = [down.loss for down in self.downs.values() if down.kind == "video" and down.layer]
+        if lost:
+            self.bandwidth.receive_loss(max(lost), now)
 
     def _receive_key_frame_request(self, ssrc: int, now: float) -> None:
         down = self.downs.get(ssrc)
@@ -386,8 +410,26 @@ class Leg:
             out += self._build_requests(now, timers)
         out += self._build_feedback(now, timers)
         self._send(out)
+        self._probe(now, timers)
         if timers:
             self.wake(max(min(timers), now))
+
+    def _probe(self, now: float, timers: list[float]) -> None:
+        """Send what is to show that the line carries more."""
+        bandwidth = self.bandwidth
+        if bandwidth.get_timer(now) is None:
+            return
+        octets = bandwidth.take_probe(self._count_octets(), now)
+        if octets:
+            octets = self._plane.probe(self.downs.values(), octets, now)
+        bandwidth.end_step(octets, now)
+        timer = bandwidth.get_timer(now)
+        if timer is not None:
+            timers.append(timer)
+
+    def _count_octets(self) -> int:
+        """Payload bytes that were sent here in all, but for sound's."""
+        return sum(down.octets for down in self.downs.values() if down.kind == "video")
 
     def _think_of_layers(self, now: float, timers: list[float]) -> None:
         if all(len(track.layers) < 2 for track in self.ups):
@@ -435,6 +477,7 @@ class Leg:
 
     def _build_reports(self, now: float) -> list[bytes]:
         out: list[bytes] = []
+        self.bandwidth.measure(self._count_octets(), now)
         for down in self.downs.values():
             segment = down.map.current
             if down.layer is None or segment is None or not down.packets:

@@ -477,6 +477,17 @@ class DownTrack:
         codec = CODEC_BY_PAYLOAD_TYPE.get(payload_type)
         return self.rtx_ssrc is not None and codec is not None and codec.rtx in self.payload_types
 
+    def can_probe(self) -> bool:
+        """Whether packets of it may be sent that carry nothing new."""
+        return self.leg.ready and self.extensions and self._has_any_rtx()
+
+    def take_padding(self) -> tuple[int, int, int]:
+        """SSRC, payload type and the next sequence number of a packet of padding alone."""
+        payload_type = next(number for number in self.payload_types if self.has_rtx(number))
+        taken = self.take_rtx(payload_type)
+        assert taken is not None
+        return taken
+
     def take_rtx(self, payload_type: int) -> tuple[int, int, int] | None:
         """SSRC, payload type and the next sequence number of a retransmission of the relay's
         `payload_type`; None where RTX was not negotiated."""

@@ -481,3 +481,16 @@ def build_rtx(packet: ReadBuffer, ssrc: int, payload_type: int, sequence: int) -
     struct.pack_into("!H", out, SEQUENCE_AT, sequence)
     struct.pack_into("!I", out, SSRC_AT, ssrc)
     return out
+
+
+#   | RTP header | 0xBEDE, 1 | number's id and length | number (2) | 0 | padding ... | its size |
+def build_padding(
+    payload_type: int, sequence: int, timestamp: int, ssrc: int, number: tuple[int, int], size: int
+) -> bytearray:
+    """A packet of `size` bytes of padding, 1 to 255, and nothing else; `number` is the id of the
+    transport-wide number and the number itself."""
+    # RFC 3550, 5.1: P "contains one or more additional padding octets at the end".
+    out = bytearray(_HEADER.pack(0xB0, payload_type, sequence, timestamp & 0xFFFFFFFF, ssrc))
+    out += _EXTENSION.pack(_ONE_BYTE, 1)
+    out += bytes((number[0] << 4 | 1, number[1] >> 8, number[1] & 0xFF, 0))
+    return out + bytes(size - 1) + bytes((size,))

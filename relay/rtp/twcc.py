@@ -35,7 +35,7 @@ class Feedback(NamedTuple):
 
     base: int
     number: int  # "feedback packet count", 8 bits
-    count: int  # packets reported on
+    total: int  # packets reported on
     offsets: npt.NDArray[np.int64]  # from `base`, of those that arrived, ascending
     ticks: npt.NDArray[np.int64]  # when each of these did
 
@@ -43,7 +43,7 @@ class Feedback(NamedTuple):
     def arrivals(self) -> tuple[int | None, ...]:
         """The arrival of each packet, None where it is lost."""
         known = dict(zip(self.offsets.tolist(), self.ticks.tolist(), strict=True))
-        return tuple(known.get(offset) for offset in range(self.count))
+        return tuple(known.get(offset) for offset in range(self.total))
 
 
 class ArrivalRecord:

@@ -47,7 +47,7 @@ class Flow:
         self._share, self._steps = share, steps
         self._rng = simulation.rng(f"flow/{name}")
         self._record = ArrivalRecord()
-        self._frames = 0
+        self._frames = self._rng.randrange(KEY_EVERY)
         self._rate = 0.0
         self._before = 0.0
         self._cluster = Probe(0)
@@ -94,6 +94,7 @@ class Flow:
 
     def _probe(self) -> None:
         now, probing = self.simulation.now, self.probing
+        probing.receive_reduction(self.estimate.lowered_at)
         if probing.begin(self.rate, now):
             self._before = self.rate
             self._seen = self.sent
@@ -124,14 +125,14 @@ class Flow:
 
     def _receive_feedback(self, data: bytes) -> None:
         feedback = parse_feedback_untrusted(data)
-        sent, known = self.history.find(self.index, feedback.base, feedback.offsets)
+        at, sizes, known = self.history.find(self.index, feedback.base, feedback.offsets)
         lost = self.history.count_lost(
-            self.index, feedback.base, feedback.count, len(feedback.offsets)
+            self.index, feedback.base, feedback.total, len(feedback.offsets)
         )
         self.estimate.receive_feedback(
             (feedback.base + feedback.offsets[known]) & 0xFFFF,
-            sent.at[known],
-            sent.sizes[known],
+            at[known],
+            sizes[known],
             feedback.ticks[known],
             lost,
             self.simulation.now,
