@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from ..control import Kind, Source, Track
+from ..control import Join, Kind, Source, Track
 from ..plane.leg import Leg
 from ..plane.tracks import UpTrack
 from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, Codec
@@ -112,6 +112,13 @@ class Publisher:
     @property
     def state(self) -> TransportState:
         return self.transport.state
+
+    def is_allowed(self, grants: Join) -> bool:
+        """Whether all that is published here still may be."""
+        allowed = grants.sources
+        return grants.publish and (
+            allowed is None or all(track.source in allowed for track in self.tracks.values())
+        )
 
     def is_continued_by(self, offer: str) -> bool:
         """Whether the offer is of this same peer connection; raises BadSdp.

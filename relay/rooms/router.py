@@ -138,7 +138,7 @@ class Router:
             self._participants[command.participant] = Participant(command)
         else:
             participant.join = command
-            if not command.publish and participant.publisher is not None:
+            if participant.publisher is not None and not participant.publisher.is_allowed(command):
                 self._end_publisher(participant, now)
             if not command.subscribe and participant.receiver is not None:
                 participant.receiver.close(now)

@@ -39,6 +39,13 @@ class Access(msgspec.Struct, frozen=True):
     name: str = ""
     sources: frozenset[Source] | None = None
 
+    @property
+    def full_grant(self) -> Grant:
+        """The grant with the sources in it, as participants hold it."""
+        if self.sources is None:
+            return self.grant
+        return msgspec.structs.replace(self.grant, sources=sorted(self.sources))
+
     def covers(self, room: str) -> bool:
         return self.room in ("", room)
 

@@ -70,6 +70,7 @@ class Connections:
         self.closing = False
         self._on_track = on_track
         self._tracks: dict[tuple[str, Label], RemoteTrack] = {}
+        self._declined: set[str] = set()  # of whom the hub has been told, with via="relay"
         self._returning: list[_Returning] = []
         self._unbound: dict[RemoteTrack, float] = {}
         client.on_any(self._receive)
@@ -192,6 +193,9 @@ class Connections:
             case messages.Joined(participants=others) if not self.receiving:
                 if tracks := [track.id for other in others for track in other.tracks]:
                     self.client.tell(messages.Unsubscribe(tracks=tracks))
+            case messages.RouteChanged(participant=id, via="relay", reason="grants"):
+                if peer := self.direct.pop(id, None):
+                    self.spawn(peer.close())
             case messages.RelayRestarted():
                 self.publisher.reset()
                 self.subscriber.reset()
@@ -201,8 +205,9 @@ class Connections:
 
     def _signal(self, sender: str, kind: str, payload: Any) -> None:
         peer = self.direct.get(sender)
-        if peer is None and kind == "offer" and sender in self.client.participants:
-            peer = self._open_peer(self.client.participants[sender])
+        owner = self.client.participants.get(sender)
+        if peer is None and kind == "offer" and owner and not self._is_relayed(owner):
+            peer = self._open_peer(owner)
         if peer is not None:
             peer.receive(kind, payload)
 
@@ -248,26 +253,35 @@ class Connections:
             if self._is_relayed(participant):
                 relayed = True
                 self._retire(participant)
+                self._decline(participant)
             elif participant.id not in self.direct:
                 self._open_peer(participant)
             else:
                 self.direct[participant.id].resume()
         in_relay = self.client.relay and self.client.topology == "relay"
-        if relayed or in_relay:
+        self._declined.intersection_update(participants)
+        if self.client.relay and (relayed or in_relay):
             self.publisher.set_active(True)
         elif all(peer.connected for peer in self.direct.values()):
             self.publisher.set_active(False)
 
     def _is_relayed(self, participant: Participant) -> bool:
-        if not self.client.relay:
-            return False
-        return self.client.topology == "relay" or participant.via_relay
+        """Also while the relay is away: the hub takes the routes back when it stays so, and who
+        asked for the relay alone never shows the others an address."""
+        relayed = self.client.topology == "relay" or participant.via_relay
+        return relayed or self._via == "relay"
+
+    def _decline(self, participant: Participant) -> None:
+        """Tell the hub, once, of one whom it wants direct although that is not wanted here."""
+        if participant.via_relay or self.client.topology == "relay" or not self.client.relay:
+            self._declined.discard(participant.id)
+        elif participant.id not in self._declined:
+            self._declined.add(participant.id)
+            self.client.tell(messages.P2pFailed(participant=participant.id, reason="not wanted"))
 
     def _open_peer(self, participant: Participant) -> Peer:
         peer = Peer(self, participant)
         self.direct[participant.id] = peer
-        if self._via == "relay":
-            self.client.tell(messages.P2pFailed(participant=participant.id, reason="not wanted"))
         return peer
 
     def _retire(self, participant: Participant) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 from aiortc import RTCPeerConnection, RTCRtpTransceiver
-from msgspec import Raw
+from msgspec import Raw, UnsetType
 
 from relay.control import PublishTrack, SlotTrack
 
@@ -105,7 +105,12 @@ class Publisher:
             await close_connection(pc)
 
     async def _negotiate(self) -> None:
-        sources = self._room.sources if self.active else []
+        allowed = self._room.client.grants.sources
+        sources = [
+            source
+            for source in (self._room.sources if self.active else [])
+            if isinstance(allowed, UnsetType) or source.label in allowed
+        ]
         if self._pc is None and not sources:
             return
         pc = self._pc or self._open()

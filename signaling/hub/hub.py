@@ -420,8 +420,7 @@ class Hub:
             ban_key=applicant.ban_key,
         )
         if access is not None:
-            participant.grant = access.grant
-            participant.sources = None if access.sources is None else sorted(access.sources)
+            participant.grant = access.full_grant
         elif room.unattended:
             participant.grant = Grant(moderate=True)
         self._open(room)
@@ -474,7 +473,9 @@ class Hub:
             participant=participant.id,
             session=session.secret,
             room=room.describe(),
-            participants=[other.describe() for other in room.others(participant)],
+            participants=[
+                other.describe(relayed=participant.restricted) for other in room.others(participant)
+            ],
             ice_servers=self._ice_servers(participant.id),
             grants=participant.grant,
             relay=room.relay,
@@ -773,6 +774,15 @@ class Hub:
         if ban:
             found.ban(target)
         self.expel(target)
+        return True
+
+    def set_grant(self, room: str, participant: str, grant: Grant) -> bool:
+        """Change what one in a room may do, at once; whether it was there."""
+        found = self._rooms.get(room)
+        target = None if found is None else found.participants.get(participant)
+        if found is None or target is None or target.guest:
+            return False
+        self.apply(found, found.set_grant(target, grant))
         return True
 
     # -- Time ---------------------------------------------------------------------------

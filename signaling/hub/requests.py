@@ -66,7 +66,7 @@ def _forward(
     key: str,
     content: Raw,
 ) -> None:
-    peer = session.room.find_peer(session.participant, message.to)
+    peer = session.room.find_direct_peer(session.participant, message.to)
     assert peer.session is not None
     hub.send(peer.session, messages.build_forward(kind, session.participant.id, key, content))
     hub.metrics.relayed += 1

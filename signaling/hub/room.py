@@ -6,7 +6,7 @@ to do. Whoever calls them sends it. Long, for topology, routes and tracks depend
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,7 +17,7 @@ from relay.control import Source, Track
 
 from ..protocol import messages
 from ..protocol.errors import ProtocolError
-from ..protocol.messages import Grant, LeaveReason, ServerMessage, Topology
+from ..protocol.messages import Grant, LeaveReason, ServerMessage, Topology, Via
 from ..settings.config import Limits
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Participant:
     """One in the room. A guest has no session: WHIP publishes for it, through the relay.
 
     A hidden one watches (WHEP): nobody is told of it. `watches` names whom, None everyone.
-    `sources` are those it may publish from, None any. `ban_key` is what a ban remembers, empty
+    `ban_key` is what a ban remembers, empty
     where nothing is known.
     """
 
@@ -52,7 +52,6 @@ class Participant:
         "name",
         "routes",
         "session",
-        "sources",
         "tracks",
         "watches",
     )
@@ -65,7 +64,6 @@ class Participant:
         *,
         metadata: Raw = NO_METADATA,
         session: Session | None = None,
-        sources: list[Source] | None = None,
         hidden: bool = False,
         watches: str | None = None,
         identity: str = "",
@@ -77,7 +75,6 @@ class Participant:
         self.grant = grant
         self.metadata = metadata
         self.session = session
-        self.sources = sources
         self.guest = session is None
         self.hidden = hidden
         self.watches = watches
@@ -86,13 +83,29 @@ class Participant:
         self.routes: set[str] | None = None  # whom it receives through the relay, in a mesh
         self.attached = False  # whether the relay has been told of it
 
-    def describe(self) -> messages.ParticipantInfo:
+    @property
+    def sources(self) -> list[Source] | None:
+        """Those it may publish from, None any."""
+        return None if self.grant.sources is UNSET else self.grant.sources
+
+    @property
+    def restricted(self) -> bool:
+        """Whether its grants hold in the relay alone: nothing else looks into what is sent."""
+        grant = self.grant
+        return self.sources is not None or not (grant.publish and grant.subscribe)
+
+    def needs_relay(self, other: Participant) -> bool:
+        """Whether the two may exchange media through the relay only."""
+        return self.guest or other.guest or self.restricted or other.restricted
+
+    def describe(self, *, relayed: bool = False) -> messages.ParticipantInfo:
+        """What others are told; `relayed` for one to whom its media come by the relay alone."""
         return messages.ParticipantInfo(
             id=self.id,
             name=self.name,
             metadata=self.metadata,
             tracks=list(self.tracks.values()) if self.tracks else [],
-            via="relay" if self.guest else UNSET,
+            via="relay" if relayed or self.guest or self.restricted else UNSET,
         )
 
 
@@ -189,6 +202,14 @@ class Room:
             raise ProtocolError("unknown-participant", f"{id} is there through the relay only.")
         return peer
 
+    def find_direct_peer(self, participant: Participant, id: str) -> Participant:
+        """The same for one to connect with directly. Raise ProtocolError `forbidden` if the
+        grants of the two do not allow that."""
+        peer = self.find_peer(participant, id)
+        if participant.needs_relay(peer):
+            raise ProtocolError("forbidden", f"Media with {id} go through the relay alone.")
+        return peer
+
     def check_entry(self, ban_key: str = "", *, invited: bool = False) -> None:
         """Raise ProtocolError unless one more may come in, `invited` also where it is locked."""
         if ban_key in self.banned:
@@ -204,8 +225,7 @@ class Room:
         effects = Effects()
         self.participants[participant.id] = participant
         if not participant.hidden:
-            joined = messages.ParticipantJoined(participant=participant.describe())
-            effects.tell(self.others(participant), joined)
+            self._announce(participant, effects)
         if participant.guest:
             self._attach(participant, effects)
         if participant.guest and not participant.hidden:
@@ -213,10 +233,18 @@ class Room:
         elif not participant.guest:
             for guest in self.guests:
                 self._route_guest(guest, [participant], effects)
+            self._keep_to_relay(participant, effects)
         if self.topology == "relay" and not participant.attached:
             self._attach(participant, effects)
         self._choose_topology(now, effects)
         return effects
+
+    def _announce(self, participant: Participant, effects: Effects) -> None:
+        for relayed in (False, True):
+            to = [p for p in self.others(participant) if p.restricted is relayed]
+            if to:
+                joined = participant.describe(relayed=relayed)
+                effects.tell(to, messages.ParticipantJoined(participant=joined))
 
     def remove(self, participant: Participant, reason: LeaveReason, now: float) -> Effects:
         effects = Effects()
@@ -256,6 +284,20 @@ class Room:
         effects.tell([heir], messages.GrantsUpdated(grants=heir.grant))
         return effects
 
+    def set_grant(self, participant: Participant, grant: Grant) -> Effects:
+        """Change what one may do; what it may not do any more, ends now."""
+        effects = Effects()
+        before = [p for p in self._other_peers(participant) if participant.needs_relay(p)]
+        participant.grant = grant
+        effects.tell([participant], messages.GrantsUpdated(grants=grant))
+        if participant.attached:
+            self._attach(participant, effects)
+        for peer in before:
+            if not participant.needs_relay(peer):
+                self._route_pair(participant, peer, "direct", "grants", effects)
+        self._keep_to_relay(participant, effects, before)
+        return effects
+
     def set_lobby(self, enabled: bool) -> Effects:
         effects = Effects()
         if enabled != self.lobby:
@@ -290,13 +332,35 @@ class Room:
         effects = Effects()
         if self.topology == "relay" or peer.id in (participant.routes or ()):
             return effects
-        for one, other in ((participant, peer), (peer, participant)):
-            one.routes = one.routes or set()
-            one.routes.add(other.id)
-            route = messages.RouteChanged(participant=other.id, via="relay", reason="p2p-failed")
-            effects.tell([one], route)
-            self._send_route(one, effects)
+        self._route_pair(participant, peer, "relay", "p2p-failed", effects)
         return effects
+
+    def _route_pair(
+        self, first: Participant, second: Participant, via: Via, reason: str, effects: Effects
+    ) -> None:
+        for one, other in ((first, second), (second, first)):
+            one.routes = one.routes or set()
+            if via == "relay":
+                one.routes.add(other.id)
+            else:
+                one.routes.discard(other.id)
+            if self.topology == "mesh":
+                route = messages.RouteChanged(participant=other.id, via=via, reason=reason)
+                effects.tell([one], route)
+                self._send_route(one, effects)
+
+    def _other_peers(self, participant: Participant) -> list[Participant]:
+        return [peer for peer in self.peers if peer is not participant]
+
+    def _keep_to_relay(
+        self, participant: Participant, effects: Effects, told: Sequence[Participant] = ()
+    ) -> None:
+        """Route the pairs with one, whose grants say so, through the relay."""
+        for peer in self._other_peers(participant):
+            if participant.needs_relay(peer) and peer not in told:
+                self._route_pair(participant, peer, "relay", "grants", effects)
+        if participant.restricted and not self.relay:
+            effects.tell([participant], _lacks_relay())
 
     def attach(self, participant: Participant) -> Effects:
         """Tell the relay of one who is about to ask it for something."""
@@ -346,6 +410,14 @@ class Room:
         else:
             for guest in self.guests:
                 effects.tell(self.peers, _by_whip(guest))
+            self._tell_grant_routes(effects)
+
+    def _tell_grant_routes(self, effects: Effects) -> None:
+        for participant in self.peers:
+            for peer in self._other_peers(participant):
+                if participant.needs_relay(peer):
+                    route = messages.RouteChanged(participant=peer.id, via="relay", reason="grants")
+                    effects.tell([participant], route)
 
     def _route_guest(self, guest: Participant, to: Iterable[Participant], effects: Effects) -> None:
         """Have `to` receive a guest through the relay, also once the room is a mesh again."""
@@ -380,6 +452,8 @@ class Room:
                 self._send_route(participant, effects)
 
     def _send_route(self, participant: Participant, effects: Effects) -> None:
+        if not self.relay:
+            return  # they are sent when there is one
         if not participant.attached:
             self._attach(participant, effects)
         elif participant.grant.subscribe:
@@ -466,6 +540,9 @@ class Room:
         self._tell_room(effects)
         if available:
             self._restart(effects)
+            for participant in self.peers:
+                if participant.routes and not participant.attached:
+                    self._attach(participant, effects)
             self._choose_topology(now, effects)
         return effects
 
@@ -480,13 +557,19 @@ class Room:
         self._return_at = self._settle_routes_at = None
         for participant in self.participants.values():
             self._detach(participant, effects)
-            for other in sorted(participant.routes or ()):
-                if self.topology == "mesh":
+            kept: set[str] = set()
+            for id in sorted(participant.routes or ()):
+                other = self.participants.get(id)
+                if other is not None and not other.guest and participant.needs_relay(other):
+                    kept.add(id)
+                elif self.topology == "mesh":
                     route = messages.RouteChanged(
-                        participant=other, via="direct", reason="relay-unavailable"
+                        participant=id, via="direct", reason="relay-unavailable"
                     )
                     effects.tell([participant], route)
-            participant.routes = None
+            participant.routes = kept or None
+            if participant.restricted:
+                effects.tell([participant], _lacks_relay())
         if self.topology == "relay":
             self._switch("mesh", "relay-unavailable", effects)
 
@@ -498,3 +581,11 @@ class Room:
 
 def _by_whip(guest: Participant) -> messages.RouteChanged:
     return messages.RouteChanged(participant=guest.id, via="relay", reason="whip")
+
+
+def _lacks_relay() -> messages.Error:
+    """What one is told whose grants leave it no media for now."""
+    return messages.Error(
+        code="relay-unavailable",
+        message="Your media go through the relay alone, and there is none now.",
+    )

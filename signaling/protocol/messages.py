@@ -53,13 +53,14 @@ KnockEndReason = Literal["admitted", "declined", "left", "timeout"]
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """What a participant may do."""
+    """What a participant may do. `sources`, an addition: the only ones it may publish from."""
 
     publish: bool = True
     subscribe: bool = True
     chat: bool = True
     moderate: bool = False
     data: bool = True
+    sources: list[Source] | UnsetType = UNSET
 
 
 # -- Client to server -------------------------------------------------------------------

@@ -240,6 +240,9 @@ export class Call {
       default:
     }
     this.dispatch(message);
+    if (message.type === 'route' && message.reason === 'grants' && message.via === 'relay') {
+      this.#connections.forbid(message.participant);
+    }
     if (message.type === 'joined') this.mediaChanged();
     if (message.type === 'track-published' && message.participant === this.state.self) this.#announce();
   }

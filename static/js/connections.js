@@ -93,6 +93,7 @@ export class Connections {
     if (wanted.publish) {
       this.#stay('relay');
       if (this.state().grants.publish) this.publisher ??= this.#publish();
+      else this.#endPublisher();
     } else if (this.publisher || this.subscriber) this.#linger('relay', () => this.closeRelay());
     for (const direct of this.direct.values()) direct.setPeers(this.direct.size);
   }
@@ -116,6 +117,11 @@ export class Connections {
     for (const pc of [...direct, this.publisher?.pc, this.subscriber?.pc]) {
       if (pc && pc.signalingState !== 'closed') pc.setConfiguration({ ...pc.getConfiguration(), ...this.ice() });
     }
+  }
+
+  /** The grants of the two allow no direct connection any more. @param {string} id */
+  forbid(id) {
+    if (this.direct.has(id)) this.#disconnect(id);
   }
 
   /** A participant is gone. @param {string} id */
@@ -142,9 +148,14 @@ export class Connections {
   }
 
   #endRelay() {
-    this.publisher?.close();
+    this.#endPublisher();
     this.subscriber?.close();
-    this.publisher = this.subscriber = null;
+    this.subscriber = null;
+  }
+
+  #endPublisher() {
+    this.publisher?.close();
+    this.publisher = null;
   }
 
   /** Tells the hub of whom it wants direct although the relay is forced here. @param {Set<string>} refuse */

@@ -15,9 +15,13 @@
  * @property {Set<string>} refuse   participants to report as not reachable directly, because the relay is forced
  */
 
-/** @param {State} state @param {ParticipantState} one */
+/**
+ * Also while the relay is away: it may be back at once, and where it is not, the hub takes the
+ * routes back. Who asked for the relay alone never shows the others an address.
+ * @param {State} state @param {ParticipantState} one
+ */
 export function throughRelay(state, one) {
-  return state.relayAvailable && (state.topology === 'relay' || one.viaRelay || state.relayForced);
+  return state.topology === 'relay' || one.viaRelay || state.relayForced;
 }
 
 /** @param {State} state @returns {Routes} */
@@ -28,10 +32,10 @@ export function routes(state) {
   result.publish = state.relayAvailable && state.topology === 'relay';
   for (const one of state.participants) {
     if (throughRelay(state, one)) {
-      result.publish = true;
+      result.publish = state.relayAvailable;
       if (one.relay !== 'flowing' && one.p2p === 'flowing') result.keep.add(one.id);
       result.show.set(one.id, one.relay !== 'flowing' && one.p2p === 'flowing' ? 'p2p' : 'relay');
-      if (state.topology === 'mesh' && !one.viaRelay) result.refuse.add(one.id);
+      if (state.relayAvailable && state.topology === 'mesh' && !one.viaRelay) result.refuse.add(one.id);
     } else {
       result.connect.add(one.id);
       result.keep.add(one.id);

@@ -159,6 +159,7 @@ export const en = {
   'toast.lobbyOn': 'The waiting room is on: those who come have to be let in',
   'toast.lobbyOff': 'The waiting room is off',
   'toast.onlyWatching': 'You may watch and listen here, but not speak or show anything.',
+  'toast.noRelay': 'Your picture and sound need the media relay, which is not there now.',
   'toast.shareFailed': 'The screen can’t be shared',
   'toast.message': '{name}: {text}',
   'toast.micOn': 'Microphone on',

@@ -157,6 +157,7 @@ export const zh = {
   'toast.lobbyOn': '等候室已开启：来访者需经允许才能进入',
   'toast.lobbyOff': '等候室已关闭',
   'toast.onlyWatching': '您在这里可以观看和收听，但不能发言或展示画面。',
+  'toast.noRelay': '您的音视频需要媒体中继，但它目前不可用。',
   'toast.shareFailed': '无法共享屏幕',
   'toast.message': '{name}：{text}',
   'toast.micOn': '麦克风已打开',

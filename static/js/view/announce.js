@@ -34,6 +34,9 @@ export function announce(event, before, state, notices) {
       return;
     case 'knock':
       return notices.say(t('knock.one', { name: event.name }));
+    case 'error':
+      if (event.code === 'relay-unavailable') notices.toast(t('toast.noRelay'));
+      return;
     case 'silenced':
       return notices.toast(t('toast.mutedByModerator'));
     default:

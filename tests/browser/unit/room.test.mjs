@@ -149,12 +149,32 @@ test('a forced relay refuses the direct way to each, once the room is a mesh', (
 });
 
 test('where there is no relay, everything stays direct', () => {
-  const state = reduce(
-    after({ type: 'joining', room: 'demo', name: 'Ada', relayForced: true }),
-    joined({ relay: false }),
-  );
+  const state = after(joined({ relay: false }));
   assert.deepEqual([...routes(state).connect], ['a', 'b']);
   assert.equal(routes(state).publish, false);
+});
+
+test('who asked for the relay alone connects directly with nobody, also while there is no relay', () => {
+  const forced = reduce(after({ type: 'joining', room: 'demo', name: 'Ada', relayForced: true }), joined());
+  const away = [
+    { type: 'room-updated', room: { name: 'demo', topology: 'mesh', locked: false }, relay: false },
+    { type: 'route', participant: 'a', via: 'direct', reason: 'relay-unavailable' },
+    { type: 'topology', topology: 'mesh', reason: 'relay-unavailable' },
+  ];
+  const state = away.reduce(reduce, forced);
+  assert.equal(routes(state).connect.size, 0);
+  assert.deepEqual([routes(state).publish, routes(state).refuse.size], [false, 0]);
+  const back = reduce(state, { ...away[0], relay: true });
+  assert.deepEqual([routes(back).connect.size, [...routes(back).refuse]], [0, ['a', 'b']]);
+});
+
+test('a relay that is away for a moment moves nobody', () => {
+  const state = after(
+    joined(),
+    { type: 'route', participant: 'a', via: 'relay', reason: 'grants' },
+    { type: 'room-updated', room: { name: 'demo', topology: 'mesh', locked: false }, relay: false },
+  );
+  assert.deepEqual([...routes(state).connect], ['b']);
 });
 
 test('a relay that restarted has no tracks and no flow', () => {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -76,6 +76,27 @@ def test_a_source_that_is_not_allowed_is_refused_whatever_it_is_called(
     assert not world.find(control.Refused, world.publish("ada", AUDIO))
     events = world.publish("ada", AUDIO, m0="screen-audio")
     assert world.find(control.Refused, events)[0].code == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"publish": False}, {"sources": ["microphone"]}],
+)
+def test_what_may_not_be_published_any_more_ends_at_once(
+    world: World, changed: dict[str, Any]
+) -> None:
+    world.join("ada")
+    world.publish("ada", VIDEO)
+    events = world.do(control.Join("demo", "ada", **changed))
+    assert world.find(control.TrackUnpublished, events)
+    assert world.count_remains()["legs"] == 0
+
+
+def test_what_may_still_be_published_goes_on(world: World) -> None:
+    world.join("ada")
+    world.publish("ada", VIDEO)
+    events = world.do(control.Join("demo", "ada", sources=["camera"]))
+    assert not world.find(control.TrackUnpublished, events)
 
 
 def test_a_faulty_offer_is_refused_and_leaves_nothing(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from relay import control
 from relay.control import Track
@@ -22,9 +23,11 @@ def make_room(*, relay: bool = True, **limits: Any) -> Room:
     return Room("demo", Limits(**limits), relay=relay)
 
 
-def add(room: Room, id: str, now: float = 0.0, **fields: Any) -> tuple[Participant, Effects]:
+def add(
+    room: Room, id: str, now: float = 0.0, *, grant: Grant | None = None, **fields: Any
+) -> tuple[Participant, Effects]:
     session = Session("s_" + id, room.limits, now)
-    participant = Participant(id, id.upper(), Grant(), session=session, **fields)
+    participant = Participant(id, id.upper(), grant or Grant(), session=session, **fields)
     return participant, room.add(participant, now)
 
 
@@ -310,12 +313,120 @@ def test_a_large_room_becomes_a_mesh_without_a_relay() -> None:
 
 def test_a_grant_without_subscribing_gets_no_routes() -> None:
     room = make_room()
-    session = Session("s_a", room.limits, 0.0)
-    mute = Participant("a", "A", Grant(subscribe=False), session=session)
-    room.add(mute, 0.0)
-    b, _ = add(room, "b")
-    assert room.fail_pair(mute, b).commands == [
+    add(room, "b")
+    _, effects = add(room, "a", grant=Grant(subscribe=False))
+    assert effects.commands == [
         control.Join("demo", "a", True, False),
         control.Join("demo", "b"),
         control.Route("demo", "b", ["a"]),
     ]
+
+
+RESTRICTED: list[dict[str, Any]] = [
+    {"grant": Grant(publish=False)},
+    {"grant": Grant(subscribe=False)},
+    {"grant": Grant(sources=["microphone"])},
+]
+
+
+def routes(effects: Effects) -> list[tuple[str, str, str, str]]:
+    """Who is told which way to whom, and why."""
+    return [
+        (p.id, message.participant, message.via, message.reason)
+        for to, message in effects.deliveries
+        if isinstance(message, messages.RouteChanged)
+        for p in to
+    ]
+
+
+@pytest.mark.parametrize("restricted", RESTRICTED)
+def test_who_is_restricted_goes_through_the_relay_with_everyone(restricted: dict[str, Any]) -> None:
+    room = make_room()
+    free, _ = add(room, "a")
+    other, _ = add(room, "b")
+    mute, effects = add(room, "c", **restricted)
+    assert routes(effects) == [
+        ("c", "a", "relay", "grants"),
+        ("a", "c", "relay", "grants"),
+        ("c", "b", "relay", "grants"),
+        ("b", "c", "relay", "grants"),
+    ]
+    assert mute.describe().via == "relay"
+    for one, two in ((free, "c"), (mute, "a")):
+        with pytest.raises(ProtocolError) as refused:
+            room.find_direct_peer(one, two)
+        assert refused.value.code == "forbidden"
+    assert room.find_direct_peer(free, "b") is other
+
+
+def test_who_is_restricted_hears_of_a_newcomer_that_comes_through_the_relay() -> None:
+    room = make_room()
+    add(room, "a", grant=Grant(publish=False))
+    add(room, "b")
+    _, effects = add(room, "c")
+    told_of = {
+        p.id: message.participant.via
+        for to, message in effects.deliveries
+        if isinstance(message, messages.ParticipantJoined)
+        for p in to
+    }
+    assert told_of == {"a": "relay", "b": UNSET}
+
+
+def test_grants_that_change_in_mid_call_hold_at_once() -> None:
+    room = make_room()
+    a, _ = add(room, "a")
+    b, _ = add(room, "b")
+    effects = room.set_grant(a, Grant(publish=False))
+    assert told(effects)[0] == ("a", "grants-updated")
+    assert routes(effects) == [("a", "b", "relay", "grants"), ("b", "a", "relay", "grants")]
+    assert control.Join("demo", "a", False, True) in effects.commands
+    with pytest.raises(ProtocolError):
+        room.find_direct_peer(b, "a")
+    effects = room.set_grant(a, Grant())
+    assert routes(effects) == [("a", "b", "direct", "grants"), ("b", "a", "direct", "grants")]
+    assert effects.commands[0] == control.Join("demo", "a")
+    assert room.find_direct_peer(b, "a") is a
+
+
+def test_who_is_restricted_is_told_where_there_is_no_relay_and_stays_off_direct_ways() -> None:
+    room = make_room(relay=False)
+    add(room, "a")
+    mute, effects = add(room, "b", grant=Grant(sources=["microphone"]))
+    error = effects.deliveries[-1]
+    assert (error[0], error[1].__struct_config__.tag) == ([mute], "error")
+    assert effects.commands == []
+    assert routes(effects) == [("b", "a", "relay", "grants"), ("a", "b", "relay", "grants")]
+    commands = room.set_relay(True, 0.0).commands
+    assert control.Route("demo", "a", ["b"]) in commands
+    assert control.Join("demo", "b", sources=["microphone"]) in commands
+
+
+def test_a_relay_that_goes_for_good_lets_no_restricted_one_connect_directly() -> None:
+    room = make_room()
+    a, _ = add(room, "a")
+    b, _ = add(room, "b")
+    c, _ = add(room, "c", grant=Grant(publish=False))
+    room.fail_pair(a, b)
+    room.set_relay(False, 0.0)
+    effects = room.handle_timer(10.0)
+    assert routes(effects) == [
+        ("a", "b", "direct", "relay-unavailable"),
+        ("b", "a", "direct", "relay-unavailable"),
+    ]
+    assert [who for who, kind in told(effects) if kind == "error"] == ["c"]
+    with pytest.raises(ProtocolError):
+        room.find_direct_peer(a, c.id)
+
+
+def test_a_room_that_shrinks_keeps_the_restricted_at_the_relay() -> None:
+    room = make_room()
+    fill(room, 4)
+    add(room, "e", grant=Grant(publish=False))
+    room.remove(room.participants["p0"], "left", 0.0)
+    room.remove(room.participants["p1"], "left", 0.0)
+    effects = room.handle_timer(10.0)
+    assert set(routes(effects)) == {
+        *((p, "e", "relay", "grants") for p in ("p2", "p3")),
+        *(("e", p, "relay", "grants") for p in ("p2", "p3")),
+    }
