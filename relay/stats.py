@@ -38,6 +38,10 @@ class DropReason(StrEnum):
     NACK_NO_RTX = "nack-no-rtx"
     FEEDBACK_RATE = "feedback-rate"
     FEEDBACK_UNSENT = "feedback-unsent"
+    SCTP_TAG = "sctp-tag"
+    SCTP_DUPLICATE = "sctp-duplicate"
+    SCTP_WINDOW = "sctp-window"
+    SCTP_UNEXPECTED = "sctp-unexpected"
 
 
 @dataclass(slots=True)
