@@ -9,7 +9,7 @@ from ..control import Join, Kind, Source, Track
 from ..plane.leg import Leg
 from ..plane.tracks import UpTrack
 from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, Codec
-from ..sdp.description import BadSdp
+from ..sdp.description import BadSdp, Description
 from ..sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_continuation
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
@@ -120,8 +120,8 @@ class Publisher:
             allowed is None or all(track.source in allowed for track in self.tracks.values())
         )
 
-    def is_continued_by(self, offer: str) -> bool:
-        """Whether the offer is of this same peer connection; raises BadSdp.
+    def is_continued_by(self, offer: Description) -> bool:
+        """Whether the offer is of this same peer connection.
 
         Another certificate, or other m-lines where ours were, is another peer connection:
         it gets a publisher of its own.
@@ -133,7 +133,7 @@ class Publisher:
 
     def receive_offer(
         self,
-        offer: str,
+        offer: Description,
         sources: Mapping[str, Source],
         now: float,
         allowed: Collection[Source] | None = None,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .. import control
 from ..plane.leg import Leg
-from ..sdp.description import BadSdp
+from ..sdp.description import BadSdp, Description, parse_offer_untrusted
 from ..transport.transport import ENDED, Transport, TransportState
 from . import figures
 from .participant import Participant
@@ -184,8 +184,9 @@ class Router:
             return
         sources = {track.mid: track.source for track in command.tracks}
         try:
+            offer = parse_offer_untrusted(command.sdp)
             publisher = participant.publisher
-            if publisher is not None and not publisher.is_continued_by(command.sdp):
+            if publisher is not None and not publisher.is_continued_by(offer):
                 publisher = None
             fresh = publisher or Publisher(
                 command.participant,
@@ -194,7 +195,7 @@ class Router:
                 former=participant.former,
             )
             answer, changes = self._offer_to(
-                fresh, publisher is None, command.sdp, sources, participant.join.sources, now
+                fresh, publisher is None, offer, sources, participant.join.sources, now
             )
         except BadSdp as error:
             self._refuse(command.request, "bad-sdp", str(error))
@@ -214,13 +215,13 @@ class Router:
     def _offer_to(
         publisher: Publisher,
         is_new: bool,
-        sdp: str,
+        offer: Description,
         sources: dict[str, control.Source],
         allowed: list[control.Source] | None,
         now: float,
     ) -> tuple[str, Changes]:
         try:
-            return publisher.receive_offer(sdp, sources, now, allowed)
+            return publisher.receive_offer(offer, sources, now, allowed)
         except (BadSdp, SourceForbidden):
             if is_new:
                 publisher.close(now)
@@ -330,7 +331,7 @@ class Router:
         if not isinstance(player, Player):
             player = Player(command.participant, self._site, on_state=self._receive_receiver_state)
         try:
-            answer = player.receive_offer(command.sdp, tracks, now)
+            answer = player.receive_offer(parse_offer_untrusted(command.sdp), tracks, now)
         except BadSdp as error:
             if player is not participant.receiver:
                 player.close(now)

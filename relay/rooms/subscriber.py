@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..control import SlotTrack
 from ..plane.leg import Leg
 from ..plane.tracks import DownTrack
-from ..sdp.description import BadSdp
+from ..sdp.description import BadSdp, Description
 from ..sdp.subscription import Playback, Slot, Subscription, answer_player, get_slot_codecs
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
@@ -234,12 +234,12 @@ class Player(Receiver):
         """What its m-lines carry."""
         return _list_carried(self._playback.slots if self._playback is not None else ())
 
-    def receive_offer(self, sdp: str, tracks: Mapping[str, Published], now: float) -> str:
+    def receive_offer(self, offer: Description, tracks: Mapping[str, Published], now: float) -> str:
         """The answer to the player's offer, the first or an ICE restart. Raises BadSdp."""
         previous = self._playback
         local = self.transport.local if previous is None else self.transport.restart_ice()
         playback = answer_player(
-            sdp,
+            offer,
             self._site.describe(local),
             [(track.kind, track.participant, track.id, track.codecs) for track in tracks.values()],
             session_id=self._session_id,

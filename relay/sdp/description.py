@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, cast
 
@@ -20,7 +20,12 @@ Setup = Literal["actpass", "active", "passive"]
 MAX_SDP = 256 * 1024  # characters; an answer of a 50-participant room is about 150 KiB
 MAX_LINE = 8 * 1024  # bytes; the longest line seen is an H265 fmtp with sprop, under 1 KiB
 MAX_MEDIA = 256  # m-lines: two for each of 100 participants, and room
+MAX_OFFERED = 48  # m-lines of an offer from outside: the most that one may publish, three times
 MAX_ATTRIBUTES = 512  # per section; Chromium writes about 200 for a video m-line
+# Lines and payload types that are read of one description, less than 3 ms of work in all.
+# M-lines that are alike are read once: Chromium's offer of a camera and a microphone comes to 160,
+# whatever number of them there is.
+MAX_READ = 1200
 
 
 class BadSdp(ValueError):
@@ -147,8 +152,10 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,64}")
 _ICE: Final = re.compile(r"[!-~]{4,256}")
 _URI: Final = re.compile(r"[!-~]{1,256}")
-# What tells an m-line and its streams from others like it.
-_OWN_LINE: Final = re.compile(r"\na=(?:mid:|msid:|ssrc)[^\n]*")
+# What tells an m-line, its streams and where it was gathered from others like it.
+_OWN_LINE: Final = re.compile(
+    r"\n(?:c=|a=(?:mid:|msid:|ssrc|candidate:|end-of-candidates|rtcp:))[^\n]*"
+)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -165,12 +172,31 @@ class _Ice:
     fingerprints: list[Fingerprint] = field(default_factory=list)
 
 
-def parse_description_untrusted(text: str) -> Description:
+class _Budget:
+    """What may still be read of a description."""
+
+    def __init__(self) -> None:
+        self._left = MAX_READ
+
+    def spend(self, amount: int) -> None:
+        self._left -= amount
+        if self._left < 0:
+            raise BadSdp("The description says too much: its m-lines differ in too many lines.")
+
+
+def parse_offer_untrusted(text: str) -> Description:
+    """Read an offer; raises `BadSdp` and nothing else."""
+    return parse_description_untrusted(text, MAX_OFFERED)
+
+
+def parse_description_untrusted(text: str, max_media: int = MAX_MEDIA) -> Description:
     """Read a session description; raises `BadSdp` and nothing else."""
-    head, *sections = _split_sections(text)
+    head, *sections = _split_sections(text, max_media)
+    budget = _Budget()
     description = Description()
     session = _Ice()
     direction: Direction = "sendrecv"
+    budget.spend(head.count("\n"))
     for key, value in _read_attributes(head):
         if key in DIRECTIONS:
             direction = cast(Direction, key)
@@ -178,39 +204,63 @@ def parse_description_untrusted(text: str) -> Description:
             _read_session_attribute(description, key, value)
     # The m-lines of a large answer are alike but for the mids: what they share is read once.
     known: dict[str, Media] = {}
+    mids: set[str] = set()
     for index, section in enumerate(sections):
-        shared = _OWN_LINE.sub("", section)
+        port, shared = _take_port(_OWN_LINE.sub("", section))
         first = known.get(shared)
         if first is None:
+            _spend_section(budget, shared)
             first = known[shared] = _read_media(shared, session, direction, description.lite)
             first.alike = index
-        media = replace(first, ssrcs={}, fid={})
-        for key, value in _read_attributes("".join(_OWN_LINE.findall(section))):
+        media = replace(first, port=port, ssrcs={}, fid={}, candidates=[])
+        own = _OWN_LINE.findall(section)
+        budget.spend(len(own) // 2)  # these are read quickly
+        for key, value in _read_attributes("".join(own)):
             if key in _MEDIA_ATTRIBUTES:
                 _MEDIA_ATTRIBUTES[key](media, value)
-        media.mid = media.mid or _free_mid(description.media, index)
+        media.mid = media.mid or _free_mid(mids, index)
+        if media.mid in mids:
+            raise BadSdp("Two m-lines have the same mid.")
+        mids.add(media.mid)
         description.media.append(media)
-    mids = [media.mid for media in description.media]
-    if len(set(mids)) != len(mids):
-        raise BadSdp("Two m-lines have the same mid.")
     return description
 
 
-def _split_sections(text: str) -> list[str]:
+def _split_sections(text: str, max_media: int) -> list[str]:
     """The session's lines, and each m-line's, without their "m="."""
     if len(text) > MAX_SDP:
         raise BadSdp(f"The description is longer than {MAX_SDP} characters.")
+    if text.count("\nm=") > max_media:
+        raise BadSdp(f"More than {max_media} m-lines.")
     text = text.replace("\r\n", "\n").removesuffix("\r").rstrip("\n")
     if text.partition("\n")[0].strip() != "v=0":
         raise BadSdp("The description does not begin with v=0.")
-    sections = text.split("\nm=")
-    if len(sections) > 1 + MAX_MEDIA:
-        raise BadSdp(f"More than {MAX_MEDIA} m-lines.")
-    return sections
+    return text.split("\nm=")
+
+
+def _take_port(section: str) -> tuple[int, str]:
+    """An m-line's port, and its section without it: only whether it is 0 makes a difference."""
+    line, newline, rest = section.partition("\n")
+    parts = line.split(None, 2)
+    if len(parts) < 3:
+        raise BadSdp(f"An m-line is incomplete: {_quote(line)}.")
+    port = _number(parts[1].partition("/")[0], 65535, "the port of an m-line")
+    return port, f"{parts[0]} {min(port, 1)} {parts[2]}{newline}{rest}"
+
+
+def _spend_section(budget: _Budget, section: str) -> None:
+    lines = section.count("\n")
+    if lines > MAX_ATTRIBUTES:
+        raise BadSdp(f"A section has more than {MAX_ATTRIBUTES} attributes.")
+    formats = section.partition("\n")[0].count(" ")
+    # What is said of all payload types is noted with each of them.
+    budget.spend(lines + formats * (1 + section.count("\na=rtcp-fb:*")))
 
 
 def _read_attributes(text: str) -> list[tuple[str, str]]:
     """Check lines' form and size; names and values of those that are attributes."""
+    if text.count("\n") > MAX_ATTRIBUTES:
+        raise BadSdp(f"A section has more than {MAX_ATTRIBUTES} attributes.")
     if _CONTROL.search(text):
         raise BadSdp("A line has control characters.")
     attributes: list[tuple[str, str]] = []
@@ -222,8 +272,6 @@ def _read_attributes(text: str) -> list[tuple[str, str]]:
             attributes.append((key, value.strip()))
         elif line and line[1:2] != "=":
             raise BadSdp(f"A line is not of the form x=value: {_quote(line)}.")
-    if len(attributes) > MAX_ATTRIBUTES:
-        raise BadSdp(f"A section has more than {MAX_ATTRIBUTES} attributes.")
     return attributes
 
 
@@ -440,9 +488,8 @@ def _merge_ice(own: _Ice, session: _Ice, lite: bool) -> TransportDescription | N
     return TransportDescription(ufrag, pwd, tuple(fingerprints), cast(Setup, setup), lite)
 
 
-def _free_mid(media: Sequence[Media], index: int) -> str:
+def _free_mid(taken: Container[str], index: int) -> str:
     """Name an m-line that has no mid: some WHIP clients leave it out."""
-    taken = {m.mid for m in media}
     while str(index) in taken:
         index += 1
     return str(index)

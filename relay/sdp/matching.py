@@ -67,8 +67,28 @@ def reject(media: Media) -> Media:
     return answer
 
 
+MAX_CODECS: Final = 24
+"""Payload types of one m-line that are agreed on, RTX not counted: Chromium offers 15."""
+
+
+class Matches:
+    """The codecs of a description's m-lines: looked for once in those that are alike."""
+
+    def __init__(self) -> None:
+        self._codecs: dict[int, list[PublishedCodec]] = {}
+
+    def find(self, media: Media) -> list[PublishedCodec]:
+        """What both sides know, in the order of the m-line; nothing where it cannot be used."""
+        if not is_usable(media):
+            return []
+        codecs = self._codecs.get(media.alike)
+        if codecs is None:
+            codecs = self._codecs[media.alike] = match_codecs(media)
+        return codecs
+
+
 def match_codecs(media: Media) -> list[PublishedCodec]:
-    """Return what both sides know, in the order of the m-line."""
+    """Return what both sides know, in the order of the m-line, cut to `MAX_CODECS`."""
     repairs: dict[int, int] = {}
     matched: list[PublishedCodec] = []
     for entry in media.formats:
@@ -78,6 +98,8 @@ def match_codecs(media: Media) -> list[PublishedCodec]:
                 repairs.setdefault(int(original), entry.payload_type)
     offered = {entry.payload_type for entry in media.formats}
     for entry in media.formats:
+        if len(matched) == MAX_CODECS:
+            break
         parameters = read_parameters(entry.parameters)
         codec = find_codec(media.kind, entry.name, entry.clock_rate, entry.channels, parameters)
         if codec is None or (codec.name == "red" and not _is_opus_red(entry, media)):
@@ -149,10 +171,19 @@ def agreed_formats(media: Media, codecs: Sequence[PublishedCodec]) -> list[Forma
     offered = {entry.payload_type: entry for entry in media.formats}
     formats: list[Format] = []
     for codec in codecs:
-        formats.append(replace(offered[codec.payload_type], feedback=list(codec.feedback)))
+        entry = offered[codec.payload_type]
+        formats.append(
+            Format(
+                entry.payload_type,
+                entry.name,
+                entry.clock_rate,
+                entry.channels,
+                entry.parameters,
+                list(codec.feedback),
+            )
+        )
         if codec.rtx is not None:
-            clock_rate = offered[codec.payload_type].clock_rate
-            formats.append(rtx_format(codec.rtx, codec.payload_type, clock_rate))
+            formats.append(rtx_format(codec.rtx, codec.payload_type, entry.clock_rate))
     return formats
 
 

@@ -18,17 +18,15 @@ from .description import (
     Media,
     Rid,
     TransportDescription,
-    parse_description_untrusted,
 )
 from .matching import (
     Local,
+    Matches,
     PublishedCodec,
     agreed_formats,
     build_answer,
     check_transport,
     find_transport,
-    is_usable,
-    match_codecs,
     match_extensions,
     reject,
     restarts,
@@ -92,34 +90,36 @@ class Publication:
     version: int
 
 
-def answer_publisher(offer: str, local: Local, previous: Publication | None = None) -> Publication:
+def answer_publisher(
+    offer: Description, local: Local, previous: Publication | None = None
+) -> Publication:
     """Answer a publisher's offer, the first or a renegotiation of `previous`.
 
     `local.transport.setup` is ignored: the answer takes the role that the offer leaves.
     `ice_restarted` tells whether the offer asks for an ICE restart: then it is to be answered
     again, with a `local` of fresh credentials. Raises `BadSdp`.
     """
-    description = parse_description_untrusted(offer)
-    if previous is not None and not _continues(description, previous):
+    if previous is not None and not _continues(offer, previous):
         raise BadSdp("The offer's m-lines are not those of the offer before, and new ones.")
     answers: list[Media] = []
     agreed: list[PublishedMedia] = []
-    for media in description.media:
-        answer, result = _answer_published_media(media)
+    matches = Matches()
+    for media in offer.media:
+        answer, result = _answer_published_media(media, matches)
         answers.append(answer)
         if result is not None:
             agreed.append(result)
     accepted = [media.mid for media in answers if media.port]
     if previous is None and not accepted:
         raise BadSdp("Nothing in the offer can be received: no audio or video in a known codec.")
-    remote = check_transport(description, accepted)
+    remote = check_transport(offer, accepted)
     if remote is None:
         assert previous is not None
         remote = previous.remote
     session_id = previous.session_id if previous else zlib.crc32(local.transport.ufrag.encode())
     version = previous.version + 1 if previous else 1
     return Publication(
-        answer=build_answer(description, answers, local, remote, session_id, version),
+        answer=build_answer(offer, answers, local, remote, session_id, version),
         media=tuple(agreed),
         remote=remote,
         ice_restarted=previous is not None and restarts(remote, previous.remote),
@@ -130,14 +130,13 @@ def answer_publisher(offer: str, local: Local, previous: Publication | None = No
     )
 
 
-def is_continuation(offer: str, previous: Publication) -> bool:
+def is_continuation(offer: Description, previous: Publication) -> bool:
     """Whether the offer can be of the same peer connection as `previous`: the same
-    certificate, and the same m-lines in front. Raises `BadSdp`."""
-    description = parse_description_untrusted(offer)
-    remote = find_transport(description)
+    certificate, and the same m-lines in front."""
+    remote = find_transport(offer)
     if remote is not None and set(remote.fingerprints) != set(previous.remote.fingerprints):
         return False
-    return _continues(description, previous)
+    return _continues(offer, previous)
 
 
 def _continues(description: Description, previous: Publication) -> bool:
@@ -149,12 +148,12 @@ def _continues(description: Description, previous: Publication) -> bool:
     )
 
 
-def _answer_published_media(media: Media) -> tuple[Media, PublishedMedia | None]:
+def _answer_published_media(media: Media, matches: Matches) -> tuple[Media, PublishedMedia | None]:
     """Answer one m-line; without the second for those that are neither audio nor video."""
     if media.kind not in ("audio", "video"):
         return reject(media), None
     kind = cast(Kind, media.kind)
-    codecs = match_codecs(media) if is_usable(media) else []
+    codecs = matches.find(media)
     if not codecs:
         return reject(media), PublishedMedia(media.mid, kind, active=False)
     sends = media.direction in ("sendonly", "sendrecv")

@@ -22,12 +22,12 @@ from .description import (
 )
 from .matching import (
     Local,
+    Matches,
     PublishedCodec,
     add_transport,
     agreed_formats,
     build_answer,
     check_transport,
-    is_usable,
     map_payload_types,
     match_codecs,
     reject,
@@ -141,7 +141,7 @@ class Subscription:
     def receive_answer(self, answer: str) -> None:
         """Take the client's answer to the last offer: fills `remote`, and each slot's
         `payload_types` and `extensions`. Raises `BadSdp` and then has changed nothing."""
-        description = parse_description_untrusted(answer)
+        description = parse_description_untrusted(answer, len(self._offered))
         if tuple(media.mid for media in description.media) != self._offered:
             raise BadSdp("The answer's m-lines are not those of the offer.")
         accepted = [media.mid for media in description.media if media.port]
@@ -256,7 +256,7 @@ class Playback:
 
 
 def answer_player(
-    offer: str,
+    offer: Description,
     local: Local,
     tracks: Sequence[tuple[Kind, str, str, Sequence[Codec]]],
     *,
@@ -270,12 +270,12 @@ def answer_player(
 
     With `previous`, an ICE restart: its slots stay as they are. Raises `BadSdp`.
     """
-    description = parse_description_untrusted(offer)
     slots = list(previous.slots) if previous is not None else []
     answers: list[Media] = []
     waiting = list(tracks) if previous is None else []
-    for media in description.media:
-        codecs = match_codecs(media) if is_usable(media) else []
+    matches = Matches()
+    for media in offer.media:
+        codecs = matches.find(media)
         if not codecs:
             answers.append(reject(media))
             continue
@@ -290,11 +290,11 @@ def answer_player(
                 _fill_slot(slot, waiting)
         answers.append(_answer_player_media(media, codecs, slot, cname))
     accepted = [media.mid for media in answers if media.port]
-    remote = check_transport(description, accepted)
+    remote = check_transport(offer, accepted)
     if remote is None or not slots:
         raise BadSdp("The offer can receive nothing: no audio or video in a known codec.")
     version = previous.version + 1 if previous is not None else 1
-    answer = build_answer(description, answers, local, remote, session_id, version)
+    answer = build_answer(offer, answers, local, remote, session_id, version)
     return Playback(answer, tuple(slots), remote, version)
 
 

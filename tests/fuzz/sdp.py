@@ -13,8 +13,9 @@ from relay.sdp.description import (
     build_description,
     parse_description_untrusted,
 )
-from relay.sdp.negotiation import Local, Publication, answer_publisher, is_continuation
-from relay.sdp.subscription import Subscription, answer_player
+from relay.sdp.negotiation import Local, Publication
+from relay.sdp.subscription import Subscription
+from tests.unit.relay.sdp.offers import answer_player, answer_publisher, is_continuation
 
 MAX_SIZE = 16384
 DIGEST = ":".join(["AB"] * 32)

@@ -10,12 +10,12 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
-from relay.sdp.negotiation import answer_publisher
 from relay.sdp.subscription import Subscription, get_slot_codecs
 from relay.stats import DropReason
 from relay.transport.transport import Transport, TransportState
 from tests.fuzz.engine import mutate
 from tests.integration.relay_socket import Leg, RelaySocket, pack_address, wait_until
+from tests.unit.relay.sdp.offers import answer_publisher
 from tests.unit.relay.transport.fakes import make_check
 
 

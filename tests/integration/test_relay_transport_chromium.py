@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from relay.sdp.negotiation import answer_publisher
-from relay.sdp.subscription import Subscription, answer_player, get_slot_codecs
+from relay.sdp.subscription import Subscription, get_slot_codecs
 from relay.transport.transport import TransportState
 from tests.integration.relay_socket import RelaySocket, wait_until
+from tests.unit.relay.sdp.offers import answer_player, answer_publisher
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from relay.sdp.description import Fingerprint, TransportDescription
-from relay.sdp.negotiation import Local
+from relay.sdp import negotiation, subscription
+from relay.sdp.description import Fingerprint, TransportDescription, parse_offer_untrusted
+from relay.sdp.negotiation import Local, Publication
+from relay.sdp.subscription import Playback
 
 CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus" / "sdp"
 DIGEST = ":".join(["AB"] * 32)
@@ -75,6 +78,19 @@ def make_answer(offer: str, *, accept: Callable[[str], bool] = bool) -> str:
         if accept(line):
             lines.append(line)
     return "\r\n".join(lines)
+
+
+def answer_publisher(offer: str, local: Local, previous: Publication | None = None) -> Publication:
+    """What an offer's text comes to."""
+    return negotiation.answer_publisher(parse_offer_untrusted(offer), local, previous)
+
+
+def is_continuation(offer: str, previous: Publication) -> bool:
+    return negotiation.is_continuation(parse_offer_untrusted(offer), previous)
+
+
+def answer_player(offer: str, *arguments: Any, **named: Any) -> Playback:
+    return subscription.answer_player(parse_offer_untrusted(offer), *arguments, **named)
 
 
 def count_ssrcs(first: int = 1000) -> Callable[[], int]:

@@ -13,6 +13,7 @@ from relay.sdp.description import (
     MAX_ATTRIBUTES,
     MAX_LINE,
     MAX_MEDIA,
+    MAX_OFFERED,
     MAX_SDP,
     BadSdp,
     Description,
@@ -25,6 +26,7 @@ from relay.sdp.description import (
     build_candidates,
     build_description,
     parse_description_untrusted,
+    parse_offer_untrusted,
 )
 from tests.unit.relay.sdp.offers import AUDIO, CORPUS, DIGEST, VIDEO, make_offer, read_corpus
 
@@ -95,6 +97,69 @@ def test_feedback_for_all_payload_types_is_given_to_each() -> None:
         make_offer(("video", "96 98", ["rtpmap:96 VP8/90000", "rtcp-fb:* nack"]))
     ).media[0]
     assert [f.feedback for f in media.formats] == [["nack"], ["nack"]]
+
+
+def make_lines(count: int, *lines: str, formats: str = "96") -> str:
+    """`count` m-lines, each with a line of its own that makes it unlike the others."""
+    video = ("video", formats, list(lines))
+    offer = make_offer(*[video] * count)
+    for number in range(count):
+        offer = offer.replace(f"a=mid:{number}\r\n", f"a=mid:{number}\r\na=x-{number}:1\r\n")
+    return offer
+
+
+MANY_TYPES = " ".join(str(number) for number in range(96, 128))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        make_lines(200, "rtpmap:96 VP8/90000", "fmtp:96 x=1", "rtcp-fb:96 nack"),
+        make_lines(40, *[f"extmap:{number} urn:x:{number}" for number in range(1, 40)]),
+        make_lines(100, *["x"] * 400),
+        make_lines(40, "rtpmap:96 VP8/90000", formats=MANY_TYPES),
+        make_lines(4, *["rtcp-fb:* nack"] * 15, formats=MANY_TYPES),
+        make_offer(*[("audio", "0", [f"ssrc:{n} cname:x" for n in range(60)])] * 60),
+        make_offer(
+            ("audio", "0", ["candidate:1"] * 512), *[("audio", "0", ["candidate:2"] * 99)] * 30
+        ),
+        make_offer(AUDIO, extra=["x"] * 1300),
+    ],
+)
+def test_what_would_take_long_to_read_is_refused(text: str) -> None:
+    with pytest.raises(BadSdp, match=r"says too much|attributes"):
+        parse_description_untrusted(text[:MAX_SDP])
+
+
+def test_m_lines_are_counted_before_anything_is_read() -> None:
+    text = make_offer(*[AUDIO] * (MAX_OFFERED + 1), extra=["\x00"])
+    with pytest.raises(BadSdp, match="m-lines"):
+        parse_offer_untrusted(text)
+
+
+def test_many_m_lines_that_differ_in_ports_candidates_and_streams_alone_are_read() -> None:
+    """As a browser writes them before it knows whether they will be bundled."""
+    text = make_offer(*[VIDEO, AUDIO] * 8)
+    for number in range(16):
+        own = [f"a=candidate:{number}{c} 1 udp 1 192.0.2.1 {9000 + number} typ host" for c in "abc"]
+        own += [f"a=ssrc:{number}{ssrc} cname:x" for ssrc in range(9)]
+        own += [f"c=IN IP4 192.0.2.{number}", f"a=rtcp:{9000 + number}", f"a=msid:s t{number}"]
+        text = text.replace(
+            f"a=mid:{number}\r\n", f"a=mid:{number}\r\n" + "\r\n".join(own) + "\r\n"
+        )
+        text = text.replace("video 9 ", f"video {9000 + number} ", 1)
+    description = parse_offer_untrusted(text)
+    assert [media.alike for media in description.media] == [0, 1] * 8
+    assert description.media[2].port == 9001
+    assert len(description.media[15].candidates) == 3
+    assert len(description.media[15].ssrcs) == 9
+
+
+def test_m_lines_that_are_switched_off_are_not_like_those_that_are_not() -> None:
+    text = make_offer(AUDIO, AUDIO).replace("m=audio 9", "m=audio 0", 1)
+    first, second = parse_offer_untrusted(text).media
+    assert (first.port, second.port) == (0, 9)
+    assert second.alike == 1
 
 
 def test_simulcast_alternatives_and_pauses_are_reduced_to_their_first_rid() -> None:

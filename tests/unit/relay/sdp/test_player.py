@@ -6,12 +6,13 @@ import pytest
 
 from relay.sdp.capabilities import CODECS, OPUS, VP8
 from relay.sdp.description import BadSdp, parse_description_untrusted
-from relay.sdp.subscription import Playback, answer_player
+from relay.sdp.subscription import Playback
 from tests.unit.relay.sdp.offers import (
     AUDIO,
     LOCAL,
     RESTARTED,
     VIDEO,
+    answer_player,
     count_ssrcs,
     make_offer,
     read_corpus,

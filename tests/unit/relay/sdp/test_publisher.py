@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relay.sdp.description import BadSdp, Media, parse_description_untrusted
-from relay.sdp.negotiation import Publication, answer_publisher, is_continuation
+from relay.sdp.negotiation import Publication
 from tests.unit.relay.sdp.offers import (
     AUDIO,
     CORPUS,
@@ -15,6 +15,8 @@ from tests.unit.relay.sdp.offers import (
     LOCAL,
     RESTARTED,
     VIDEO,
+    answer_publisher,
+    is_continuation,
     make_offer,
     read_corpus,
 )

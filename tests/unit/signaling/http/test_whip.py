@@ -9,7 +9,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from relay.sdp.negotiation import answer_publisher
 from signaling.http.whip import (
     Action,
     Denial,
@@ -22,7 +21,7 @@ from signaling.http.whip import (
     parse_fragment_untrusted,
     replace_credentials,
 )
-from tests.unit.relay.sdp.offers import AUDIO, LOCAL, VIDEO, make_offer
+from tests.unit.relay.sdp.offers import AUDIO, LOCAL, VIDEO, answer_publisher, make_offer
 
 Client = TestClient[web.Request, web.Application]
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
