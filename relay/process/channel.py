@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -76,7 +79,8 @@ class Channel(asyncio.Protocol, Generic[T]):
 
     `on_message` gets each message; `on_close` is called once, with None when the other end
     closed in order. With `backpressure` set, nothing is read while the other end does not take
-    what is written to it: a worker stops taking commands before its answers pile up.
+    what is written to it: a worker stops taking commands before its answers pile up. Messages
+    take `turn` seconds of one turn of the event loop, then the others that live in it have theirs.
     """
 
     def __init__(
@@ -87,14 +91,19 @@ class Channel(asyncio.Protocol, Generic[T]):
         *,
         on_open: Callable[[], None] = lambda: None,
         backpressure: bool = False,
+        turn: float = inf,
     ) -> None:
         self._on_open = on_open
         self._reader: FrameReader[T] = FrameReader(union)
         self._on_message = on_message
         self._on_close = on_close
         self._backpressure = backpressure
+        self._turn = turn
+        self._came: deque[T] = deque()
         self._transport: asyncio.Transport | None = None
         self._fault: Exception | None = None
+        self._holds: set[str] = set()
+        """Why nothing is read now."""
         self.dropped: dict[str, int] = {}
         """Messages that were not sent, by type."""
 
@@ -107,13 +116,20 @@ class Channel(asyncio.Protocol, Generic[T]):
         on_close: Callable[[Exception | None], None],
         *,
         backpressure: bool = False,
+        turn: float = inf,
     ) -> Channel[T]:
         """A channel over a connected stream socket, which it owns from here on."""
         sock.setblocking(False)
         _, protocol = await asyncio.get_running_loop().create_connection(
-            lambda: cls(union, on_message, on_close, backpressure=backpressure), sock=sock
+            lambda: cls(union, on_message, on_close, backpressure=backpressure, turn=turn),
+            sock=sock,
         )
         return protocol
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the other end has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
     def is_open(self) -> bool:
@@ -129,7 +145,7 @@ class Channel(asyncio.Protocol, Generic[T]):
         if transport is None or transport.is_closing():
             self._drop(message)
             return False
-        waiting = transport.get_write_buffer_size()
+        waiting = self.waiting
         if lossy and waiting > LOSSY_ABOVE:
             self._drop(message)
             return False
@@ -179,18 +195,40 @@ class Channel(asyncio.Protocol, Generic[T]):
         except ChannelError as error:
             self._fail(error)
             return
-        for message in messages:
-            if not self.is_open:
+        idle = not self._came
+        self._came.extend(messages)
+        if idle:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand on what came, as far as this turn of the loop goes; nothing is read meanwhile."""
+        # Not the loop's clock, which uvloop reads once a turn.
+        until = time.monotonic() + self._turn
+        while self._came and self.is_open:
+            self._on_message(self._came.popleft())
+            if self._came and time.monotonic() >= until:
+                self._hold("messages wait")
+                asyncio.get_running_loop().call_soon(self._deliver)
                 return
-            self._on_message(message)
+        self._release("messages wait")
 
     def pause_writing(self) -> None:
-        if self._backpressure and self._transport is not None:
-            self._transport.pause_reading()
+        if self._backpressure:
+            self._hold("answers wait")
 
     def resume_writing(self) -> None:
-        if self._backpressure and self.is_open and self._transport is not None:
-            self._transport.resume_reading()
+        self._release("answers wait")
+
+    def _hold(self, reason: str) -> None:
+        if not self._holds and self._transport is not None:
+            self._transport.pause_reading()
+        self._holds.add(reason)
+
+    def _release(self, reason: str) -> None:
+        if reason in self._holds:
+            self._holds.remove(reason)
+            if not self._holds and self.is_open and self._transport is not None:
+                self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_close(self._fault or exc)

@@ -18,5 +18,13 @@ class Stop(Message, frozen=True):
     """The node asks the worker to close every transport and exit."""
 
 
-ToWorker = control.Command | Stop
-ToNode = control.Event | Ready | control.WorkerMetrics
+class Ping(Message, frozen=True):
+    """The node asks for a sign of life of a worker that has been silent."""
+
+
+class Pong(Message, frozen=True):
+    """The worker's sign of life."""
+
+
+ToWorker = control.Command | Stop | Ping
+ToNode = control.Event | Ready | Pong | control.WorkerMetrics

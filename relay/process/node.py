@@ -1,6 +1,6 @@
-"""Spawns relay workers, watches them, restarts them, and decides which one serves a room.
+"""Spawns relay workers, watches them and restarts them.
 
-`Placement` is the rule and touches no process; `Node` owns the processes.
+Which one serves a room is decided by `placement`, whether one hangs by `watchdog`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,14 +22,10 @@ from .. import control
 from ..config import Config
 from . import lifecycle
 from .channel import Channel
+from .placement import Asking, Placement
+from .watchdog import INTERVAL, Verdict, Watchdog, is_running
 
 log = logging.getLogger(__name__)
-
-READY_TIMEOUT = 30.0
-"""Seconds a worker may take to start, imports included, on a machine that is busy."""
-
-SILENCE_TIMEOUT = 15.0
-"""Seconds without metrics, which come every second, after which a worker counts as hung."""
 
 STOP_TIMEOUT = 3.0
 """Seconds a worker gets to close its transports before it is killed."""
@@ -37,109 +33,14 @@ STOP_TIMEOUT = 3.0
 EXIT_TIMEOUT = 0.5
 """Seconds between the end of a worker's channel and its exit before it is killed."""
 
+MAX_ASKING = 1 << 20
+"""Bytes that may wait for a worker when it is to be asked something; beyond, requests are refused,
+long before the channel would count as hung (`channel.MAX_BUFFERED`)."""
+
 MIN_BACKOFF = 0.05
 MAX_BACKOFF = 5.0
-NOBODY = -1
-"""The worker of a room that was opened while there was none."""
-
 STEADY_AFTER = 30.0
 """Seconds a worker must have run for its next restart to be quick again."""
-
-Asking = control.Publish | control.Pull | control.AnswerOffer | control.GetStats
-
-
-@dataclass(slots=True)
-class _Member:
-    join: control.Join
-    route: control.Route | None = None
-
-
-@dataclass(slots=True)
-class _Room:
-    worker: int
-    members: dict[str, _Member] = field(default_factory=dict)
-
-
-class Placement:
-    """Which worker has which room, what must be told to a new one, what is still unanswered."""
-
-    def __init__(self) -> None:
-        self._rooms: dict[str, _Room] = {}
-        self._up: set[int] = set()
-        self._asked: dict[int, int] = {}
-
-    @property
-    def available(self) -> bool:
-        return bool(self._up)
-
-    def place(self, command: control.Command) -> int | None:
-        """The worker that the command goes to; None: nobody is to get it."""
-        room = self._rooms.get(command.room)
-        if room is None and isinstance(command, control.Join):
-            room = self._open(command.room)
-        if room is None:
-            return None
-        match command:
-            case control.Join():
-                known = room.members.get(command.participant)
-                route = known.route if known is not None else None
-                room.members[command.participant] = _Member(command, route)
-            case control.Route() if command.participant in room.members:
-                room.members[command.participant].route = command
-            case control.Leave():
-                room.members.pop(command.participant, None)
-            case control.CloseRoom():
-                room.members.clear()
-        if not room.members:
-            self._rooms.pop(command.room, None)
-        if room.worker == NOBODY:
-            return None
-        if isinstance(command, Asking):
-            self._asked[command.request] = room.worker
-        return room.worker
-
-    def receive_reply(self, request: int) -> bool:
-        """Whether this request was still open; it no longer is."""
-        return self._asked.pop(request, None) is not None
-
-    def add_worker(self, worker: int) -> None:
-        self._up.add(worker)
-
-    def remove_worker(self, worker: int) -> tuple[list[int], list[str]]:
-        """The worker is gone, and so are the requests and the rooms that it had."""
-        self._up.discard(worker)
-        requests = [request for request, asked in self._asked.items() if asked == worker]
-        for request in requests:
-            del self._asked[request]
-        rooms = sorted(name for name, room in self._rooms.items() if room.worker == worker)
-        for name in rooms:
-            del self._rooms[name]
-        return requests, rooms
-
-    def house(self) -> list[tuple[int, control.Command]]:
-        """Who came while there was no worker: what is to be told to which worker now."""
-        told: list[tuple[int, control.Command]] = []
-        if not self._up:
-            return told
-        for room in self._rooms.values():
-            if room.worker == NOBODY:
-                room.worker = self._least_loaded()
-                for member in room.members.values():
-                    told.append((room.worker, member.join))
-                    if member.route is not None:
-                        told.append((room.worker, member.route))
-        return told
-
-    def _open(self, name: str) -> _Room:
-        room = self._rooms[name] = _Room(self._least_loaded())
-        return room
-
-    def _least_loaded(self) -> int:
-        load = dict.fromkeys(sorted(self._up), 0)
-        for room in self._rooms.values():
-            if room.worker in load:
-                load[room.worker] += len(room.members) + 1
-        return min(load, key=load.__getitem__, default=NOBODY)
 
 
 @dataclass(slots=True)
@@ -150,7 +51,9 @@ class _Process:
     channel: Channel[lifecycle.ToNode]
     ready: asyncio.Event
     closed: asyncio.Event
-    heard: float
+    watchdog: Watchdog
+    faults: list[Exception]
+    """Why its channel closed, if not in order."""
 
 
 class Node:
@@ -215,7 +118,8 @@ class Node:
         """Pass a command to the room's worker. Never blocks or raises."""
         index = self._placement.place(command)
         running = None if index is None else self._processes.get(index)
-        if running is not None and running.channel.send(command):
+        channel = None if running is None else running.channel
+        if channel is not None and _may_send(channel, command) and channel.send(command):
             return
         name = type(command).__name__.lower()
         self.dropped[name] = self.dropped.get(name, 0) + 1
@@ -238,8 +142,9 @@ class Node:
         backoff = MIN_BACKOFF
         while not self._stopping:
             started = loop.time()
+            reason = "it could not be started"
             try:
-                await self._run(index)
+                reason = await self._run(index)
             except OSError as error:
                 log.error("relay worker %d can't be started: %s", index, error)
             finally:
@@ -250,18 +155,27 @@ class Node:
             steady = loop.time() - started > STEADY_AFTER
             backoff = MIN_BACKOFF if steady else min(2 * backoff, MAX_BACKOFF)
             self.restarts += 1
-            log.warning("relay worker %d ended; restart in %.2f s", index, backoff)
+            log.warning("relay worker %d ended: %s; restart in %.2f s", index, reason, backoff)
             await asyncio.sleep(backoff)
 
-    async def _run(self, index: int) -> None:
-        """One life of a worker, from spawning it to its end, whatever the end is."""
+    async def _run(self, index: int) -> str:
+        """One life of a worker, from spawning it to its end, whatever the end is; why it ended."""
         running = await self._spawn(index)
+        hung = None
         try:
-            await self._watch(index, running)
+            hung = await self._watch(running)
         finally:
             self._lose(index)
             running.channel.close()
+            if hung is not None:
+                running.process.kill()
             await _end(running.process)
+        if hung is not None:
+            return hung
+        if running.faults:
+            return f"its channel failed: {running.faults[0]}"
+        code = running.process.returncode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     async def _spawn(self, index: int) -> _Process:
         ours, theirs = socket.socketpair()
@@ -282,37 +196,47 @@ class Node:
             raise
         finally:
             theirs.close()
-        ready, closed = asyncio.Event(), asyncio.Event()
+        closed, faults = asyncio.Event(), list[Exception]()
+
+        def end(fault: Exception | None) -> None:
+            faults.extend([fault] if fault is not None else [])
+            closed.set()
 
         channel: Channel[lifecycle.ToNode] = await Channel.open(
-            ours, lifecycle.ToNode, partial(self._receive, index), lambda _fault: closed.set()
+            ours, lifecycle.ToNode, partial(self._receive, index), end
         )
-        heard = asyncio.get_running_loop().time()
-        running = self._processes[index] = _Process(process, channel, ready, closed, heard)
+        now = asyncio.get_running_loop().time()
+        watchdog = Watchdog(now, partial(_is_running, process.pid))
+        running = self._processes[index] = _Process(
+            process, channel, asyncio.Event(), closed, watchdog, faults
+        )
         return running
 
-    async def _watch(self, index: int, running: _Process) -> None:
-        """Return when the worker has exited, closed its channel or hangs."""
+    async def _watch(self, running: _Process) -> str | None:
+        """Return when the worker has exited, closed its channel or hangs; in words if it hangs."""
         loop = asyncio.get_running_loop()
-        limit = READY_TIMEOUT
         while not running.closed.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(INTERVAL):
                     await running.closed.wait()
-            if running.ready.is_set():
-                limit = SILENCE_TIMEOUT
-            if loop.time() - running.heard > limit:
-                log.error("relay worker %d says nothing any more", index)
-                return
+            match running.watchdog.look(loop.time()):
+                case Verdict.ASK:
+                    running.channel.send(lifecycle.Ping())
+                case Verdict.LOST:
+                    silence = running.watchdog.get_silence(loop.time())
+                    return f"it says nothing any more, for {silence:.1f} s now"
+        return None
 
     def _receive(self, index: int, message: lifecycle.ToNode) -> None:
         running = self._processes.get(index)
         if running is None:
             return
-        running.heard = asyncio.get_running_loop().time()
+        running.watchdog.hear(asyncio.get_running_loop().time())
         match message:
             case lifecycle.Ready():
                 self._gain(index, message.port)
+            case lifecycle.Pong():
+                pass
             case control.WorkerMetrics():
                 self.metrics[index] = message
             case control.Answer() | control.Refused() | control.RoomStats():
@@ -349,6 +273,20 @@ class Node:
         if self.available != self._told_available:
             self._told_available = self.available
             self._tell(control.Availability(self.available))
+
+
+def _may_send(channel: Channel[lifecycle.ToNode], command: control.Command) -> bool:
+    return not isinstance(command, Asking) or channel.waiting <= MAX_ASKING
+
+
+def _is_running(pid: int) -> bool:
+    """Whether the process has a processor or waits for one; True where nobody can tell."""
+    try:
+        return is_running(Path(f"/proc/{pid}/stat").read_text())
+    except FileNotFoundError:
+        return not Path("/proc/self/stat").exists()
+    except OSError:
+        return True
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

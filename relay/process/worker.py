@@ -44,6 +44,10 @@ log = logging.getLogger("relay.process.worker")
 TICK = 0.2
 """Seconds between two looks at the rooms' timers; packets have a timer of their own, in `udp`."""
 
+COMMANDS_TURN = 0.002
+"""Seconds of one turn of the event loop that commands may take, the one that goes beyond it
+included only once: then packets have theirs. The dearest takes some 3 ms."""
+
 _ALPHABET = string.ascii_letters + string.digits
 _LOSSY = (control.Speakers, control.WorkerMetrics)
 """Messages that the next one of their kind makes superfluous."""
@@ -163,8 +167,8 @@ class Worker:
         self._udp.close()
 
     def receive(self, message: lifecycle.ToWorker) -> None:
-        """One command for a room. (`Stop` is the process's business.)"""
-        if isinstance(message, lifecycle.Stop):
+        """One command for a room. (`Stop` and `Ping` are the process's business.)"""
+        if isinstance(message, lifecycle.Stop | lifecycle.Ping):
             return
         router = self._routers.get(message.room)
         if router is None:
@@ -284,10 +288,13 @@ async def run(fd: int, config: Config, index: int) -> int:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
 
     def receive(message: lifecycle.ToWorker) -> None:
-        if isinstance(message, lifecycle.Stop):
-            ended.set()
-        else:
-            worker.receive(message)
+        match message:
+            case lifecycle.Stop():
+                ended.set()
+            case lifecycle.Ping():
+                emit(lifecycle.Pong())
+            case _:
+                worker.receive(message)
 
     def emit(message: lifecycle.ToNode) -> None:
         if isinstance(message, control.WorkerMetrics):
@@ -300,6 +307,7 @@ async def run(fd: int, config: Config, index: int) -> int:
         receive,
         lambda _fault: ended.set(),
         backpressure=True,
+        turn=COMMANDS_TURN,
     )
     worker = Worker(config, sock, emit)
     worker.open(loop)

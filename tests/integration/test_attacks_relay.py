@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import socket
@@ -15,6 +16,7 @@ from aiohttp import ClientSession
 
 from tests.support.caller import RED, Caller, Picture, Tone, Watcher, call, until
 from tests.support.processes import PATIENCE, ServerProcess, run_server
+from tests.unit.relay.sdp.offers import make_offer
 from tests.unit.relay.transport.fakes import make_check
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -157,6 +159,47 @@ async def test_a_call_goes_on_beside_each_flood_and_nothing_is_amplified(
         assert tone.sounds(440)
         assert not bob.got("relay-restarted")
         assert not bob.got("track-unpublished")
+
+
+def make_dear_offer() -> str:
+    """240 KB of m-lines that differ, the last of which is none."""
+    lines = [
+        "rtpmap:96 VP8/90000",
+        *[f"rtcp-fb:96 x{n}" for n in range(12)],
+        "fmtp:96 " + "x" * 500,
+    ]
+    offer = make_offer(*[("video", "96", lines)] * 240)
+    for number in range(240):
+        offer = offer.replace(f"a=mid:{number}\r\n", f"a=mid:{number}\r\na=x-{number}:1\r\n")
+    return offer[:239_000] + "\r\nm=video\r\n"
+
+
+async def test_offers_that_are_dear_to_read_end_no_worker_and_no_call(
+    server: ServerProcess, session: ClientSession
+) -> None:
+    offer = make_dear_offer()
+    async with contextlib.AsyncExitStack() as stack:
+        ada, bob, *attackers = [
+            await stack.enter_async_context(call(session, server.ws_url, room, name))
+            for room, name in [("demo", "Ada"), ("demo", "Bob")] + [("other", "Eve")] * 3
+        ]
+        await ada.publish(Picture(RED), Tone(440))
+        await until(lambda: bob.sees(ada, RED) and bob.hears(ada, 440))
+        tone = bob.watch(ada.participant, "audio")
+        assert tone is not None
+        for _ in range(3):
+            before = tone.frames
+            asked = [
+                asyncio.ensure_future(eve.ask(type="publish", sdp=offer, tracks=[]))
+                for eve in attackers
+                for _ in range(16)
+            ]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert all(not isinstance(a, dict) or a["type"] == "error" for a in answers)
+            await wait_frames(tone, before + 25, "dear offers")
+        assert tone.sounds(440)
+        assert not bob.got("relay-restarted")
+        assert not [line for line in server.log if "relay worker 0 ended" in line]
 
 
 async def test_what_is_thrown_away_is_counted(

@@ -16,7 +16,8 @@ from aiohttp import ClientSession
 from relay import control
 from relay.config import Config
 from relay.process.node import Node
-from tests.support.caller import BLUE, RED, Picture, call, until
+from relay.process.watchdog import HUNG_AFTER
+from tests.support.caller import BLUE, FRAME_RATE, RED, Picture, call, until
 from tests.support.processes import run_server, spawn
 from tests.unit.relay.sdp.offers import AUDIO, make_offer
 
@@ -92,10 +93,9 @@ async def test_a_killed_worker_is_replaced_and_its_rooms_are_named(office: Offic
     assert office.node.restarts == 1
 
 
-async def test_a_worker_that_hangs_counts_as_lost(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_that_hangs_counts_as_lost_and_the_log_says_why(
+    office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("relay.process.node.SILENCE_TIMEOUT", 2.5)
     first = office.node.pids[0]
     office.node.send(control.Join("demo", "p_1"))
     os.kill(first, signal.SIGSTOP)
@@ -106,6 +106,25 @@ async def test_a_worker_that_hangs_counts_as_lost(
     ]
     await until(lambda: not is_alive(first))
     await until(lambda: office.node.available)
+    assert "relay worker 0 ended: it says nothing any more" in caplog.text
+
+
+async def test_a_worker_that_does_not_read_is_asked_no_more_and_not_given_up_for_it(
+    office: Office,
+) -> None:
+    """Long before the channel would count as hung, requests are refused."""
+    first = office.node.pids[0]
+    office.node.send(control.Join("demo", "p_1"))
+    os.kill(first, signal.SIGSTOP)
+    for number in range(40):
+        office.node.send(control.Publish("demo", "p_1", number, "v=0\r\n" + "x" * 250_000))
+    await until(lambda: len(office.got(control.Refused)) > 30)
+    os.kill(first, signal.SIGCONT)
+    await until(lambda: len(office.got(control.Refused)) == 40)
+    codes = [e.code for e in office.events if isinstance(e, control.Refused)]
+    assert set(codes) == {"relay-unavailable", "bad-sdp"}
+    assert office.node.pids[0] == first
+    assert office.node.dropped == {"publish": codes.count("relay-unavailable")}
 
 
 async def test_rooms_are_spread_over_workers_and_one_s_end_spares_the_others() -> None:
@@ -163,7 +182,7 @@ async def test_hub_and_workers_write_one_log_of_one_shape() -> None:
         await server.wait_log("can't be bound")
 
     def count_ends() -> int:
-        return sum("ended; restart" in line for line in server.log)
+        return sum(" ended: " in line for line in server.log)
 
     try:
         await server.wait_log("takes rooms")
@@ -184,7 +203,33 @@ async def test_hub_and_workers_write_one_log_of_one_shape() -> None:
     )
 
 
-async def test_after_a_worker_was_killed_media_come_back() -> None:
+async def test_a_hub_that_was_stopped_keeps_its_worker_and_the_call() -> None:
+    async with (
+        run_server("--mesh-limit", "1", relay=True) as server,
+        ClientSession() as session,
+        call(session, server.ws_url, "demo", "Ada") as ada,
+        call(session, server.ws_url, "demo", "Bob") as bob,
+    ):
+        await ada.publish(Picture(RED))
+        await until(lambda: bob.sees(ada, RED))
+        workers = find_children(server.process.pid)
+        watcher = bob.watch(ada.participant, "video")
+        assert watcher is not None
+        server.send_signal(signal.SIGSTOP)
+        before = watcher.frames
+        # Longer than a worker's silence may last: the hub is to notice that it slept itself.
+        await asyncio.sleep(HUNG_AFTER + 1)
+        server.send_signal(signal.SIGCONT)
+        assert watcher.frames > before, "media do not pass through the hub"
+        await bob.ask(type="ping")
+        before = watcher.frames
+        await until(lambda: watcher.frames > before + FRAME_RATE * 2)
+        assert find_children(server.process.pid) == workers
+        assert not bob.got("relay-restarted")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+async def test_after_a_worker_was_killed_or_hung_media_come_back(how: signal.Signals) -> None:
     async with (
         run_server("--mesh-limit", "1", relay=True) as server,
         ClientSession() as session,
@@ -204,7 +249,7 @@ async def test_after_a_worker_was_killed_media_come_back() -> None:
         loop = asyncio.get_running_loop()
         killed = loop.time()
         for child in find_children(server.process.pid):
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, how)
         await until(lambda: ada.got("relay-restarted") and bob.got("relay-restarted"))
         assert first not in bob.tracks
         await bob.drop_subscription()

@@ -78,6 +78,8 @@ RUNGS = {
     "relay.plane.simulcast": 1,
     "relay.plane.keyframes": 1,
     "relay.rooms.speakers": 1,
+    "relay.process.placement": 1,
+    "relay.process.watchdog": 1,
     "relay.plane.batch": 3,
     "relay.plane.udp": 3,
     "relay.process.channel": 3,

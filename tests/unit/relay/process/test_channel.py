@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -77,10 +78,12 @@ class End:
         self.fault: Exception | None = None
         self.channel: Channel[control.Message]
 
-    async def open(self, sock: socket.socket, *, backpressure: bool = False) -> End:
+    async def open(
+        self, sock: socket.socket, *, backpressure: bool = False, turn: float = inf
+    ) -> End:
         union = lifecycle.ToWorker | lifecycle.ToNode
         self.channel = await Channel.open(
-            sock, union, self.got.append, self._close, backpressure=backpressure
+            sock, union, self.got.append, self._close, backpressure=backpressure, turn=turn
         )
         return self
 
@@ -149,6 +152,29 @@ async def test_a_worker_stops_reading_while_its_answers_are_not_taken() -> None:
         await worker.closed.wait()
     async with asyncio.timeout(30):
         await node.closed.wait()
+
+
+async def test_many_messages_leave_the_loop_to_others_in_between() -> None:
+    left, right = socket.socketpair()
+    worker = await End().open(left, turn=0)
+    turns: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if len(worker.got) < 50:
+            turns.append(len(worker.got))
+            loop.call_soon(look)
+
+    right.send(b"".join([build_frame(lifecycle.Ready(number)) for number in range(50)]))
+    look()
+    await _until(lambda: len(worker.got) == 50)
+    assert [message.port for message in worker.got] == list(range(50))  # type: ignore[attr-defined]
+    assert set(range(1, 50)) <= set(turns), "one message in each turn"
+    right.send(build_frame(lifecycle.Stop()))
+    await _until(lambda: worker.got[-1] == lifecycle.Stop())
+    right.close()
+    async with asyncio.timeout(30):
+        await worker.closed.wait()
 
 
 async def test_garbage_closes_the_channel_with_its_reason() -> None:

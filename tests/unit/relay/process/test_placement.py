@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay import control
-from relay.process.node import Placement
+from relay.process.placement import Placement
 
 
 def make(*workers: int) -> Placement:

@@ -1,0 +1,110 @@
+"""Which worker serves a room, what it must be told, and what it still owes.
+
+Rules only: the processes are `node`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from .. import control
+
+NOBODY: Final = -1
+"""The worker of a room that was opened while there was none."""
+
+Asking = control.Publish | control.Pull | control.AnswerOffer | control.GetStats
+
+
+@dataclass(slots=True)
+class _Member:
+    join: control.Join
+    route: control.Route | None = None
+
+
+@dataclass(slots=True)
+class _Room:
+    worker: int
+    members: dict[str, _Member] = field(default_factory=dict)
+
+
+class Placement:
+    """Which worker has which room, what must be told to a new one, what is still unanswered."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, _Room] = {}
+        self._up: set[int] = set()
+        self._asked: dict[int, int] = {}
+
+    @property
+    def available(self) -> bool:
+        return bool(self._up)
+
+    def place(self, command: control.Command) -> int | None:
+        """The worker that the command goes to; None: nobody is to get it."""
+        room = self._rooms.get(command.room)
+        if room is None and isinstance(command, control.Join):
+            room = self._open(command.room)
+        if room is None:
+            return None
+        match command:
+            case control.Join():
+                known = room.members.get(command.participant)
+                route = known.route if known is not None else None
+                room.members[command.participant] = _Member(command, route)
+            case control.Route() if command.participant in room.members:
+                room.members[command.participant].route = command
+            case control.Leave():
+                room.members.pop(command.participant, None)
+            case control.CloseRoom():
+                room.members.clear()
+        if not room.members:
+            self._rooms.pop(command.room, None)
+        if room.worker == NOBODY:
+            return None
+        if isinstance(command, Asking):
+            self._asked[command.request] = room.worker
+        return room.worker
+
+    def receive_reply(self, request: int) -> bool:
+        """Whether this request was still open; it no longer is."""
+        return self._asked.pop(request, None) is not None
+
+    def add_worker(self, worker: int) -> None:
+        self._up.add(worker)
+
+    def remove_worker(self, worker: int) -> tuple[list[int], list[str]]:
+        """The worker is gone, and so are the requests and the rooms that it had."""
+        self._up.discard(worker)
+        requests = [request for request, asked in self._asked.items() if asked == worker]
+        for request in requests:
+            del self._asked[request]
+        rooms = sorted(name for name, room in self._rooms.items() if room.worker == worker)
+        for name in rooms:
+            del self._rooms[name]
+        return requests, rooms
+
+    def house(self) -> list[tuple[int, control.Command]]:
+        """Who came while there was no worker: what is to be told to which worker now."""
+        told: list[tuple[int, control.Command]] = []
+        if not self._up:
+            return told
+        for room in self._rooms.values():
+            if room.worker == NOBODY:
+                room.worker = self._least_loaded()
+                for member in room.members.values():
+                    told.append((room.worker, member.join))
+                    if member.route is not None:
+                        told.append((room.worker, member.route))
+        return told
+
+    def _open(self, name: str) -> _Room:
+        room = self._rooms[name] = _Room(self._least_loaded())
+        return room
+
+    def _least_loaded(self) -> int:
+        load = dict.fromkeys(sorted(self._up), 0)
+        for room in self._rooms.values():
+            if room.worker in load:
+                load[room.worker] += len(room.members) + 1
+        return min(load, key=load.__getitem__, default=NOBODY)
