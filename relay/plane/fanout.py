@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..rtp.codecs import Picture, write_picture
-from ..rtp.packet import HEADER_SIZE, Packet, header_size
+from ..rtp.packet import HEADER_SIZE, header_size
 from ..rtp.seq import Segment
 from .arena import ROW, Arena, Destinations, Outbox, Pointer, runs_of
+from .cut import Cut
 from .history import SendHistory
+from .item import Item
 from .tracks import DownTrack, UpTrack
 
 MAX_LENGTH: Final = ROW - 32
@@ -25,17 +27,6 @@ FEW: Final = 16
 
 _HEADER: Final = struct.Struct("!BBHII")
 _HALF: Final = struct.Struct("!H")
-
-
-class Item:
-    """A packet to be forwarded: normalised, where it lies and what its picture is."""
-
-    __slots__ = ("number", "packet", "picture")
-
-    def __init__(self) -> None:
-        self.packet = Packet()
-        self.picture = Picture()
-        self.number = 0  # extended
 
 
 class Group:
@@ -50,11 +41,12 @@ class Group:
 
 
 class FanOut:
-    """The DownTracks of a track that take its packets now, either all with header extensions
-    or all without. Made anew whenever one of them changes."""
+    """The DownTracks that take a cut's packets now, either all with header extensions or all
+    without. Made anew whenever one of them changes."""
 
-    def __init__(self, downs: Sequence[DownTrack], extensions: bool) -> None:
+    def __init__(self, cut: Cut, downs: Sequence[DownTrack], extensions: bool) -> None:
         self.downs = list(downs)
+        self._thinned = not cut.whole
         self._extensions = extensions
         self._groups: dict[int, list[Group]] = {}
         self._contexts: dict[int, list[Pointer]] = {1: [down.leg.context for down in downs]}
@@ -80,7 +72,8 @@ class FanOut:
         self._tl0s = np.array([s.tl0_delta for s in segments])
         self._keyidxs = np.array([s.keyidx_delta for s in segments])
         self._frames = np.array([s.frame_delta for s in segments])
-        self._renumbers = any(segment.renumbers_pictures for segment in segments)
+        # Where pictures are left out, the others' ids follow on each other.
+        self._renumbers = self._thinned or any(one.renumbers_pictures for one in segments)
 
     def get_groups(self, limit: int) -> list[Group]:
         """All DownTracks in groups of nearly the same size, none of more than `limit`."""
@@ -168,7 +161,9 @@ class FanOut:
             data[rows, 0] = 0x80
         payload_types = self._payload_types[packet.payload_type]
         if payload_types is not None:
-            data[rows, 1] = payload_types[place] | packet.marker << 7
+            data[rows, 1] = payload_types[place] | item.marker << 7
+        elif item.marker != packet.marker:
+            data[rows, 1] = packet.payload_type | item.marker << 7
         # uint16 and uint32 wrap, as the fields do.
         arena.halves[rows, 1] = self._sequences[place] + np.uint16(item.number & 0xFFFF)
         arena.words[rows, 1] = self._timestamps[place] + np.uint32(packet.timestamp)
@@ -191,7 +186,7 @@ class FanOut:
         step, few = len(items), self._few[place]
         for offset, item in enumerate(items):
             packet, number = item.packet, item.number
-            timestamp, marker = packet.timestamp, packet.marker << 7
+            timestamp, marker = packet.timestamp, item.marker << 7
             cut = packet.start if self._extensions else packet.payload_start - HEADER_SIZE
             source = view[cut : packet.end]
             size = len(source)
@@ -262,18 +257,21 @@ class FanOut:
         return contexts[group.place.start * packets : group.place.stop * packets]
 
 
-def build_fan_outs(track: UpTrack) -> list[FanOut]:
-    """Those of the track as it is now.
+def build_fan_outs(track: UpTrack) -> dict[Cut, list[FanOut]]:
+    """Those of the track as it is now, by what they take.
 
     Who accepted other payload types is in another: what goes to some alone must not go one by
     one to all.
     """
-    alike: dict[tuple[bool, frozenset[int]], list[DownTrack]] = {}
+    alike: dict[tuple[Cut, bool, frozenset[int]], list[DownTrack]] = {}
     for down in track.downs:
-        if down.layer is not None and down.leg.ready:
+        if down.cut is not None and down.leg.ready:
             accepted = frozenset(track.inspectors).intersection(down.payload_types)
-            alike.setdefault((down.extensions, accepted), []).append(down)
-    return [FanOut(downs, extensions) for (extensions, _), downs in alike.items()]
+            alike.setdefault((down.cut, down.extensions, accepted), []).append(down)
+    fans: dict[Cut, list[FanOut]] = {}
+    for (cut, extensions, _), downs in alike.items():
+        fans.setdefault(cut, []).append(FanOut(cut, downs, extensions))
+    return fans
 
 
 def render(

@@ -36,11 +36,14 @@ from ..stats import DropReason, Stats
 from ..transport import srtp
 from ..transport.ice import Address
 from .arena import HEADROOM, ROW, Arena, Destinations, Outbox, Pointer
-from .fanout import MAX_LENGTH, FanOut, Item, build_fan_outs, render
+from .cut import Cut, Cuts
+from .fanout import MAX_LENGTH, FanOut, build_fan_outs, render
 from .history import SendHistory
+from .item import Item
+from .layer import Layer
 from .leg import REPORT_GRACE, Leg
 from .policing import Bitrates
-from .tracks import DownTrack, Layer, UpTrack
+from .tracks import DownTrack, UpTrack
 
 PUBLISH_BITRATE = 4_000_000
 """Bit/s that a publisher is told to send at most (REMB)."""
@@ -51,6 +54,9 @@ SEND_TIME_FRACTION = 1 << 18
 MAX_RUN = 40
 """Packets that are written for one subscriber at once: more than a frame that was held has, and
 as many as one UDP_SEGMENT send takes (`batch.SAFE_RUN`)."""
+
+MAX_OLD = 32
+"""Packets that may be sent once more to probe a line, before padding does."""
 
 MAX_PADDING = 255
 """Bytes: RFC 3550, 5.1: padding's last octet counts it."""
@@ -87,14 +93,14 @@ class Forwarder:
         self.legs: dict[int, Leg] = {}
         self.layers: dict[int, Layer] = {}
         """By number: every stream that is published now."""
+        self.cuts = Cuts()
         self._crypto = crypto or Crypto()
         self.history = SendHistory()
-        self._next_layer = 0
         self._due = float("inf")
         self.report_due = float("inf")
         """From when on a `handle_timer` between packets would have reports to send."""
-        self._pending: dict[Layer, list[Item]] = {}
-        self._fans: dict[UpTrack, list[FanOut]] = {}
+        self._pending: dict[Cut, list[Item]] = {}
+        self._fans: dict[UpTrack, dict[Cut, list[FanOut]]] = {}
 
     def bind(
         self,
@@ -239,36 +245,50 @@ class Forwarder:
             leg.wake(timer)
 
     def _take(self, leg: Leg, layer: Layer, item: Item, now: float) -> None:
-        """A packet that is new: if its layer goes out, keep it and put it with those to forward."""
+        """A packet that is new: if its layer is taken, keep it and put it with those to forward."""
         packet, picture = item.packet, item.picture
+        item.marker = packet.marker
         track, view = layer.track, self._view
         inspector = track.inspectors[packet.payload_type]
         inspector(view, packet.payload_start, packet.payload_end, picture)
+        size = packet.end - packet.start
+        if packet.descriptor_at >= 0:
+            layer.read_descriptor(view, packet, picture)
+        layer.count(picture, size)
         choice = track.choice
         if choice.current is None or len(track.layers) > 1:
-            choice.receive_packet(layer.index, packet.end - packet.start, now)
+            if choice.current is None:
+                track.stale = True
+            choice.receive_packet(layer.index, size, now)
+        if track.stale:
+            track.refresh()
         if picture.key_frame:
             layer.key_frames.receive_key_frame()
-            if choice.receive_key_frame(layer.index):
-                self._change_layer(layer, now)
-        if layer.index != choice.current:
+        if not layer.taken:
             return
-        if packet.end - packet.start > MAX_LENGTH - HEADROOM:
+        if size > MAX_LENGTH - HEADROOM:
             self.stats.drops[DropReason.TOO_LARGE] += 1
             return
         if not layer.nacks.on_packet(item.number, now):
-            track.request_key_frame(now)
+            track.request_key_frame(now, layer)
         timer = layer.nacks.timer
         if timer is not None and timer < leg.due:
             leg.wake(timer)
         self._normalise(layer, item, now)
-        if track.waiters:
+        layer.newest = max(layer.newest, item.number)
+        if track.waiters or track.movers:
             self._start(layer, item, now)
-        pending = self._pending.get(layer)
-        if pending is None:
-            self._pending[layer] = [item]
-        else:
-            pending.append(item)
+            if track.stale:
+                track.refresh()
+        for cut in layer.active:
+            out = cut.admit(item)
+            if out is None:
+                continue
+            pending = self._pending.get(cut)
+            if pending is None:
+                self._pending[cut] = [out]
+            else:
+                pending.append(out)
 
     def _normalise(self, layer: Layer, item: Item, now: float) -> None:
         packet, view = item.packet, self._view
@@ -282,24 +302,36 @@ class Forwarder:
             view[at : at + 3] = send_time.to_bytes(3, "big")
         layer.cache.add(item.number, bytes(view[start : packet.end]), now)
 
-    def _change_layer(self, layer: Layer, now: float) -> None:
-        """Another layer goes out from its packet on that comes next."""
-        self.flush(now)
-        layer.nacks.reset()
-        for down in layer.track.downs:
-            down.stop()
-
     def _start(self, layer: Layer, item: Item, now: float) -> None:
-        """Whoever waits and can goes on from here, if a decoder can."""
-        track = layer.track
-        able = [down for down in track.waiters if down.can_start()]
-        if item.picture.key_frame:
-            for down in able:
-                down.start(layer, item.number, item.packet.timestamp, item.picture, now)
-        elif able:
-            self.stats.drops[DropReason.WAITING_KEY_FRAME] += len(able)
+        """Whoever waits, or is to take something else, goes on from here if a decoder can."""
+        track, picture = layer.track, item.picture
+        waiting = 0
+        for down in track.waiters:
+            if not down.can_start():
+                continue
+            cut = down.may_begin(layer, picture)
+            if cut is not None:
+                self._begin(down, cut, item, now)
+            else:
+                target = down.get_target()
+                waiting += target is not None and target.layer is layer
+        moves = [(down, down.may_begin(layer, picture)) for down in track.movers]
+        if any(cut is not None for _, cut in moves):
+            # What is pending goes out as what they took until now.
+            self.flush(now)
+        for down, cut in moves:
+            if cut is not None:
+                down.stop()
+                self._begin(down, cut, item, now)
+        if waiting:
+            self.stats.drops[DropReason.WAITING_KEY_FRAME] += waiting
             if not layer.key_frames.wanted:
-                track.request_key_frame(now)
+                track.request_key_frame(now, layer)
+
+    def _begin(self, down: DownTrack, cut: Cut, item: Item, now: float) -> None:
+        out = cut.admit(item)
+        if out is not None and down.can_start():
+            down.start(cut, out.number, item.packet.timestamp, out.picture, now)
 
     def _receive_rtcp(self, leg: Leg, row: int, size: int, now: float) -> None:
         stats = self.stats
@@ -335,35 +367,35 @@ class Forwarder:
         """Forward what was received since the last time, and send it."""
         self.history.now = now
         if self._pending:
-            for layer, items in self._pending.items():
-                self._forward(layer, items, now)
+            for cut, items in self._pending.items():
+                self._forward(cut, items, now)
             self._pending.clear()
         self._outbox.send()
 
-    def _forward(self, layer: Layer, items: list[Item], now: float) -> None:
-        track = layer.track
+    def _forward(self, cut: Cut, items: list[Item], now: float) -> None:
+        track = cut.layer.track
         if track.dirty:
             track.dirty = False
             self._fans[track] = build_fan_outs(track)
-        fans = self._fans.get(track, ())
+        fans = self._fans[track].get(cut, ()) if track in self._fans else ()
         for fan in fans:
-            self._forward_to(fan, layer, items)
+            self._forward_to(fan, cut, items)
         octets = 0
         for item in items:
             octets += item.packet.end - item.packet.payload_start
-            if item.number > layer.newest:
-                layer.newest = item.number
-                layer.newest_timestamp = item.packet.timestamp
-                layer.newest_at = now
+            if item.number > cut.newest:
+                cut.newest = item.number
+                cut.newest_timestamp = item.packet.timestamp
+                cut.newest_at = now
                 if item.packet.end > item.packet.payload_start:
                     # A probe shows no picture. Handed over, not copied: the item takes the old
                     # one for its next packet.
-                    layer.picture, item.picture = item.picture, layer.picture
+                    cut.picture, item.picture = item.picture, cut.picture
         if fans:
-            track.sent_packets += len(items)
-            track.sent_octets += octets
+            cut.sent_packets += len(items)
+            cut.sent_octets += octets
 
-    def _forward_to(self, fan: FanOut, layer: Layer, items: list[Item]) -> None:
+    def _forward_to(self, fan: FanOut, cut: Cut, items: list[Item]) -> None:
         """In runs of whole frames, broken by packets that go apart."""
         limit = min(MAX_RUN, self._outbox.arena.rows)
         run: list[Item] = []
@@ -378,7 +410,7 @@ class Forwarder:
                 self._fan_out(fan, run)
                 run = []
             if not takes:
-                self._forward_apart(fan, layer, item)
+                self._forward_apart(fan, cut, item)
         if run:
             self._fan_out(fan, run)
 
@@ -419,12 +451,12 @@ class Forwarder:
             self._outbox.commit(row, Destinations([destination]), [1])
             row += 1
 
-    def _forward_apart(self, fan: FanOut, layer: Layer, item: Item) -> None:
+    def _forward_apart(self, fan: FanOut, cut: Cut, item: Item) -> None:
         """A packet that is not for all, or not numbered alike for all."""
         packet = item.packet
         data = self._view[packet.start : packet.end]
         for down in fan.downs:
-            segment = down.map.find(layer.number, item.number)
+            segment = down.map.find(cut.number, item.number)
             out = None
             if segment is None:
                 self.stats.drops[DropReason.BEFORE_SWITCH] += 1
@@ -434,7 +466,7 @@ class Forwarder:
                 )
                 if out is None:
                     self.stats.drops[DropReason.UNKNOWN_PAYLOAD_TYPE] += 1
-                    if item.number > layer.newest:
+                    if item.number > cut.newest:
                         down.map.skip(item.number)
                         fan.outdated = True
             if out is None:
@@ -454,25 +486,33 @@ class Forwarder:
         else:
             outbox.commit(row, Destinations([down.leg.destination]), [1])
 
-    def resend(self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer) -> None:
-        """Send a packet again, as a retransmission where that was negotiated. Goes out with
-        the next `flush`."""
-        if not self._may_resend(down, cached, layer):
+    def resend(
+        self, down: DownTrack, segment: Segment, cached: Cached, cut: Cut, number: int
+    ) -> None:
+        """Send a packet again, which is `number` in the cut, as a retransmission where that was
+        negotiated. Goes out with the next `flush`."""
+        if not self._may_resend(down, cached, cut.layer):
             self.stats.drops[DropReason.NACK_NO_RTX] += 1
             return
-        out = self._render_again(down, segment, cached, layer)
+        out = self._render_again(down, segment, cached, cut, number)
         if out is not None:
             self.stats.resent += 1
             down.resent += 1
             self._send_one(down, out)
 
     def _render_again(
-        self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer
+        self, down: DownTrack, segment: Segment, cached: Cached, cut: Cut, number: int
     ) -> bytearray | None:
-        picture = Picture()
-        if segment.renumbers_pictures:
-            self._inspect_cached(layer, cached, picture)
-        out = render(down, segment, cached.data, cached.number, picture, 0, self.history)
+        picture, source = Picture(), cut.find_source(number)
+        if source is None:
+            return None
+        if segment.renumbers_pictures or source[1]:
+            self._inspect_cached(cut.layer, cached, picture)
+            picture.picture_id += source[1]
+        data = cached.data
+        if source[2] and not data[1] & 0x80:
+            data = data[:1] + bytes((data[1] | 0x80,)) + data[2:]
+        out = render(down, segment, data, number, picture, 0, self.history)
         rtx = None if out is None else down.take_rtx(cached.data[1] & 0x7F)
         return out if out is None or rtx is None else build_rtx(out, rtx[0], rtx[1], rtx[2])
 
@@ -496,13 +536,15 @@ class Forwarder:
 
     def _take_old(self, down: DownTrack, back: int, now: float) -> bytearray | None:
         """The packet that went out `back` packets ago, as a retransmission."""
-        layer, segment = down.layer, down.map.current
-        if layer is None or segment is None or layer.newest - back < segment.first or back >= 32:
+        cut, segment = down.cut, down.map.current
+        if cut is None or segment is None or back >= MAX_OLD:
             return None
-        cached = layer.cache.get(layer.newest - back, now)
-        if cached is None or not down.has_rtx(cached.data[1] & 0x7F):
+        number = cut.newest - back
+        source = cut.find_source(number)
+        cached = None if source is None else cut.layer.cache.get(source[0], now)
+        if number < segment.first or cached is None or not down.has_rtx(cached.data[1] & 0x7F):
             return None
-        return self._render_again(down, segment, cached, layer)
+        return self._render_again(down, segment, cached, cut, number)
 
     def _build_padding(self, down: DownTrack, octets: int) -> bytearray:
         number = self.history.take(down.leg.index, min(octets, MAX_PADDING) + 20)
@@ -561,10 +603,6 @@ class Forwarder:
         self.report_due = max(report_due, now + REPORT_GRACE / 2)
         if self._due != float("inf"):
             self._wake(self._due)
-
-    def take_layer_number(self) -> int:
-        self._next_layer += 1
-        return self._next_layer
 
     def forget_track(self, track: UpTrack) -> None:
         """It is not published any more."""

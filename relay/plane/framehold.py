@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from .layer import Layer
 from .leg import HOLD, Leg
-from .tracks import Layer
 
 PATIENCE: Final = 0.009
 """Seconds after which the next packet to arrive ends the wait: the one after it would be too

@@ -20,10 +20,12 @@ from ..stats import DropReason, Stats
 from ..transport.ice import Address
 from .arena import Destination, Pointer
 from .bandwidth import Bandwidth
+from .cut import Cut, Cuts
 from .history import SendHistory
 from .intake import Intake
+from .layer import Layer
 from .policing import Allowance, Bitrates
-from .tracks import DownTrack, Layer, UpTrack
+from .tracks import DownTrack, UpTrack
 
 REPORT_INTERVAL: Final = 1.0
 """Seconds between sender or receiver reports."""
@@ -70,14 +72,16 @@ class Plane(Protocol):
     stats: Stats
     history: SendHistory
     layers: dict[int, Layer]
+    cuts: Cuts
     publish_bitrate: int
     bitrates: Bitrates
 
     def send(self, data: bytes, address: Address) -> None: ...
-    def resend(self, down: DownTrack, segment: Segment, cached: Cached, layer: Layer) -> None: ...
+    def resend(
+        self, down: DownTrack, segment: Segment, cached: Cached, cut: Cut, number: int
+    ) -> None: ...
     def probe(self, downs: Iterable[DownTrack], octets: int, now: float) -> int: ...
     def wake(self, at: float) -> None: ...
-    def take_layer_number(self) -> int: ...
     def forget_track(self, track: UpTrack) -> None: ...
     def close_leg(self, leg: Leg) -> None: ...
 
@@ -208,11 +212,11 @@ class Leg:
             for down in track.downs:
                 if down.layer is layer:
                     down.stop()
-        number = self._plane.take_layer_number()
-        layer = Layer(track, index, number, ssrc, rid, track.clock_rate)
+        layer = Layer(track, index, self._plane.cuts, ssrc, rid, track.clock_rate)
         track.layers[index] = layer
+        track.stale = True
         self.streams[ssrc] = layer
-        self._plane.layers[number] = layer
+        self._plane.layers[layer.number] = layer
         track.request_key_frame(0.0)
         return layer
 
@@ -227,6 +231,7 @@ class Leg:
             if ssrc is not None and self.streams.get(ssrc) is layer:
                 del self.streams[ssrc]
         self._plane.layers.pop(layer.number, None)
+        layer.close()
 
     def _remember(self, layer: Layer) -> None:
         """What of it is under way belongs to no other track, and should its m-line be used
@@ -351,7 +356,8 @@ class Leg:
         down = self.downs.get(ssrc)
         if down is not None and down.source is not None:
             self._plane.stats.plis_in += 1
-            down.source.request_key_frame(now)
+            target = down.get_target()
+            down.source.request_key_frame(now, down.layer or (target.layer if target else None))
 
     def _receive_nack(self, nack: rtcp.Nack, now: float) -> None:
         down = self.downs.get(nack.ssrc)
@@ -364,9 +370,10 @@ class Leg:
         stats.nacks_in += len(nack.sequences)
         for sequence in nack.sequences:
             found = down.find_to_resend(sequence)
-            layer = self._plane.layers.get(found[0].source) if found is not None else None
-            cached = layer.cache.get(found[1], now) if found is not None and layer else None
-            if found is None or layer is None or cached is None:
+            cut = self._plane.cuts.by_number.get(found[0].source) if found is not None else None
+            source = cut.find_source(found[1]) if found is not None and cut is not None else None
+            cached = cut.layer.cache.get(source[0], now) if cut is not None and source else None
+            if found is None or cut is None or cached is None:
                 stats.drops[DropReason.NACK_NOT_CACHED] += 1
             elif now - cached.at < down.resend_after:
                 # It went out less than a round trip ago: asked for before it could arrive,
@@ -375,7 +382,7 @@ class Leg:
             elif not down.take_budget(len(cached.data), now):
                 stats.drops[DropReason.NACK_RATE] += 1
             else:
-                self._plane.resend(down, found[0], cached, layer)
+                self._plane.resend(down, found[0], cached, cut, found[1])
 
     # -- Timers and RTCP out ----------------------------------------------------------------
 
@@ -432,14 +439,12 @@ class Leg:
         return sum(down.octets for down in self.downs.values() if down.kind == "video")
 
     def _think_of_layers(self, now: float, timers: list[float]) -> None:
-        if all(len(track.layers) < 2 for track in self.ups):
+        if all(len(track.layers) < 2 and not track.movers for track in self.ups):
             return
         if now >= self._choice_at:
             self._choice_at = now + CHOICE_INTERVAL
             for track in self.ups:
-                target = track.choice.handle_timer(now) if len(track.layers) > 1 else None
-                if target is not None and target in track.layers and track.is_wanted():
-                    track.layers[target].key_frames.request()
+                track.think_of_layers(now)
         timers.append(self._choice_at)
 
     def _build_requests(self, now: float, timers: list[float]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Which layer of a simulcast is forwarded: one for all, the best that is alive.
+"""Which layer of a simulcast is the best that is alive: what those get who asked for nothing else.
 
 The order of the rids says nothing sure about quality, so the layers are told apart by what
 they cost: the publisher spends more on the better one.
@@ -33,9 +33,7 @@ class LayerChoice:
     def __init__(self) -> None:
         self._layers: list[_Layer] = []
         self.current: int | None = None
-        """The layer that goes out."""
-        self.target: int | None = None
-        """The layer to change to at its next key frame; it has to be asked for one."""
+        """The best layer."""
 
     def receive_packet(self, layer: int, size: int, now: float) -> None:
         """Count a packet of a layer."""
@@ -52,30 +50,24 @@ class LayerChoice:
         if self.current is None:
             self.current = layer
 
-    def receive_key_frame(self, layer: int) -> bool:
-        """The layer starts a key frame with this packet: whether the choice changes to it now."""
-        if layer == self.current or layer != self.target:
-            return False
-        self.current = layer
-        self.target = None
-        return True
-
-    def handle_timer(self, now: float) -> int | None:
-        """Think again, a few times a second: the layer that needs a key frame, if one does."""
-        if self.current is None:
-            return None
+    def list_alive(self, now: float) -> list[int]:
+        """The layers that packets come of, those that cost least first."""
         alive = [
             number
             for number, layer in enumerate(self._layers)
             if layer.last_packet and now - layer.last_packet < DEAD_AFTER
         ]
-        if not alive:
-            self.target = None
-            return None
-        best = max(alive, key=lambda number: self._layers[number].rate)
-        if self.current in alive:
-            leads = self._layers[best].rate > CLEAR_LEAD * self._layers[self.current].rate
-            self.target = best if best != self.current and leads else None
-        else:
-            self.target = best
-        return self.target
+        return sorted(alive, key=lambda number: self._layers[number].rate)
+
+    def handle_timer(self, now: float) -> bool:
+        """Think again, a few times a second; whether the best is another one."""
+        alive = self.list_alive(now)
+        if self.current is None or not alive:
+            return False
+        best, layers = alive[-1], self._layers
+        if best == self.current or (
+            self.current in alive and layers[best].rate <= CLEAR_LEAD * layers[self.current].rate
+        ):
+            return False
+        self.current = best
+        return True

@@ -1,4 +1,4 @@
-"""A publisher's track and a subscriber's: `UpTrack`, of one or more `Layer`s, and `DownTrack`.
+"""A publisher's track and a subscriber's: `UpTrack`, of one or more layers, and `DownTrack`.
 
 No packet passes through here whole: `leg` and `forwarder` move them, these know what each one
 means and what becomes of its numbers. Above 400 lines, because the two sides know each other.
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from ..rtp.cache import PacketCache, ResendBudget
+from ..rtp.cache import ResendBudget
 from ..rtp.codecs import Inspect, Picture, PictureMap, get_inspector
-from ..rtp.nack import NackGenerator
 from ..rtp.packet import Extension, ExtensionMap, Packet
-from ..rtp.reports import ReceiverStats, RoundTrip, SenderClock
+from ..rtp.reports import RoundTrip
 from ..rtp.rtcp import ReportBlock
-from ..rtp.seq import Segment, SeqMap, TimestampMap, Unwrapper
+from ..rtp.seq import Segment, SeqMap, TimestampMap
 from ..sdp.capabilities import (
     CODEC_BY_PAYLOAD_TYPE,
     EXTENSION_BY_ID,
@@ -25,7 +24,8 @@ from ..sdp.capabilities import (
 )
 from ..sdp.negotiation import PublishedMedia
 from .arena import Destination, Pointer
-from .keyframes import KeyFrameRequests
+from .cut import Cut, may_move
+from .layer import Layer, Rung
 from .policing import Allowance, Bitrates, Policer
 from .simulcast import LayerChoice
 
@@ -33,9 +33,6 @@ RESEND_RATE: Final = 250_000.0
 """Bytes per second that one slot may have sent again: 2 Mbit/s, its stream once over."""
 
 RESEND_BURST: Final = 250_000.0
-
-RATE_WINDOW: Final = 2.0
-"""Seconds over which a layer's bitrate is told."""
 
 
 class Sender(Protocol):
@@ -55,86 +52,6 @@ class Waker(Protocol):
     def wake(self, at: float) -> None: ...
 
 
-class Layer:
-    """One RTP stream of a publisher: a whole track, or one encoding of a simulcast.
-
-    `number` tells it apart from every other stream of the worker. Numbers of packets are
-    extended.
-    """
-
-    __slots__ = (
-        "_rate",
-        "_window_at",
-        "_window_octets",
-        "cache",
-        "clock",
-        "frame",
-        "heard_at",
-        "index",
-        "key_frames",
-        "nacks",
-        "newest",
-        "newest_at",
-        "newest_timestamp",
-        "number",
-        "octets",
-        "picture",
-        "received",
-        "rid",
-        "rtx_ssrc",
-        "ssrc",
-        "track",
-        "unwrapper",
-    )
-
-    def __init__(
-        self, track: UpTrack, index: int, number: int, ssrc: int, rid: str | None, clock_rate: int
-    ) -> None:
-        self.track = track
-        self.index = index
-        self.number = number
-        self.ssrc = ssrc
-        self.rid = rid
-        self.rtx_ssrc: int | None = None
-        self.unwrapper = Unwrapper()
-        self.received = ReceiverStats(clock_rate)
-        self.clock = SenderClock(clock_rate)
-        self.nacks = NackGenerator()
-        self.cache = PacketCache()
-        self.key_frames = KeyFrameRequests()
-        # The newest packet that was forwarded, to whoever there was.
-        self.newest = -1
-        self.newest_timestamp = 0
-        self.newest_at = 0.0
-        self.picture = Picture()
-        self.heard_at = float("-inf")
-        """When a packet came last, whether wanted or not."""
-        self.frame = -1
-        """Timestamp of the frame whose packets come now."""
-        self.octets = 0
-        """Bytes of packets that came, in all."""
-        self._window_at = -1.0
-        self._window_octets = 0
-        self._rate = 0.0
-
-    def measure(self, now: float) -> None:
-        """Learn the bitrate; to be called about once a second."""
-        elapsed = now - self._window_at
-        if elapsed >= RATE_WINDOW:
-            octets = self.octets - self._window_octets
-            self._rate = 8 * octets / elapsed if self._window_at >= 0 else 0.0
-            self._window_at = now
-            self._window_octets = self.octets
-
-    def get_bitrate(self, now: float) -> float:
-        """Bit/s over the last window; 0 when nothing has come for two of them."""
-        if now - self.heard_at > 2 * RATE_WINDOW or self._window_at < 0:
-            return 0.0
-        # The first window is not over yet: as good an estimate as there is.
-        octets = self.octets - self._window_octets
-        return self._rate or 8 * octets / max(now - self._window_at, 0.25)
-
-
 class UpTrack:
     """One m-line of a publisher. Owns its key frame requests and its choice of layer."""
 
@@ -150,13 +67,14 @@ class UpTrack:
         self.policer = Policer(Allowance(0), Allowance(0))
         self.codec = ""
         """What arrived last, by name; before that, what was negotiated first."""
-        # Counted per DownTrack as differences: see `DownTrack.packets`.
-        self.sent_packets = 0
-        self.sent_octets = 0
         # Whether who receives, or how, has changed since the fan-out was last made.
         self.dirty = True
-        self.waiters: dict[DownTrack, None] = {}
+        self.stale = True
+        """Whether what is taken of it may be something else than `refresh` found."""
+        self.waiters: list[DownTrack] = []
         """DownTracks without a layer: a packet that a decoder can start with starts them."""
+        self.movers: list[DownTrack] = []
+        """DownTracks that are to take something else than they do."""
         self._level: int | None = None
         self.update(media)
 
@@ -218,28 +136,67 @@ class UpTrack:
         self.begin()
         self.request_key_frame(now)
 
+    def refresh(self) -> None:
+        """Find out which layers are taken, in which cuts, and who waits for what."""
+        self.stale = False
+        before = {layer for layer in self.layers.values() if layer.taken}
+        for layer in self.layers.values():
+            layer.taken = False
+            layer.active = []
+        self.waiters, self.movers = [], []
+        for down in self.downs:
+            cut, target = down.cut, down.get_target()
+            if cut is None:
+                self.waiters.append(down)
+            else:
+                cut.layer.taken = True
+                if cut not in cut.layer.active:
+                    cut.layer.active.append(cut)
+                if target is not None and target is not cut:
+                    self.movers.append(down)
+            if target is not None:
+                target.layer.taken = True
+                if cut is None or cut.layer is not target.layer:
+                    self._ask(target.layer)
+        for layer in self.layers.values():
+            if layer.taken and layer not in before:
+                layer.begin()
+
+    def _ask(self, layer: Layer) -> None:
+        """Somebody is to go on with the layer, and needs its key frame."""
+        if self.kind == "video" and not layer.key_frames.wanted and not self.muted:
+            layer.key_frames.request()
+            if self.leg is not None:
+                self.leg.wake(0.0)
+
+    def think_of_layers(self, now: float) -> None:
+        """Look which layer is the best, a few times a second; ask again who waits for one."""
+        if self.choice.handle_timer(now) or self.movers:
+            self.refresh()
+
     def begin(self) -> None:
         """Somebody wants it after a while without: what was missed meanwhile is of no use."""
         for layer in self.layers.values():
             layer.nacks.reset()
             layer.cache.clear(layer.unwrapper.newest + 1)
 
-    def request_key_frame(self, now: float) -> None:
-        """A subscriber cannot go on without one; asked upstream when the time has come."""
-        layer = self.get_current()
+    def request_key_frame(self, now: float, layer: Layer | None = None) -> None:
+        """A subscriber cannot go on without one of the layer, or of the best; asked upstream when
+        the time has come."""
+        layer = layer or self.get_current()
         if self.kind == "video" and layer is not None and self.downs and not self.muted:
             layer.key_frames.request()
             if self.leg is not None:
                 self.leg.wake(now)
 
     def get_current(self) -> Layer | None:
-        """The layer that goes out."""
+        """The best layer: what those take who are not given another one."""
         current = self.choice.current
         return None if current is None else self.layers.get(current)
 
     def is_wanted(self) -> bool:
         """Whether anybody is to receive it now: if not, it is asked for nothing."""
-        return not self.muted and any(not down.paused for down in self.downs)
+        return not self.muted and any(not down.is_idle for down in self.downs)
 
     def on_level(self, level: int) -> None:
         """A packet's audio level (RFC 6464), 0 (loudest) to 127, in -dBov."""
@@ -294,9 +251,13 @@ class DownTrack:
         self.ssrc = ssrc
         self.rtx_ssrc = rtx_ssrc
         self.source: UpTrack | None = None
-        self.layer: Layer | None = None
+        self.cut: Cut | None = None
         """Whose packets go out now."""
+        self.target: Rung | None = None
+        """What is to go out; None: the best there is."""
         self.paused = False
+        self.withheld = False
+        """Whether nothing goes out because the line does not carry it."""
         self.extensions = True
         self.payload_types: Mapping[int, int] = {}
         self.types_at = 0.0
@@ -345,13 +306,14 @@ class DownTrack:
         self.stop()
         if self.source is not None:
             self.source.downs.remove(self)
-            del self.source.waiters[self]
+            self.source.refresh()
         self.source = source
+        self.target, self.withheld = None, False
         if source is not None:
             if not source.downs:
                 source.begin()
             source.downs.append(self)
-            source.waiters[self] = None
+            source.stale = True
             source.request_key_frame(now)
 
     def follow(self, former: DownTrack) -> None:
@@ -368,30 +330,76 @@ class DownTrack:
 
     def set_paused(self, paused: bool, now: float) -> None:
         """While paused nothing goes out; afterwards video starts at a key frame."""
-        if paused == self.paused:
+        self._hold(paused, self.withheld, now)
+
+    def set_target(self, rung: Rung | None, now: float) -> None:
+        """Take this much of the source; None: nothing, for the line does not carry it."""
+        if rung is None:
+            self._hold(self.paused, True, now)
             return
-        source = self.source
-        if source is not None and not paused and not source.is_wanted():
+        changed, self.target = rung != self.target, rung
+        self._hold(self.paused, False, now)
+        if changed and self.source is not None:
+            self.source.refresh()
+
+    def _hold(self, paused: bool, withheld: bool, now: float) -> None:
+        idle, source = self.is_idle, self.source
+        if source is not None and idle and not (paused or withheld) and not source.is_wanted():
             source.begin()
-        self.paused = paused
+        self.paused, self.withheld = paused, withheld
+        if self.is_idle == idle:
+            return
         self.stop()
-        if not paused and source is not None:
-            source.request_key_frame(now)
+        if source is not None:
+            source.refresh()
+            target = self.get_target()
+            if target is not None:
+                source.request_key_frame(now, target.layer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to go out, by anybody's wish."""
+        return self.paused or self.withheld
+
+    @property
+    def layer(self) -> Layer | None:
+        """Whose packets go out now."""
+        return None if self.cut is None else self.cut.layer
+
+    def get_target(self) -> Cut | None:
+        """What is to go out now; None: nothing, or nothing of it has come yet."""
+        if self.source is None or self.is_idle:
+            return None
+        if self.target is not None:
+            layer = self.source.layers.get(self.target.layer)
+            if layer is not None:
+                return layer.get_cut(self.target.spatial, self.target.temporal)
+        layer = self.source.get_current()
+        return None if layer is None else layer.whole
 
     def can_start(self) -> bool:
         """Whether it could send a packet to start with."""
-        return not self.paused and self.leg.ready and bool(self.payload_types)
+        return not self.is_idle and self.leg.ready and bool(self.payload_types)
 
-    def start(self, layer: Layer, number: int, timestamp: int, picture: Picture, at: float) -> None:
-        """Go on with packet `number` of `layer`, which a decoder can start with."""
-        track = layer.track
+    def may_begin(self, layer: Layer, picture: Picture) -> Cut | None:
+        """What it is to go on with from this packet of `layer`; None: nothing else than before."""
+        target, cut = self.get_target(), self.cut
+        if target is None or target.layer is not layer or target is cut:
+            return None
+        if cut is not None and cut.layer is layer:
+            return target if may_move(cut, target, picture) else None
+        return target if picture.key_frame and target.passes(picture) else None
+
+    def start(self, cut: Cut, number: int, timestamp: int, picture: Picture, at: float) -> None:
+        """Go on with packet `number` of `cut`, which a decoder can start with."""
+        track = cut.layer.track
         if track.clock_rate != self._clock_rate:
             # Another codec's clock: time has to start anew, from where it stands.
             self._clock_rate = track.clock_rate
             self._timestamps = TimestampMap(track.clock_rate, self._timestamps.splice(0, at))
         pictures = self._pictures.splice(picture)
         self.map.splice(
-            layer.number,
+            cut.number,
             number,
             timestamp_delta=self._timestamps.splice(timestamp, at),
             picture_delta=pictures[0],
@@ -399,50 +407,48 @@ class DownTrack:
             keyidx_delta=pictures[2],
             frame_delta=pictures[3],
         )
-        self.layer = layer
+        self.cut = cut
         self._first = number
-        self._packets -= track.sent_packets
-        self._octets -= track.sent_octets
-        del track.waiters[self]
-        track.dirty = True
+        self._packets -= cut.sent_packets
+        self._octets -= cut.sent_octets
+        track.dirty = track.stale = True
         self.leg.report_soon(at)
 
     def stop(self) -> None:
         """Nothing more of the present layer; the next start carries on from here."""
-        layer, segment = self.layer, self.map.current
-        if layer is None or segment is None:
+        cut, segment = self.cut, self.map.current
+        if cut is None or segment is None:
             return
         # Of the run, not of its present segment: that begins after a packet that was skipped.
-        if layer.newest >= self._first:
-            self._timestamps.stop(layer.newest_timestamp + segment.timestamp_delta, layer.newest_at)
+        if cut.newest >= self._first:
+            self._timestamps.stop(cut.newest_timestamp + segment.timestamp_delta, cut.newest_at)
             self._pictures.stop(
-                layer.picture,
+                cut.picture,
                 segment.picture_delta,
                 segment.tl0_delta,
                 segment.keyidx_delta,
                 segment.frame_delta,
             )
-        self.map.stop(layer.newest)
-        self.layer = None
-        track = layer.track
-        self._packets += track.sent_packets
-        self._octets += track.sent_octets
-        track.waiters[self] = None
-        track.dirty = True
+        self.map.stop(cut.newest)
+        self.cut = None
+        self._packets += cut.sent_packets
+        self._octets += cut.sent_octets
+        track = cut.layer.track
+        track.dirty = track.stale = True
 
     @property
     def packets(self) -> int:
-        """RTP packets sent, without those sent again. What all of a source's subscribers got is
-        counted once, at the source; here is only what it had counted when this one started."""
-        return self._packets + (self.layer.track.sent_packets if self.layer is not None else 0)
+        """RTP packets sent, without those sent again. What all who take a cut got is counted
+        once, there; here is only what it had counted when this one started."""
+        return self._packets + (self.cut.sent_packets if self.cut is not None else 0)
 
     @property
     def octets(self) -> int:
         """Payload bytes of `packets`."""
-        return self._octets + (self.layer.track.sent_octets if self.layer is not None else 0)
+        return self._octets + (self.cut.sent_octets if self.cut is not None else 0)
 
     def count_missed(self, octets: int) -> None:
-        """One packet that its source counted did not go to this DownTrack."""
+        """One packet that its cut counted did not go to this DownTrack."""
         self._packets -= 1
         self._octets -= octets
 
@@ -461,7 +467,7 @@ class DownTrack:
 
     def find_to_resend(self, sequence: int) -> tuple[Segment, int] | None:
         """What was sent under this sequence number: its segment and its number at the source."""
-        return self.map.find_sent(sequence, self.layer.newest if self.layer is not None else None)
+        return self.map.find_sent(sequence, self.cut.newest if self.cut is not None else None)
 
     def take_budget(self, size: int, now: float) -> bool:
         """Whether `size` bytes may be sent again now."""

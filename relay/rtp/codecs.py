@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .descriptor import TOP, Structure
+from .h264 import read_size
 from .packet import Buffer, ReadBuffer
+
+_VP8_START = b"\x9d\x01\x2a"
 
 
 class Picture:
@@ -18,6 +22,8 @@ class Picture:
     """
 
     __slots__ = (
+        "dense",
+        "ends",
         "frame",
         "frame_at",
         "key_frame",
@@ -26,6 +32,9 @@ class Picture:
         "picture_at",
         "picture_id",
         "picture_mask",
+        "rise",
+        "sizes",
+        "spatial",
         "starts",
         "temporal",
         "tl0",
@@ -34,6 +43,11 @@ class Picture:
 
     def __init__(self) -> None:
         self.clear()
+
+    def copy(self, other: Picture) -> None:
+        """Say what the other one says."""
+        for name in Picture.__slots__:
+            setattr(self, name, getattr(other, name))
 
     def clear(self) -> None:
         self.starts = False  # the first packet of a frame
@@ -45,7 +59,12 @@ class Picture:
         self.tl0 = -1
         self.keyidx_at = -1  # KEYIDX are this byte's low five bits
         self.keyidx = -1
-        self.temporal = -1  # temporal layer
+        self.dense = False  # picture ids have to have no gaps
+        self.spatial = 0  # spatial layer, of those in one stream
+        self.temporal = 0  # temporal layer
+        self.rise = -1  # the temporal layer up to which a receiver may rise here
+        self.ends = False  # the last packet of the frame in its spatial layer, if known
+        self.sizes: tuple[tuple[int, int], ...] = ()  # of the spatial layers, in a key frame
         self.frame_at = -1  # in a header extension, beside what the payload says
         self.frame = -1  # the dependency descriptor's frame number
 
@@ -86,14 +105,24 @@ def inspect_vp8(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
         if flags & 0x30:
             if at < end and flags & 0x20:
                 into.temporal = buf[at] >> 6
+                # RFC 7741, 4.2: "Y: 1 layer sync bit [...] the frame depends only on the base
+                # layer": those above the first may build on it.
+                if buf[at] & 0x20:
+                    into.rise = TOP if into.temporal <= 1 else into.temporal
             if at < end and flags & 0x10:
                 into.keyidx_at = at
                 into.keyidx = buf[at] & 0x1F
             at += 1
     # "S: Start of VP8 partition [...] PID MUST be [0] for the first packet of each frame".
     into.starts = first & 0x17 == 0x10
+    into.dense = True
     # "P: Inverse key frame flag. When set to 0, the current frame is a key frame."
     into.key_frame = into.starts and at < end and not buf[at] & 0x01
+    if into.key_frame and at + 10 <= end and bytes(buf[at + 3 : at + 6]) == _VP8_START:
+        # RFC 6386, 9.1: the start code, then 14 bits each of width and height, little-endian.
+        width = buf[at + 6] | (buf[at + 7] & 0x3F) << 8
+        height = buf[at + 8] | (buf[at + 9] & 0x3F) << 8
+        into.sizes = ((width, height),)
 
 
 #         0 1 2 3 4 5 6 7
@@ -113,21 +142,50 @@ def inspect_vp9(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
         return
     first = buf[start]
     at = start + 1
-    spatial = 0
     if first & 0x80:
         at = _read_picture_id(buf, at, end, into)
     if first & 0x20:
         if at >= end:
             return
         into.temporal = buf[at] >> 5
-        spatial = buf[at] >> 1 & 0x07
+        into.spatial = buf[at] >> 1 & 0x07
+        # "U: Switching up point": what follows in higher layers builds on nothing before.
+        into.rise = TOP if buf[at] & 0x10 else -1
         at += 1
         if not first & 0x10 and at < end:
             into.tl0_at = at
             into.tl0 = buf[at]
+            at += 1
     into.starts = bool(first & 0x08)
+    into.ends = bool(first & 0x04)
     # RFC 9628, 4.2: with P zero and SID zero "the picture is a key frame".
-    into.key_frame = first & 0x48 == 0x08 and spatial == 0
+    into.key_frame = first & 0x48 == 0x08 and into.spatial == 0
+    if first & 0x02:
+        into.sizes = _read_vp9_sizes(buf, _skip_references(buf, at, end, first), end)
+
+
+def _skip_references(buf: ReadBuffer, at: int, end: int, first: int) -> int:
+    """P_DIFF, up to three in flexible mode with P set, the lowest bit saying that one follows."""
+    if first & 0x50 == 0x50:
+        for _ in range(3):
+            if at >= end:
+                break
+            at += 1
+            if not buf[at - 1] & 0x01:
+                break
+    return at
+
+
+#  V: | N_S (3) |Y|G|-|-|-|   Y: width (16) and height (16) of N_S + 1 layers
+def _read_vp9_sizes(buf: ReadBuffer, at: int, end: int) -> tuple[tuple[int, int], ...]:
+    """RFC 9628, 4.2.1: the scalability structure."""
+    if at >= end or not buf[at] & 0x10:
+        return ()
+    count = (buf[at] >> 5) + 1
+    if at + 1 + 4 * count > end:
+        return ()
+    places = range(at + 1, at + 1 + 4 * count, 4)
+    return tuple((buf[p] << 8 | buf[p + 1], buf[p + 2] << 8 | buf[p + 3]) for p in places)
 
 
 #   F|NRI|Type: 1-23 one NAL unit, 24 STAP-A, 25 STAP-B, 26/27 MTAP, 28 FU-A, 29 FU-B
@@ -149,11 +207,20 @@ def inspect_h264(buf: ReadBuffer, start: int, end: int, into: Picture) -> None:
         while at + 2 < end:
             if _starts_h264(buf, buf[at + 2] & 0x1F, at + 3, end):
                 into.key_frame = True
+                _note_h264_size(buf, buf[at + 2] & 0x1F, at + 3, end, into)
                 return
             at += 2 + (buf[at] << 8 | buf[at + 1])
     else:
         into.starts = True
         into.key_frame = _starts_h264(buf, kind, start + 1, end)
+        if into.key_frame:
+            _note_h264_size(buf, kind, start + 1, end, into)
+
+
+def _note_h264_size(buf: ReadBuffer, kind: int, at: int, end: int, into: Picture) -> None:
+    size = read_size(bytes(buf[at : min(end, at + 64)])) if kind == 7 else None
+    if size is not None:
+        into.sizes = (size,)
 
 
 def _starts_h264(buf: ReadBuffer, kind: int, at: int, end: int) -> bool:
@@ -225,8 +292,18 @@ def inspect_descriptor(buf: ReadBuffer, at: int, into: Picture) -> None:
     it, too, and then reads nothing else.
     """
     into.starts = bool(buf[at] & 0x80)
+    into.ends = bool(buf[at] & 0x40)
     into.frame_at = at + 1
     into.frame = buf[at + 1] << 8 | buf[at + 2]
+
+
+def inspect_layers(structure: Structure, template_id: int, into: Picture) -> None:
+    """Add what a descriptor's template says of the frame's layers."""
+    template = structure.find(template_id)
+    if template is not None:
+        into.spatial, into.temporal, into.rise = template
+        if into.key_frame:
+            into.sizes = structure.sizes or into.sizes
 
 
 def _read_picture_id(buf: ReadBuffer, at: int, end: int, into: Picture) -> int:
@@ -274,7 +351,7 @@ def write_picture(
     header extensions were left out, `frame_delta` is 0.
     """
     mask = picture.picture_mask
-    if picture_delta and mask:
+    if mask:
         at = picture.picture_at + moved
         number = picture.picture_id + picture_delta & mask
         if mask == 0x7F:

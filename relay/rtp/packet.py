@@ -145,6 +145,7 @@ class Packet:
     __slots__ = (
         "audio_level",
         "descriptor_at",
+        "descriptor_size",
         "end",
         "extension_end",
         "extension_profile",
@@ -191,6 +192,7 @@ class Packet:
         self.rid: bytes | None = None
         self.repaired_rid: bytes | None = None
         self.descriptor_at = -1  # the dependency descriptor's value, in the buffer
+        self.descriptor_size = 0
         self.has_read = False  # whether any of these was there
         # Of the normalised header: from the packet's start.
         self.transport_sequence_at = -1
@@ -343,6 +345,7 @@ def read_extensions(buf: ReadBuffer, packet: Packet, ids: ExtensionMap) -> None:
             packet.repaired_rid = bytes(buf[at : at + length])
         elif action == _DESCRIPTOR and length >= 3:
             packet.descriptor_at = at
+            packet.descriptor_size = length
         if relay_ids[identifier] and len(packet.kept) < MAX_KEPT:
             packet.kept.append((relay_ids[identifier], at, length))
 

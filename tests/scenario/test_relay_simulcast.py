@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relay.plane.layer import Rung
 from relay.plane.tracks import UpTrack
 from tests.support.call import Call, check_contiguous, check_glitchless
 from tests.support.network import Conditions
@@ -87,3 +88,70 @@ def test_layers_that_do_not_go_out_are_not_repaired() -> None:
     assert streams["f"].nacked > before["f"]
     assert streams["h"].nacked == before["h"]
     assert streams["q"].nacked == before["q"]
+
+
+def test_each_subscriber_has_its_own_layer_and_changes_without_a_glitch() -> None:
+    call = Call(seed=85)
+    ada = call.publisher("ada")
+    track, streams = simulcast(call, ada)
+    lines = {}
+    for index, rid in enumerate(RIDS):
+        down, line = call.subscribe(call.subscriber(f"sub-{rid}"), track)
+        down.set_target(Rung(index), call.now)
+        lines[rid] = down, line
+    call.run_for(4.0)
+    for rid, (_, line) in lines.items():
+        assert line.frames[-1].name == streams[rid].name
+    # Each takes the next one's layer, and one of them all three in turn.
+    for turn in range(1, 4):
+        for index, rid in enumerate(RIDS):
+            lines[rid][0].set_target(Rung((index + turn) % 3), call.now)
+        asked = call.now
+        call.run_for(3.0)
+        for index, rid in enumerate(RIDS):
+            line = lines[rid][1]
+            wanted = streams[RIDS[(index + turn) % 3]].name
+            first = next(f for f in line.frames if f.at > asked and f.name == wanted)
+            assert first.key
+            assert first.at - asked < 1.0
+    for _, line in lines.values():
+        check_contiguous(line)
+        check_glitchless(line.frames, gap=0.2)
+    # One key frame for each change of a layer, however many wait for it.
+    assert all(len(stream.plis) <= 8 for stream in streams.values())
+
+
+def test_a_layer_that_nobody_takes_any_more_is_not_repaired_and_starts_afresh() -> None:
+    call = Call(seed=86)
+    ada = call.publisher("ada", up=Conditions(loss=0.05))
+    track, streams = simulcast(call, ada)
+    down, line = call.subscribe(call.subscriber("bob"), track)
+    down.set_target(Rung(0), call.now)
+    call.run_for(4.0)
+    down.set_target(Rung(2), call.now)
+    call.run_for(2.0)
+    before = streams["f"].nacked
+    call.run_for(4.0)
+    assert streams["f"].nacked == before
+    assert line.frames[-1].name == streams["q"].name
+    down.set_target(Rung(0), call.now)
+    call.run_for(3.0)
+    assert line.frames[-1].name == streams["f"].name
+    check_glitchless(line.frames, gap=1.0, gapless=False)
+
+
+def test_what_the_line_does_not_carry_is_withheld_and_comes_back_at_a_key_frame() -> None:
+    call = Call(seed=87)
+    track, streams = simulcast(call, call.publisher("ada"))
+    down, line = call.subscribe(call.subscriber("bob"), track)
+    call.run_for(3.0)
+    down.set_target(None, call.now)
+    stopped = call.now
+    call.run_for(2.0)
+    assert all(frame.at < stopped + 0.1 for frame in line.frames)
+    down.set_target(Rung(2), call.now)
+    call.run_for(2.0)
+    first = next(frame for frame in line.frames if frame.at > stopped + 0.1)
+    assert first.key
+    assert first.name == streams["q"].name
+    check_contiguous(line)

@@ -8,7 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from relay.plane.fanout import FEW, SendHistory, build_fan_outs, render
+from relay.plane.fanout import FEW, build_fan_outs, render
+from relay.plane.history import SendHistory
 from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp.codecs import Picture, inspect_vp8
 from relay.rtp.packet import header_size
@@ -145,7 +146,7 @@ def test_groups_are_of_nearly_the_same_size_and_leave_nobody_out() -> None:
         for n in range(101)
     ]
     plane.receive(publisher, make_packets(random.Random(4), 1, 10, 5), 1.0)
-    (fan,) = build_fan_outs(track)
+    ((fan,),) = build_fan_outs(track).values()
     for limit in (1, 7, 50, 101, 512):
         groups = fan.get_groups(limit)
         sizes = [len(group.destinations.items) for group in groups]

@@ -476,7 +476,7 @@ def test_what_some_refused_goes_together_to_the_others() -> None:
     call.publish_two_codecs()
     for down in call.downs[:5]:
         down.attach(call.track, {96: 96, 108: 108}, 1.0)
-    fans = build_fan_outs(call.track)
+    (fans,) = build_fan_outs(call.track).values()
     assert sorted(len(fan.downs) for fan in fans) == [1, 5]
 
 

@@ -11,21 +11,16 @@ class Simulcast:
     def __init__(self) -> None:
         self.now = 10.0
         self.choice = LayerChoice()
-        self.switches: list[int] = []
-        self.key_frame_requests = 0
+        self.switches: list[int | None] = []
 
-    def run(self, seconds: float, sizes: list[int], *, key_frames: bool = True) -> None:
+    def run(self, seconds: float, sizes: list[int]) -> None:
         for tick in range(round(seconds / 0.02)):
             self.now += 0.02
             for layer, size in enumerate(sizes):
                 if size:
                     self.choice.receive_packet(layer, size, self.now)
-            if tick % 10 == 0:
-                wanted = self.choice.handle_timer(self.now)
-                if wanted is not None:
-                    self.key_frame_requests += 1
-                    if key_frames and self.choice.receive_key_frame(wanted):
-                        self.switches.append(wanted)
+            if tick % 10 == 0 and self.choice.handle_timer(self.now):
+                self.switches.append(self.choice.current)
 
 
 def test_the_best_layer_is_chosen_whatever_the_order_of_the_rids() -> None:
@@ -33,16 +28,6 @@ def test_the_best_layer_is_chosen_whatever_the_order_of_the_rids() -> None:
         simulcast = Simulcast()
         simulcast.run(3, sizes)
         assert simulcast.choice.current == sizes.index(900)
-
-
-def test_the_choice_waits_for_a_key_frame() -> None:
-    simulcast = Simulcast()
-    simulcast.run(3, [100, 300, 900], key_frames=False)
-    assert simulcast.choice.current == 0
-    assert simulcast.choice.target == 2
-    assert not simulcast.choice.receive_key_frame(1)
-    assert simulcast.choice.receive_key_frame(2)
-    assert simulcast.choice.current == 2
 
 
 def test_a_layer_that_stops_is_left_and_taken_again_when_it_returns() -> None:
@@ -62,9 +47,16 @@ def test_layers_of_about_one_rate_do_not_take_turns() -> None:
     assert simulcast.switches == []
 
 
-def test_when_everything_stops_nothing_is_asked_for() -> None:
+def test_when_everything_stops_the_choice_stays() -> None:
     simulcast = Simulcast()
     simulcast.run(2, [100, 300])
-    asked = simulcast.key_frame_requests
+    switches = len(simulcast.switches)
     simulcast.run(5, [0, 0])
-    assert simulcast.key_frame_requests == asked
+    assert len(simulcast.switches) == switches
+    assert simulcast.choice.list_alive(simulcast.now) == []
+
+
+def test_the_layers_that_live_are_told_by_their_cost() -> None:
+    simulcast = Simulcast()
+    simulcast.run(2, [900, 0, 300])
+    assert simulcast.choice.list_alive(simulcast.now) == [2, 0]

@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from relay.plane.fanout import FEW
-from relay.plane.tracks import RATE_WINDOW, DownTrack, UpTrack
+from relay.plane.layer import RATE_WINDOW
+from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp import rtcp
 from relay.rtp.packet import find_extension, header_size
 from relay.sdp.capabilities import DEPENDENCY_DESCRIPTOR, MID, OPUS, TRANSPORT_CC, VP8
