@@ -31,3 +31,11 @@ class TokenBucket:
             return 0.0
         self._level = level
         return (1.0 - level) / rate
+
+    def spend(self, cost: float, now: float, rate: float, burst: float) -> float:
+        """Take `cost` tokens, also those that are not there. Return 0.0, or the seconds until
+        the debt is paid."""
+        level = self._level + (now - self._stamp) * rate
+        self._stamp = now
+        self._level = level = (burst if level > burst else level) - cost
+        return 0.0 if level >= 0.0 else -level / rate

@@ -109,6 +109,7 @@ REJECTIONS: Final = {
     "too-large": "The frame is too large.",
     "heartbeat-timeout": "Nothing was heard for two heartbeats.",
     "overloaded": "The client does not read fast enough.",
+    "rate-limited": "Too much is sent.",
     "draining": "The server is going away.",
     "internal": "The server made a mistake.",
 }
@@ -225,7 +226,10 @@ class Hub:
     def reject(self, link: Link, code: str) -> None:
         """The connection saw a fault of the client: `code` says which."""
         if not link.closed:
-            self._refuse(link, ProtocolError(code, REJECTIONS[code]), None)
+            error = ProtocolError(code, REJECTIONS[code])
+            self._refuse(link, error, None)
+            if code == "rate-limited":
+                self._end_link(link, error)
 
     def disconnect(self, link: Link) -> None:
         """The socket is gone; the session lives on for `resume_within`."""

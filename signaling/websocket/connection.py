@@ -31,6 +31,8 @@ _pack_long = struct.Struct("!BBQ").pack
 
 # What the transport itself may hold before the outbox begins to. Bytes.
 WRITE_BUFFER = 64 * 1024
+# What is read at most at once, of one connection. Bytes.
+READ_BUFFER = 64 * 1024
 # How long a client may take to answer our close frame. Seconds.
 CLOSE_TIMEOUT = 5.0
 # The same for one whose frames cannot be read any more, and so neither can its answer: time for
@@ -96,19 +98,20 @@ class Connection:
         "_outbox",
         "_outbox_bytes",
         "_overloaded",
-        "_owner",
         "_transport",
         "_write",
         "address",
         "close_code",
+        "frames",
         "heard",
+        "owner",
         "share",
         "silence",
         "state",
     )
 
     def __init__(self, owner: Connections, transport: Transport, address: str) -> None:
-        self._owner = owner
+        self.owner = owner
         self._transport = transport
         self._write = transport.write
         self._outbox: deque[bytes] | None = None  # None: the transport takes everything
@@ -119,6 +122,7 @@ class Connection:
         self.address = address
         self.state = State.OPEN
         self.close_code = ABNORMAL
+        self.frames = 0  # that have come, of any kind
         self.heard = True
         self.silence = 0  # sweeps since something was heard
         self.share: dict[
@@ -142,7 +146,7 @@ class Connection:
         """
         if self.state is State.OPEN:
             if not self._later:
-                self._owner.flush_soon(self)
+                self.owner.flush_soon(self)
             self._later += frame(_TEXT, data)
 
     def flush(self) -> None:
@@ -178,17 +182,17 @@ class Connection:
         if self._outbox is None:
             self._write(data)
             return
-        limits = self._owner.limits
+        limits = self.owner.limits
         if self._overloaded:
-            self._owner.metrics.dropped["outbox"] += 1
+            self.owner.metrics.dropped["outbox"] += 1
         elif (
             len(self._outbox) >= limits.outbox_messages
             or self._outbox_bytes + len(data) > limits.outbox_bytes
         ):
             # The hub is in the middle of a delivery to others: it hears of this afterwards.
             self._overloaded = True
-            self._owner.metrics.dropped["outbox"] += 1
-            self._owner.call_soon(self._overload)
+            self.owner.metrics.dropped["outbox"] += 1
+            self.owner.call_soon(self._overload)
         else:
             self._outbox.append(data)
             self._outbox_bytes += len(data)
@@ -199,7 +203,7 @@ class Connection:
         # The session still has what is dropped here, for when the client comes back.
         self._later = b""
         if self._outbox is not None:
-            self._owner.metrics.dropped["outbox"] += len(self._outbox)
+            self.owner.metrics.dropped["outbox"] += len(self._outbox)
             self._outbox.clear()
             self._outbox_bytes = 0
         self._overloaded = False
@@ -235,12 +239,12 @@ class Connection:
     def receive_text(self, data: bytes) -> None:
         self.heard = True
         if self.state is State.OPEN:
-            self._owner.receive(self._link, data)
+            self.owner.receive(self._link, data)
 
     def receive_binary(self) -> None:
         self.heard = True
         if self.state is State.OPEN:
-            self._owner.hub.reject(self._link, "bad-request")
+            self.owner.hub.reject(self._link, "bad-request")
 
     def receive_ping(self, payload: bytes) -> None:
         self.heard = True
@@ -265,13 +269,17 @@ class Connection:
     def fail(self, code: str) -> None:
         """Something is wrong with the client's frames or silence: the hub says so and closes."""
         if self.state is State.OPEN:
-            self._owner.hub.reject(self._link, code)
+            self.owner.hub.reject(self._link, code)
 
     def fail_frame(self, code: str) -> None:
         """The same where nothing more can be read from this connection."""
         self.fail(code)
         # Not every rejection closes; here there is no way on.
         self.close(1002, "")
+        self._end_within(FAULT_TIMEOUT)
+
+    def end_unread(self) -> None:
+        """Nothing more is read of one that is closing: it sends too much after it was told."""
         self._end_within(FAULT_TIMEOUT)
 
     def lost(self) -> None:
@@ -283,13 +291,13 @@ class Connection:
             if self._deadline is not None:
                 self._deadline.cancel()
             link, self._link = self._link, None
-            self._owner.discard(self)
-            self._owner.hub.disconnect(link)
+            self.owner.discard(self)
+            self.owner.hub.disconnect(link)
 
     def _end_within(self, seconds: float) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._owner.call_later(seconds, self._transport.abort)
+        self._deadline = self.owner.call_later(seconds, self._transport.abort)
 
 
 def _count_as(code: int) -> int:
@@ -319,6 +327,9 @@ class Connections:
         self.receive = hub.receive
         self.call_soon: Callable[[Callable[[], None]], Any] = loop.call_soon
         self.call_later = loop.call_later
+        self.clock = loop.time
+        self.read_buffer = memoryview(bytearray(READ_BUFFER))
+        """What is read goes through it; nothing stays in it from one turn to the next."""
         # A connection is looked at twice within a heartbeat; each share in a tick of its own.
         self._shares: list[dict[Connection, None]] = [
             {} for _ in range(max(1, round(limits.heartbeat / 2 / SWEEP_TICK)))

@@ -13,7 +13,6 @@ whether this aiohttp has them, and `tests/unit/signaling/websocket/test_fast.py`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -21,6 +20,7 @@ from aiohttp.http import WebSocketError, WebSocketReader
 
 from ..logs import Log
 from .connection import WRITE_BUFFER, Connection, Connections
+from .intake import Intake
 
 try:
     from aiohttp._websocket.reader import WebSocketDataQueue
@@ -60,6 +60,7 @@ class FrameSink(WebSocketDataQueue):
         # The parser gives a named tuple of kind, data and extra.
         kind = data[0]
         connection = self.connection
+        connection.frames += 1
         if kind is _TEXT:
             connection.receive_text(data[1])
         elif kind is WSMsgType.PING:
@@ -82,26 +83,6 @@ class FrameSink(WebSocketDataQueue):
 
     def feed_eof(self) -> None:
         """Nothing waits here for the end."""
-
-
-class DirectProtocol(asyncio.Protocol):
-    """What the transport calls once aiohttp's own protocol has let go of it."""
-
-    __slots__ = ("connection", "data_received", "pause_writing", "resume_writing")
-
-    data_received: Any  # returns something, which the transport passes over
-    pause_writing: Callable[[], None]
-    resume_writing: Callable[[], None]
-
-    def __init__(self, connection: Connection, reader: WebSocketReader) -> None:
-        self.connection = connection
-        # The transport calls the compiled parser with no Python frame between them.
-        self.data_received = reader.feed_data
-        self.pause_writing = connection.pause_writing
-        self.resume_writing = connection.resume_writing
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.connection.lost()
 
 
 def take_over(request: web.Request, accept: str, connections: Connections, address: str) -> None:
@@ -127,8 +108,12 @@ def take_over(request: web.Request, accept: str, connections: Connections, addre
     handler.transport = None
     handler.connection_lost(None)
     transport.set_write_buffer_limits(high=WRITE_BUFFER)
-    transport.set_protocol(DirectProtocol(connection, reader))
-    if not transport.is_reading():
-        transport.resume_reading()
-    if tail:
-        reader.feed_data(tail)
+    intake = Intake(
+        connection,
+        transport,
+        feed=reader.feed_data,
+        lost=lambda _: connection.lost(),
+        pause_writing=connection.pause_writing,
+        resume_writing=connection.resume_writing,
+    )
+    intake.begin(tail)

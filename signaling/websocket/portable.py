@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from .connection import CLOSE_TIMEOUT, WRITE_BUFFER, Connection, Connections, State
+from .intake import Intake
 
 # aiohttp ends a connection by itself at its limit; up to there the client is told why.
 _TOLERANCE = 4
@@ -76,6 +77,16 @@ async def serve(request: web.Request, connections: Connections, address: str) ->
         return socket
     transport.set_write_buffer_limits(high=WRITE_BUFFER)
     connection = PlainConnection(connections, transport, address, writer)
+    handler = request.protocol
+    Intake(
+        connection,
+        transport,
+        feed=handler.data_received,
+        lost=handler.connection_lost,
+        pause_writing=handler.pause_writing,
+        resume_writing=handler.resume_writing,
+        delayed=True,
+    ).begin(b"")
     try:
         while connection.state is not State.CLOSED and await _receive(socket, connection, limit):
             pass
@@ -89,6 +100,7 @@ async def _receive(socket: web.WebSocketResponse, connection: Connection, limit:
     """Pass on one message; whether there may be another."""
     message = await socket.receive()
     kind, data = message.type, message.data
+    connection.frames += 1
     if kind in (WSMsgType.TEXT, WSMsgType.BINARY) and len(data) > limit:
         connection.fail("too-large")
     elif kind is WSMsgType.TEXT:

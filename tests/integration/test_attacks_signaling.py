@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
 
-from tests.support.chat import talking
+from tests.support.chat import PAUSE, talking
+from tests.support.flood import flooding
 from tests.support.processes import PATIENCE, ServerProcess, connect, open_session, run_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -23,6 +24,8 @@ HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 MAX_SOCKETS = 400
+FLOODED = 2.0
+"""Seconds of each flood."""
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -48,6 +51,16 @@ async def server() -> AsyncIterator[ServerProcess]:
     async with run_server(*arguments) as running:
         yield running
         assert not [line for line in running.log if "Traceback" in line or '"error"' in line]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ways() -> AsyncIterator[dict[str, ServerProcess]]:
+    """A server for each way in which WebSockets are read."""
+    async with (
+        run_server("--websocket", "direct") as direct,
+        run_server("--websocket", "plain") as plain,
+    ):
+        yield {"direct": direct, "plain": plain}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -217,6 +230,22 @@ async def test_who_floods_is_closed_and_nobody_else_waits(
                             break
                         await asyncio.sleep(0)
                 assert await closing == 4429
+
+
+@pytest.mark.parametrize(
+    ("kind", "room"),
+    [("ping", ""), ("pong", ""), ("ping", "flooded"), ("text", ""), ("after", "")],
+)
+@pytest.mark.parametrize("way", ["direct", "plain"])
+async def test_sockets_that_send_unpaced_get_no_more_than_their_share(
+    ways: dict[str, ServerProcess], session: ClientSession, way: str, kind: str, room: str
+) -> None:
+    server = ways[way]
+    async with talking(session, server) as talk, flooding(server.port, 20, kind, room):
+        before = talk.said
+        await asyncio.sleep(FLOODED)
+        # A tenth of what is said undisturbed; one such socket used to stop all for seconds.
+        assert talk.said - before > FLOODED / PAUSE / 10
 
 
 async def test_one_network_in_a_hurry_keeps_no_other_one_out(

@@ -61,6 +61,9 @@ class FakeLoop:
         self.now = 0.0
         self.timers: list[FakeTimer] = []
 
+    def time(self) -> float:
+        return self.now
+
     def call_soon(self, call: Callable[[], None]) -> FakeTimer:
         return self.call_later(0, call)
 

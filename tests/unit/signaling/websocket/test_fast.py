@@ -18,6 +18,7 @@ class Recorder:
     """Stands where the connection is."""
 
     def __init__(self) -> None:
+        self.frames = 0
         self.calls: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name: str) -> Any:
