@@ -46,6 +46,7 @@ RUNGS = {
     "signaling.hub.hub": 3,
     "signaling.http.guests": 3,
     "signaling.websocket.connection": 3,
+    "signaling.websocket.intake": 3,
     "signaling.websocket.fast": 3,
     "signaling.websocket.portable": 3,
     "signaling.client.": 3,
