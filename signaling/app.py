@@ -39,6 +39,7 @@ from .settings.config import Config, is_local
 from .webhooks.notifier import Notifier
 from .webhooks.outbox import parse_secret
 from .websocket.connection import Connections
+from .websocket.connection import Hub as HubOrFront
 
 # How exactly the hub's timers are kept, and how soon one is seen that is set meanwhile.
 # All of them are of seconds.
@@ -73,13 +74,16 @@ class Server:
         self.credentials = Credentials(config, time.time)
         self.relays = Relays()
         self.notifier = self._make_notifier()
+        self.cluster = None if config.redis_url is None else clustering.join(config)
         self.hub = self._make_hub()
         self.relays.bind(self.hub.receive_relay)
         self.metrics.add_sampler(self._sample_guard)
         self.metrics.add_collector(self.relays.collect)
         loop = asyncio.get_running_loop()
-        self.cluster = None if config.redis_url is None else clustering.join(config, self.hub)
-        front = self.hub if self.cluster is None else self.cluster.front
+        front: HubOrFront = self.hub
+        if self.cluster is not None:
+            self.cluster.bind(self.hub)
+            front = self.cluster.front
         self.connections = Connections(front, config.limits, self.metrics, loop)
         self.routes = Routes(
             config=config,
@@ -109,6 +113,7 @@ class Server:
             authorize=self._authorize_join,
             invite=self.credentials.mint_invitation,
             notify=notify_nobody if self.notifier is None else self.notifier.notify,
+            journal=None if self.cluster is None else self.cluster.journal,
         )
 
     def _make_notifier(self) -> Notifier | None:

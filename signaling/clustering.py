@@ -11,7 +11,6 @@ import ssl
 from typing import TYPE_CHECKING
 
 from .http.tls import make_certificate, serve_made
-from .hub.hub import Hub
 from .settings.arguments import read_file
 from .settings.config import Config
 from .settings.setting import ConfigError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .cluster.cluster import Cluster
 
 
-def join(config: Config, hub: Hub) -> Cluster:
+def join(config: Config) -> Cluster:
     """A hub's place in the cluster, not begun yet. Raises ConfigError."""
     assert config.redis_url is not None
     try:
@@ -35,13 +34,7 @@ def join(config: Config, hub: Hub) -> Cluster:
         client = store.connect(config.redis_url)
     except ValueError as error:
         raise ConfigError(f"--redis-url: {error}") from None
-    return Cluster(
-        hub,
-        store.Store(client, id),
-        id=id,
-        is_used=lambda room: hub.find_room(room) is not None,
-        abandon=hub.abandon_room,
-    )
+    return Cluster(store.Store(client, id), id=id)
 
 
 async def start(cluster: Cluster, config: Config, url: str) -> None:

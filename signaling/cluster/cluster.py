@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import secrets
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import msgspec
+
+from ..hub.journal import find_room_of
+from ..hub.snapshot import RoomState, Sent
 from ..logs import Log
 from ..protocol import messages
 from .front import ForClient, Front, Hub, Splice
+from .journal import Journal, decode_sent_untrusted, decode_state_untrusted
 from .leases import RENEW_EVERY, STALL, Leases, Owner
 from .links import Link, LinkDown, Links
 from .remote import RemoteClients
@@ -32,36 +36,29 @@ PROBE_EVERY: Final = 1.0
 SECOND_TRY: Final = 0.5
 """Seconds before a hub that could not be reached is tried once more; then it counts as dead."""
 
-KEPT: Final = 24 * 3600.0
-"""Seconds for which it is written down in which room a session is; renewed while it lasts."""
-
 log = Log(__name__)
 
 
-def digest(secret: str) -> str:
-    """A session's secret as Redis may know it."""
-    return hashlib.sha256(b"tandem session " + secret.encode(errors="replace")).hexdigest()[:40]
+class RoomHub(Hub, Protocol):
+    """What is needed of this hub."""
+
+    def find_room(self, name: str) -> object | None: ...
+    def take_state(self, name: str) -> RoomState | None: ...
+    def restore_room(self, state: RoomState, sent: list[Sent]) -> None: ...
+    def abandon_room(self, name: str) -> None: ...
 
 
 class Cluster:
-    """`is_used` says whether this hub has a room, or somebody waits to be let into it; `abandon`
-    is called with each room that another hub owns now: its clients are to come back."""
+    """Made before the hub, which writes into its journal and which it is then bound to."""
 
     def __init__(
-        self,
-        hub: Hub,
-        store: Store,
-        *,
-        id: str,
-        is_used: Callable[[str], bool],
-        abandon: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
+        self, store: Store, *, id: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.id = id
         self.store = store
         self.leases = Leases(id)
-        self._is_used = is_used
-        self._abandon = abandon
+        self.journal = Journal(self._write_soon)
+        self._writing: asyncio.Task[None] | None = None
         self._clock = clock
         self._awake = True
         self._turn = clock()
@@ -69,11 +66,19 @@ class Cluster:
         self._record = HubRecord(id, "")
         self._owners: dict[str, Owner] = {}
         self._addresses: dict[str, str] = {}
+        self._seeking: dict[str, asyncio.Task[Link | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.links: Links
         self.away = False
         """Whether Redis could not be asked when it was last tried."""
         self.failures: dict[str, int] = {"redis": 0, "takeover": 0, "stall": 0}
+        self._hub: RoomHub
+        self.front: Front
+        self.remote: RemoteClients
+
+    def bind(self, hub: RoomHub) -> None:
+        """Stand before this hub from now on."""
+        self._hub = hub
         self.front = Front(hub, self, may_speak=self.may_speak)
         self.remote = RemoteClients(hub, owns=self.is_here, may_speak=self.may_speak)
 
@@ -165,7 +170,7 @@ class Cluster:
 
     async def _renew(self, now: float) -> None:
         for lease in self.leases:
-            if self._is_used(lease.room):
+            if self._hub.find_room(lease.room) is not None:
                 self.leases.use(lease.room, now)
         try:
             for lease in self.leases.list_idle(now):
@@ -187,7 +192,7 @@ class Cluster:
     def _lose(self, room: str, owner: Owner) -> None:
         if self.leases.lose(room, owner):
             log.warning("room lost to another hub", extra={"room": room, "hub": owner.hub})
-            self._abandon(room)
+            self._hub.abandon_room(room)
 
     async def _announce(self) -> None:
         try:
@@ -205,6 +210,34 @@ class Cluster:
         if self.away:
             self.away = False
             log.warning("Redis is back")
+            self.journal.resume([lease.room for lease in self.leases])
+
+    # -- What is written down -----------------------------------------------------------
+
+    def _write_soon(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        """Write until there is nothing left: what comes meanwhile goes together."""
+        while self.journal.open:
+            batches, over = self.journal.take(self._hub.take_state)
+            if not batches and not over:
+                return
+            writes = [
+                (batch.room, lease.epoch, batch.state, batch.sent)
+                for batch in batches
+                if (lease := self.leases.find(batch.room)) is not None
+            ]
+            try:
+                await self.store.write(writes, over)
+            except StoreAway as error:
+                self._lose_store(error)
+                self.journal.pause(batches)
+                return
+            for batch in batches:
+                for then in batch.then:
+                    then()
 
     # -- Where rooms are ----------------------------------------------------------------
 
@@ -218,26 +251,26 @@ class Cluster:
         self._start(self._seek(splice, message))
 
     async def _seek(self, splice: Splice, message: messages.Join | messages.Resume) -> None:
+        room = message.room if isinstance(message, messages.Join) else find_room_of(message.session)
         try:
-            room = await self._find_room(message)
-            way = None if room is None else await self.find_way(room)
+            way = await self.find_way(room) if room else None
         except LinkDown:
             self.front.send_away(splice)
             return
-        self.front.go(splice, room or "", way)
-
-    async def _find_room(self, message: messages.Join | messages.Resume) -> str | None:
-        if isinstance(message, messages.Join):
-            return message.room
-        try:
-            return await self.store.find_session(digest(message.session))
-        except StoreAway as error:
-            self._lose_store(error)
-            return None
+        self.front.go(splice, room, way)
 
     async def find_way(self, room: str) -> Link | None:
         """The link to the hub that owns a room, None where that is this hub: then it has taken
         the lease if nobody had it. Raises LinkDown where the owner is alive and out of reach."""
+        if self.is_here(room):
+            return None
+        seeking = self._seeking.get(room)
+        if seeking is None:
+            seeking = self._seeking[room] = asyncio.create_task(self._find_way(room))
+            seeking.add_done_callback(lambda _: self._seeking.pop(room, None))
+        return await asyncio.shield(seeking)
+
+    async def _find_way(self, room: str) -> Link | None:
         owner = await self._claim(room)
         if owner is None:
             return None
@@ -263,9 +296,26 @@ class Cluster:
             self._owners[room] = owner
             return owner
         self._owners.pop(room, None)
+        await self._read(room)
         self.leases.take(room, owner.epoch, now)
         log.info("room owned", extra={"room": room, "epoch": owner.epoch})
         return None
+
+    async def _read(self, room: str) -> None:
+        """Go on where a hub that died has ended, if one has."""
+        try:
+            found = await self.store.read(room)
+            if found is not None:
+                state, sent = found
+                self._hub.restore_room(
+                    decode_state_untrusted(state),
+                    [one for data in sent for one in decode_sent_untrusted(data)],
+                )
+        except StoreAway as error:
+            self._lose_store(error)
+        except msgspec.DecodeError:
+            # Of another version, or not ours: the room begins anew.
+            log.error("a room's snapshot cannot be read", extra={"room": room})
 
     def _guess(self, room: str, now: float) -> Owner | None:
         """Without Redis: who owned the room when that was last known, else this hub."""

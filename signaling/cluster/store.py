@@ -3,10 +3,11 @@
 Keys, all below `tandem:`; times are milliseconds:
 
     room:{name}     "hub:epoch"     the lease, PX 10000
+    state:{name}    MessagePack     the room's last snapshot;  log:{name}: a capped stream of what
+                                    its sessions were sent; both PX an hour
     fence:{name}    epoch           the highest epoch that ever owned the room, PX a day
     epoch           number          INCR for each lease
     hub:{id}        JSON            a hub that runs, PX 10000;  hubs: the set of their ids
-    session:{hash}  room            where a session is to be found, PX while it lasts
     ban:{address}   seconds         an address that is shut out, PX as long;  bans: a capped stream
     secret          text            the cluster's secret where the operator has given none
 """
@@ -15,13 +16,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import redis.asyncio as redis_client
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from .leases import TTL, Owner
@@ -32,6 +35,13 @@ DAY: Final = 24 * 3600 * 1000
 
 TIMEOUT: Final = 2.0
 """Seconds that Redis may take to answer before it counts as away."""
+
+STATE_TTL: Final = 3600.0
+"""Seconds for which a room's snapshot and log outlive their last change: longer than anybody waits
+for a hub."""
+
+LOG_LENGTH: Final = 2048
+"""Turns of a room that its log holds; a session keeps 1024 messages by default."""
 
 RENEWED_AT_ONCE: Final = 200
 """Leases in one script call, so that none keeps Redis from others for long."""
@@ -70,6 +80,17 @@ end
 return answers
 """
 
+# Writes a room's snapshot and messages, for as long as the writer owns it.
+_WRITE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2]) end
+if ARGV[4] ~= '' then
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 's', ARGV[4])
+  redis.call('PEXPIRE', KEYS[3], ARGV[2])
+end
+return 1
+"""
+
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
@@ -104,7 +125,8 @@ def connect(url: str) -> redis_client.Redis:
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
         "health_check_interval": 5,
-        "max_connections": 16,
+        # Whoever waits for Redis goes on without it; what keeps trying is the next beat.
+        "retry": Retry(NoBackoff(), 1),
     }
     parts = urlsplit(url)
     if parts.scheme != "redis+sentinel":
@@ -149,6 +171,7 @@ class Store:
         self._claim = client.register_script(_CLAIM)
         self._renew = client.register_script(_RENEW)
         self._release = client.register_script(_RELEASE)
+        self._write = client.register_script(_WRITE)
 
     async def close(self) -> None:
         with contextlib.suppress(RedisError, OSError):
@@ -241,20 +264,31 @@ class Store:
             value = await redis.get(PREFIX + "secret")
             return str(value.decode())
 
-    # -- Sessions -----------------------------------------------------------------------
+    # -- Rooms --------------------------------------------------------------------------
 
-    async def find_session(self, digest: str) -> str | None:
-        """The room of a session, by its secret's hash."""
-        async with self._asking() as redis:
-            value = await redis.get(_key("session", digest))
-            return None if value is None else str(value.decode())
-
-    async def keep_sessions(self, sessions: Iterable[tuple[str, str]], seconds: float) -> None:
-        """Write down in which rooms sessions are, hash and room each, for so long."""
+    async def write(
+        self, writes: Sequence[tuple[str, int, bytes, bytes]], over: Sequence[str]
+    ) -> None:
+        """Write rooms down: name, epoch, snapshot and messages each, empty where there are none;
+        and forget those that are over."""
         async with self._asking() as redis, redis.pipeline(transaction=False) as pipe:
-            for digest, room in sessions:
-                pipe.set(_key("session", digest), room, px=_ms(seconds))
+            for room, epoch, state, sent in writes:
+                await self._write(
+                    keys=[_key("room", room), _key("state", room), _key("log", room)],
+                    args=[f"{self._hub}:{epoch}", _ms(STATE_TTL), state, sent, LOG_LENGTH],
+                    client=pipe,
+                )
+            for room in over:
+                pipe.delete(_key("state", room), _key("log", room))
             await pipe.execute()
+
+    async def read(self, room: str) -> tuple[bytes, list[bytes]] | None:
+        """A room's last snapshot and its messages, oldest first; None where there is nothing."""
+        async with self._asking() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.get(_key("state", room))
+            pipe.xrange(_key("log", room))
+            state, log = await pipe.execute()
+            return None if state is None else (state, [fields[b"s"] for _, fields in log])
 
 
 def _key(kind: str, name: str) -> str:

@@ -27,11 +27,13 @@ from ..protocol.messages import ClientMessage, Grant, LeaveReason, ServerMessage
 from ..settings.config import Config
 from .details import RoomDetails, describe
 from .entrance import Entrance
+from .journal import SEPARATOR, Journal, digest
 from .lobby import Applicant, Knock, make_ban_key
 from .relaying import NoRelay, Relaying, Relays, StatsReceiver
 from .requests import HANDLERS, get_fields
 from .room import NO_METADATA, Effects, Participant, Room
 from .session import PENDING, Input, Session, State
+from .snapshot import Received, RoomState, Sent, collect, restore, take
 
 if TYPE_CHECKING:
     from ..access.tokens import Access
@@ -138,8 +140,10 @@ class Hub:
         guard: Guard | None = None,
         invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
         notify: Notify = notify_nobody,
+        journal: Journal | None = None,
     ) -> None:
         self._notify = notify
+        self._journal = journal
         self.guard = guard or Guard.of(config.limits)
         self._relays: Relays = relays or NoRelay()
         self.limits = config.limits
@@ -154,6 +158,7 @@ class Hub:
         self._newcomers: deque[tuple[float, Link]] = deque()  # all may take equally long
         self._rooms: dict[str, Room] = {}
         self._sessions: dict[str, Session] = {}  # by secret
+        self._restored: set[str] = set()  # hashes in place of secrets, until these are shown
         self._guests: dict[str, Room] = {}  # by participant
         self._timers: list[tuple[float, int, Session | Room]] = []
         self._timer_count = 0
@@ -266,7 +271,7 @@ class Hub:
         if handler is not None:
             reply = handler(self, session, message)
             if reply is not None:
-                self.reply(session, message.id, reply)
+                self._reply_once_written(session, message.id, reply, self.send)
         elif isinstance(message, messages.Leave):
             self._leave(session, message)
         else:
@@ -291,9 +296,28 @@ class Hub:
 
     def acknowledge(self, session: Session, id: str | None) -> None:
         """Reply `ok` to what was passed on; nobody waits for that, so it may wait for company."""
-        body = messages.build_ok(id)
+        self._reply_once_written(session, id, messages.build_ok(id), self._send_soon)
+
+    def _reply_once_written(
+        self, session: Session, id: str | None, body: bytes, send: Callable[[Session, bytes], None]
+    ) -> None:
+        """Reply, in a cluster once it is written down: what is acknowledged is not lost."""
+
+        def reply() -> None:
+            if id is not None:
+                session.remember(id, body)
+            if session.state is not State.CLOSED:
+                send(session, body)
+
+        if self._journal is None:
+            reply()
+            return
         if id is not None:
-            session.remember(id, body)
+            session.remember(id, PENDING)
+            self._journal.note(session.room.name, session.participant.id, 0, body)
+        self._journal.after(session.room.name, reply)
+
+    def _send_soon(self, session: Session, body: bytes) -> None:
         frame = session.number(body)
         if session.link is not None:
             self.metrics.sent += 1
@@ -413,7 +437,8 @@ class Hub:
         room = self._enter(applicant.room, applicant.ban_key, invited=invited)
         now = self.clock()
         link, access = applicant.link, applicant.access
-        session = Session("s_" + self._token(), self.limits, now)
+        secret = f"s_{self._token()}{SEPARATOR}{room.name}"
+        session = Session(secret, self.limits, now, self._journal)
         participant = Participant(
             "p_" + self._token(),
             applicant.shown_name[: self.limits.max_name],
@@ -490,7 +515,7 @@ class Hub:
         return messages.encode_body(joined)
 
     def _resume(self, link: Link, message: messages.Resume) -> None:
-        session = self._sessions.get(message.session)
+        session = self._find_session(message)
         if session is None:
             raise ProtocolError("session-expired", "The session is over. Join again.")
         if not session.can_replay_after(message.seq):
@@ -508,6 +533,19 @@ class Hub:
         self.metrics.resumed += 1
         log.debug("participant resumed", extra=get_fields(session))
         self._take_up(link, session, message)
+
+    def _find_session(self, message: messages.Resume) -> Session | None:
+        if message.session in self._restored:
+            return None  # a hash is no secret
+        session = self._sessions.get(message.session)
+        if session is None and self._restored:
+            known = digest(message.session)
+            if known in self._restored:
+                self._restored.remove(known)
+                session = self._sessions.pop(known)
+                session.accept(message.session, message.seq)
+                self._sessions[session.secret] = session
+        return session
 
     def _take_up(self, link: Link, session: Session, message: messages.Resume) -> None:
         """Send what the client has missed.
@@ -551,6 +589,7 @@ class Hub:
             self.metrics.detached -= 1
         session.change(Input.END)
         del self._sessions[session.secret]
+        self._restored.discard(session.secret)
         link, session.link = session.link, None
         if link is not None:
             link.session = None
@@ -570,6 +609,8 @@ class Hub:
                 self.entrance.welcome(room)
         if not room.participants and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
+            if self._journal is not None:
+                self._journal.forget(room.name)
             self.metrics.rooms = len(self._rooms)
             log.info("room closed", extra={"room": room.name})
             self._notify("room-ended", room.name)
@@ -613,10 +654,46 @@ class Hub:
                 self._close_session(participant.session, "room-closed")
         self._relays.send(control.CloseRoom(room.name))
         self._rooms.pop(room.name, None)
+        if self._journal is not None:
+            self._journal.forget(room.name)
         self.metrics.rooms = len(self._rooms)
         log.info("room closed", extra={"room": room.name})
         self._notify("room-ended", room.name)
         self.entrance.close_room(room.name)
+
+    def restore_room(self, state: RoomState, sent: Iterable[Sent]) -> None:
+        """Go on with a room whose hub has died; its sessions wait for their clients."""
+        if state.name in self._rooms:
+            return
+        now = self.clock()
+        room = restore(state, self.limits, relay=self._relays.available)
+        received = collect(sent)
+        self._rooms[room.name] = room
+        for known in state.participants:
+            participant = room.participants[known.id]
+            session = Session(known.session, self.limits, now, self._journal)
+            session.room, session.participant = room, participant
+            got = received.get(known.id, Received())
+            session.restore(known.session, known.seq, got.bodies, got.replies)
+            participant.session = session
+            self._sessions[known.session] = session
+            self._restored.add(known.session)
+            session.change(Input.JOIN)
+            session.change(Input.LOSE)
+            session.expires = now + self.limits.resume_within
+            self._schedule(session.expires, session)
+        self.metrics.participants += len(room.participants)
+        self.metrics.detached += len(room.participants)
+        self.metrics.rooms = len(self._rooms)
+        fields = {"room": room.name, "participants": len(room.participants)}
+        log.info("room restored", extra=fields)
+        # Its relay has died with its hub.
+        self.apply(room, room.lose_worker()[0])
+
+    def take_state(self, name: str) -> RoomState | None:
+        """A room as another hub would have to know it."""
+        room = self._rooms.get(name)
+        return None if room is None else take(room)
 
     def abandon_room(self, name: str) -> None:
         """Another hub owns the room now: say nothing more in it, and have its clients come back.
@@ -651,6 +728,8 @@ class Hub:
             self.deliver(to, message)
             if isinstance(message, (messages.TrackPublished, messages.TrackUnpublished)):
                 self._notify_track(room, message)
+        if self._journal is not None and _changes(effects):
+            self._journal.change(room.name)
         deadline = room.get_timer()
         if deadline is not None and (room.scheduled is None or deadline < room.scheduled):
             room.scheduled = deadline
@@ -826,6 +905,12 @@ class Hub:
         # The count makes entries comparable that are due at the same time.
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, subject))
+
+
+def _changes(effects: Effects) -> bool:
+    """Whether there is something to write down: who talks is not."""
+    told = [message for _, message in effects.deliveries]
+    return not told or any(not isinstance(m, messages.SpeakersChanged) for m in told)
 
 
 def _is_broadcast(message: ClientMessage) -> bool:

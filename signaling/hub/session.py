@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from ..protocol.messages import build_frame
+from ..protocol.messages import build_frame, find_id_untrusted
 from ..settings.config import Limits
+from .journal import FILLER, Journal, digest
 
 if TYPE_CHECKING:
     from .hub import Link
@@ -49,6 +50,9 @@ RETENTION: Final = 90.0
 # Messages of one client that may be under way to the relay at a time; one is the usual number.
 MAX_PENDING: Final = 16
 
+MAX_UNWRITTEN: Final = 1000
+"""Messages that a client may have been sent before they were written down for other hubs."""
+
 PENDING: Final = b""
 """What `recall` returns for a message that is being carried out."""
 
@@ -58,7 +62,9 @@ class Session:
 
     __slots__ = (
         "_aged",
+        "_digest",
         "_former_replies",
+        "_journal",
         "_limits",
         "_mark",
         "_replay",
@@ -70,14 +76,20 @@ class Session:
         "link",
         "participant",
         "pending",
+        "restored",
         "room",
         "secret",
         "seq",
         "state",
     )
 
-    def __init__(self, secret: str, limits: Limits, now: float) -> None:
+    def __init__(
+        self, secret: str, limits: Limits, now: float, journal: Journal | None = None
+    ) -> None:
         self.secret = secret
+        self._digest = ""
+        self._journal = journal
+        self.restored = False
         self.state = State.NEW
         self.seq = 0
         self.link: Link | None = None
@@ -111,6 +123,8 @@ class Session:
             or self._replay_bytes > self._limits.replay_bytes
         ):
             self._forget_oldest()
+        if self._journal is not None:
+            self._journal.note(self.room.name, self.participant.id, seq, body)
         return b'{"seq":%d,%b' % (seq, body)
 
     def can_replay_after(self, seq: int) -> bool:
@@ -122,6 +136,43 @@ class Session:
         first = self.seq - len(self._replay) + 1
         bodies = list(self._replay)[seq + 1 - first :]
         return (build_frame(body, seq + n) for n, body in enumerate(bodies, 1))
+
+    # -- Taken over from another hub ----------------------------------------------------
+
+    @property
+    def digest(self) -> str:
+        """The secret's hash, as others may know it."""
+        if not self._digest:
+            self._digest = digest(self.secret)
+        return self._digest
+
+    def restore(
+        self, known: str, seq: int, bodies: Mapping[int, bytes], replies: Iterable[bytes]
+    ) -> None:
+        """Go on where another hub ended: the secret's hash, the last number, what was sent, and
+        the replies that were to be."""
+        self._digest, self.restored = known, True
+        self.seq = max(seq, max(bodies, default=0))
+        for number in range(min(bodies, default=self.seq + 1), self.seq + 1):
+            body = bodies.get(number, FILLER)
+            self._replay.append(body)
+            self._replay_bytes += len(body)
+        self._forget_oldest()
+        for body in (*bodies.values(), *replies):
+            id = find_id_untrusted(b"{" + body) if b'"id"' in body else None
+            if id is not None:
+                self.remember(id, body)
+
+    def accept(self, secret: str, seq: int) -> None:
+        """The client has proved that the session is its own, and says what it has seen.
+
+        It may have seen more than the hub that died had written down: then all else is old.
+        """
+        self.secret = secret
+        if self.seq < seq <= self.seq + MAX_UNWRITTEN:
+            self._replay.clear()
+            self._replay_bytes = 0
+            self.seq = seq
 
     def acknowledge(self, seq: int) -> None:
         """Everything up to `seq` has arrived; a number not sent yet says nothing."""

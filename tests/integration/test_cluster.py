@@ -122,3 +122,61 @@ async def test_a_redis_that_is_wrong_is_said_in_one_line_and_the_hub_serves_alon
             await ada.join(name="Ada")
         assert any("Redis is away" in line for line in server.log)
         assert not any("Traceback" in line for line in server.log)
+
+
+async def test_a_room_goes_on_when_its_hub_is_killed_and_no_line_is_lost_or_doubled(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    one, two = hubs
+    async with open_session() as session:
+        async with connect(session, one) as ada, connect(session, two) as bob:
+            await ada.join(name="Ada")
+            await bob.join(name="Bob")
+            for number in range(30):
+                reply = await ada.ask(type="chat", content=f"line {number}")
+                assert reply["type"] == "ok"
+            seen = [await bob.receive_type("chat") for _ in range(10)]
+            last_of_ada = reply["seq"]
+            one.send_signal(signal.SIGKILL)
+            await one.wait()
+            assert await bob.receive_close() == 1001
+        async with connect(session, two) as back, connect(session, two) as again:
+            await back.send(type="resume", session=bob.session, seq=seen[-1]["seq"])
+            resumed = await back.receive()
+            assert (resumed["type"], resumed["participant"]) == ("resumed", bob.participant)
+            missed = [await back.receive() for _ in range(20)]
+            assert [m["seq"] for m in missed] == list(
+                range(seen[-1]["seq"] + 1, seen[-1]["seq"] + 21)
+            )
+            assert [m.get("content", m) for m in missed] == [f"line {n}" for n in range(10, 30)]
+            await again.send(type="resume", session=ada.session, seq=last_of_ada)
+            assert (await again.receive())["type"] == "resumed"
+            # A repeat of what was acknowledged is not carried out again.
+            await again.send(type="chat", id="31", content="line 29")
+            await again.send(type="chat", id="32", content="and on")
+            assert (await back.receive_type("chat"))["content"] == "and on"
+            # The first one in the room is still who moderates it.
+            await again.send(type="lock", id="33", locked=True)
+            assert [(await again.receive_type("ok"))["id"] for _ in range(3)] == ["31", "32", "33"]
+
+
+async def test_the_owner_that_wakes_up_late_says_nothing_more(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    one, two = hubs
+    async with open_session() as session, connect(session, one) as ada:
+        await ada.join(name="Ada")
+        await ada.ask(type="chat", content="before")
+        one.send_signal(signal.SIGSTOP)
+        async with connect(session, two) as bob:
+            joined = await bob.join(name="Bob")
+            assert [p["name"] for p in joined["participants"]] == ["Ada"]
+            await ada.send(type="chat", id="late", content="to a hub that sleeps")
+            one.send_signal(signal.SIGCONT)
+            await one.wait_log("room lost to another hub")
+            assert await ada.receive_close() == 1001
+            async with connect(session, two) as again:
+                await again.send(type="resume", session=ada.session, seq=3)
+                assert (await again.receive())["type"] == "resumed"
+                await again.send(type="chat", id="back", content="back")
+                assert (await bob.receive_type("chat"))["content"] == "back"

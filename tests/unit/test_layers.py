@@ -31,6 +31,8 @@ RUNGS = {
     "signaling.webhooks.outbox": 0,
     "signaling.settings.arguments": 1,
     "signaling.access.tokens": 1,
+    "signaling.hub.journal": 0,
+    "signaling.hub.snapshot": 3,
     "signaling.hub.session": 1,
     "signaling.hub.room": 1,
     "signaling.http.tls": 2,
