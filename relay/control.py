@@ -66,7 +66,8 @@ class Speaker(msgspec.Struct, frozen=True, gc=False):
 class Join(Message, frozen=True):
     """The participant may now publish or subscribe; sent again, it changes the grants.
 
-    `sources` are those it may publish from, None any.
+    `sources` are those it may publish from, None any. `data` asks for others' data through the
+    relay; `publish_data` allows to send some.
     """
 
     room: str
@@ -74,6 +75,8 @@ class Join(Message, frozen=True):
     publish: bool = True
     subscribe: bool = True
     sources: list[Source] | None = None
+    data: bool = False
+    publish_data: bool = True
 
 
 class Leave(Message, frozen=True):

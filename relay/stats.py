@@ -42,6 +42,13 @@ class DropReason(StrEnum):
     SCTP_DUPLICATE = "sctp-duplicate"
     SCTP_WINDOW = "sctp-window"
     SCTP_UNEXPECTED = "sctp-unexpected"
+    DATA_CHANNEL = "data-channel"
+    DATA_FRAME = "data-frame"
+    DATA_FORBIDDEN = "data-forbidden"
+    DATA_RATE = "data-rate"
+    DATA_FULL = "data-full"
+    DATA_TOO_LARGE = "data-too-large"
+    DATA_NO_RECEIVER = "data-no-receiver"
 
 
 @dataclass(slots=True)

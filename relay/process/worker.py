@@ -136,6 +136,8 @@ class Worker:
             token=make_token,
             number=make_number,
             unpack_address=unpack_address,
+            timing=self,
+            random=secrets.token_bytes,
         )
 
     @property
@@ -153,6 +155,14 @@ class Worker:
         self._emit(lifecycle.Ready(self.port))
         self._tick_at = loop.time()
         self._arm()
+
+    def now(self) -> float:
+        return self._clock()
+
+    def call_at(self, at: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back at `at` on the worker's clock; returns what cancels it."""
+        loop = self._loop or asyncio.get_running_loop()
+        return loop.call_later(max(0.0, at - self._clock()), callback).cancel
 
     async def close(self) -> None:
         """End every room and the socket, and wait for what belongs to them."""

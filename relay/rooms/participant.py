@@ -37,6 +37,19 @@ class Participant:
             and (self.routes is None or track.participant in self.routes)
         }
 
+    @property
+    def wants_data(self) -> bool:
+        """Whether data of others are to reach it through the relay."""
+        return self.join.data and self.routes != frozenset()
+
+    def hears(self, sender: str) -> bool:
+        """Whether the data of this one are to reach it through the relay."""
+        return (
+            self.join.data
+            and sender != self.join.participant
+            and (self.routes is None or sender in self.routes)
+        )
+
     def select(self, tracks: Collection[str], wanted: bool) -> None:
         """It subscribes to these, or unsubscribes."""
         if wanted:

@@ -12,7 +12,9 @@ from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, Codec
 from ..sdp.description import BadSdp, Description
 from ..sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_continuation
 from ..transport.dtls import Certificate
+from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState
+from .data import Sending
 from .site import Site
 
 _KINDS: Mapping[Source, Kind] = {
@@ -90,6 +92,7 @@ class Publisher:
         site: Site,
         *,
         on_state: Callable[[Publisher, TransportState], None],
+        deliver: Callable[[Publisher, Arrived, bool], None],
         former: Publisher | None = None,
     ) -> None:
         """`former` is the participant's last one, whose transport has ended.
@@ -103,6 +106,9 @@ class Publisher:
         self._site = site
         self._publication: Publication | None = None
         self._on_state: Callable[[Publisher, TransportState], None] | None = on_state
+        self._sending = Sending(
+            lambda event, lossy: deliver(self, event, lossy), site.timing, site.stats
+        )
         self.transport: Transport[Leg] = site.open_transport(
             f"{participant}/publish", self._receive_state, Certificate() if former else None
         )
@@ -115,10 +121,8 @@ class Publisher:
 
     def is_allowed(self, grants: Join) -> bool:
         """Whether all that is published here still may be."""
-        allowed = grants.sources
-        return grants.publish and (
-            allowed is None or all(track.source in allowed for track in self.tracks.values())
-        )
+        allowed = grants.sources if grants.publish else []
+        return allowed is None or all(track.source in allowed for track in self.tracks.values())
 
     def is_continued_by(self, offer: Description) -> bool:
         """Whether the offer is of this same peer connection.
@@ -153,6 +157,11 @@ class Publisher:
             # Only now: what a refused offer had begun, the next answer would go on with.
             local = self._site.describe(self.transport.restart_ice())
             publication = answer_publisher(offer, local, previous)
+        data = publication.data
+        if data is not None and self.transport.data is None:
+            self._sending.path = self.transport.open_data(
+                publication.remote, data.port, self._sending.receive
+            )
         self.transport.start(publication.remote, now)
         self._publication = publication
         return publication.answer, self._apply(publication, sources, now)
@@ -162,6 +171,7 @@ class Publisher:
         self._on_state = None
         removed = list(self.tracks.values())
         self.tracks.clear()
+        self._sending.close()
         self.transport.close()
         self.transport.leg.close(now)
         return removed

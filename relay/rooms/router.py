@@ -6,13 +6,17 @@ are gathered until `flush`, so that a burst of them makes one offer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from .. import control
 from ..plane.leg import Leg
 from ..sdp.description import BadSdp, Description, parse_offer_untrusted
+from ..stats import DropReason
+from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState
 from . import figures
+from .data import Receiving, pass_on
 from .participant import Participant
 from .publisher import Changes, Published, Publisher, SourceForbidden
 from .site import Site
@@ -179,7 +183,8 @@ class Router:
         if participant is None:
             self._refuse(command.request, "unknown-participant", "Nobody of that name is here.")
             return
-        if not participant.join.publish:
+        grants = participant.join
+        if not (grants.publish or grants.publish_data):
             self._refuse(command.request, "forbidden", "Publishing is not allowed.")
             return
         sources = {track.mid: track.source for track in command.tracks}
@@ -192,10 +197,16 @@ class Router:
                 command.participant,
                 self._site,
                 on_state=self._receive_publisher_state,
+                deliver=self._deliver,
                 former=participant.former,
             )
             answer, changes = self._offer_to(
-                fresh, publisher is None, offer, sources, participant.join.sources, now
+                fresh,
+                publisher is None,
+                offer,
+                sources,
+                grants.sources if grants.publish else [],
+                now,
             )
         except BadSdp as error:
             self._refuse(command.request, "bad-sdp", str(error))
@@ -226,6 +237,26 @@ class Router:
             if is_new:
                 publisher.close(now)
             raise
+
+    def _deliver(self, publisher: Publisher, event: Arrived, lossy: bool) -> None:
+        """Data of a publisher, whose turn has come."""
+        name = publisher.participant
+        sender = self._participants.get(name)
+        if sender is None or not sender.join.publish_data:
+            self._site.stats.drops[DropReason.DATA_FORBIDDEN] += 1
+            return
+        pass_on(name, event, lossy, partial(self._find_receivers, name), self._site.stats)
+
+    def _find_receivers(self, sender: str, names: list[str] | None) -> Iterator[Receiving | None]:
+        """Those that hear `sender` through the relay, or of `names` each, None where it cannot."""
+        for name in self._participants if names is None else dict.fromkeys(names):
+            participant = self._participants.get(name)
+            receiver = participant.receiver if participant is not None else None
+            hears = participant is not None and participant.hears(sender)
+            if hears and isinstance(receiver, Subscriber) and receiver.data.is_open:
+                yield receiver.data
+            elif names is not None:
+                yield None
 
     def _announce(self, changes: Changes) -> None:
         self._withdraw(changes.removed)
@@ -290,10 +321,13 @@ class Router:
         tracks = participant.choose(self._tracks)
         receiver = participant.receiver
         if receiver is None:
-            if not tracks:
+            if not (tracks or participant.wants_data):
                 return 0
             receiver = participant.receiver = Subscriber(
-                name, self._site, on_state=self._receive_receiver_state
+                name,
+                self._site,
+                on_state=self._receive_receiver_state,
+                data=participant.join.data,
             )
         receiver.choose(tracks, now)
         if isinstance(receiver, Subscriber):

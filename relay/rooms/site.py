@@ -11,6 +11,7 @@ from ..plane.leg import Leg
 from ..sdp.description import TransportDescription
 from ..sdp.negotiation import Local
 from ..stats import Stats
+from ..transport.data import Timing
 from ..transport.dtls import Certificate
 from ..transport.ice import Address
 from ..transport.transport import Network, Transport, TransportState
@@ -19,7 +20,7 @@ from ..transport.transport import Network, Transport, TransportState
 @dataclass(frozen=True, slots=True)
 class Site:
     """Made once by the worker; `addresses` are the candidates, `token(n)` is n random
-    characters, `number()` a random 32-bit integer."""
+    characters, `number()` a random 32-bit integer, `random(n)` n random bytes."""
 
     config: Config
     forwarder: Forwarder
@@ -30,6 +31,8 @@ class Site:
     token: Callable[[int], str]
     number: Callable[[], int]
     unpack_address: Callable[[Address], tuple[str, int]]
+    timing: Timing
+    random: Callable[[int], bytes]
 
     def open_transport(
         self,
@@ -55,6 +58,8 @@ class Site:
             token=make_token,
             unpack_address=self.unpack_address,
             on_state=on_state,
+            timing=self.timing,
+            random=self.random,
             consent_timeout=self.config.consent_timeout,
         )
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from ..control import SlotTrack
 from ..plane.leg import Leg
 from ..plane.tracks import DownTrack
-from ..sdp.description import BadSdp, Description
+from ..sdp.description import BadSdp, Description, TransportDescription
 from ..sdp.subscription import Playback, Slot, Subscription, answer_player, get_slot_codecs
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
+from .data import Receiving
 from .publisher import Published
 from .site import Site
 
@@ -107,12 +108,14 @@ class Subscriber(Receiver):
         site: Site,
         *,
         on_state: Callable[[Receiver, TransportState], None],
+        data: bool = False,
     ) -> None:
         super().__init__(participant, site, on_state=on_state)
+        self.data = Receiving(participant, site.stats)
         self._tracks: dict[str, Published] = {}
-        self._subscription = self._open_subscription()
+        self._subscription = self._open_subscription(data)
         self._offered: dict[str, str] | None = None
-        self._changed = False
+        self._changed = data
         self._restart = False
 
     @property
@@ -164,7 +167,8 @@ class Subscriber(Receiver):
         """The SDP to offer now and what its m-lines carry; None: nothing to offer, or not yet."""
         if self.waits_for_answer or not (self._changed or self._restart):
             return None
-        if not self._subscription.slots or self.state in ENDED:
+        subscription = self._subscription
+        if not (subscription.slots or subscription.wants_data) or self.state in ENDED:
             return None
         local = self.transport.restart_ice() if self._restart else self.transport.local
         sdp = self._subscription.build_offer(self._site.describe(local))
@@ -190,12 +194,23 @@ class Subscriber(Receiver):
             local = self.transport.local
             self._close_transport(now)
             self.transport = self._open_transport((local.ufrag, local.pwd))
+        self._open_data(remote)
         self.transport.start(remote, now)
         self._offered = None
         for slot in self._subscription.slots:
             # A slot that was given to another track since then waits for its own offer.
             track = slot.track if slot.track == offered.get(slot.mid) else None
             self._carry(slot, self._tracks.get(track) if track is not None else None, now)
+
+    def _open_data(self, remote: TransportDescription) -> None:
+        line = self._subscription.data
+        if line is not None and self.transport.data is None:
+            path = self.transport.open_data(remote, line.port, self.data.receive)
+            self.data.begin(path, line.max_message)
+
+    def _close_transport(self, now: float) -> None:
+        self.data.end()
+        super()._close_transport(now)
 
     def _assign(self, track: Published) -> bool:
         slots = self._subscription.slots
@@ -206,8 +221,9 @@ class Subscriber(Receiver):
         self._subscription.assign(track.kind, track.participant, track.id, codecs)
         return True
 
-    def _open_subscription(self) -> Subscription:
+    def _open_subscription(self, data: bool) -> Subscription:
         return Subscription(
+            data=data,
             session_id=self._site.number(),
             cname=self._site.token(_CNAME_LENGTH),
             ssrc=self._site.number,

@@ -116,6 +116,7 @@ class Media:
     simulcast_send: list[str] = field(default_factory=list)
     simulcast_receive: list[str] = field(default_factory=list)
     sctp_port: int | None = None
+    max_message: int | None = None
     bundle_only: bool = False
     alike: int = field(default=-1, compare=False)
 
@@ -446,6 +447,10 @@ def _read_sctp_port(media: Media, value: str) -> None:
     media.sctp_port = _number(value, 65535, "a=sctp-port")
 
 
+def _read_max_message(media: Media, value: str) -> None:
+    media.max_message = int(_match(_NUMBER, value, "a=max-message-size"))
+
+
 def _read_flag(name: str) -> Callable[[Media, str], None]:
     def read(media: Media, _value: str) -> None:
         setattr(media, name, True)
@@ -468,6 +473,7 @@ _MEDIA_ATTRIBUTES: Final[Mapping[str, Callable[[Media, str], None]]] = {
     "msid": _read_msid,
     "candidate": _read_candidate,
     "sctp-port": _read_sctp_port,
+    "max-message-size": _read_max_message,
     "end-of-candidates": _read_flag("end_of_candidates"),
     "rtcp-mux": _read_flag("rtcp_mux"),
     "rtcp-rsize": _read_flag("rtcp_rsize"),
@@ -543,7 +549,9 @@ def _media_lines(media: Media) -> list[str]:
     lines.append("c=IN IP4 0.0.0.0")
     if media.port == 0:
         return [*lines, "a=inactive", f"a=mid:{media.mid}"]
-    lines += [f"a=mid:{media.mid}", f"a={media.direction}"]
+    lines.append(f"a=mid:{media.mid}")
+    if media.sctp_port is None:
+        lines.append(f"a={media.direction}")
     if media.transport is not None:
         lines += _transport_lines(media.transport)
     lines += [f"a=candidate:{candidate}" for candidate in media.candidates]
@@ -559,6 +567,10 @@ def _media_lines(media: Media) -> list[str]:
     for entry in media.formats:
         lines += _format_lines(entry)
     lines += _stream_lines(media)
+    if media.sctp_port is not None:
+        lines.append(f"a=sctp-port:{media.sctp_port}")
+    if media.max_message is not None:
+        lines.append(f"a=max-message-size:{media.max_message}")
     return lines
 
 

@@ -14,6 +14,7 @@ from .capabilities import (
     Kind,
     find_codec,
 )
+from .data import is_data
 from .description import (
     BadSdp,
     Description,
@@ -193,7 +194,7 @@ def rtx_format(payload_type: int, original: int, clock_rate: int) -> Format:
 
 def find_transport(description: Description) -> TransportDescription | None:
     """Return the transport that an offer's answer will rest on."""
-    accepted = (m for m in description.media if is_usable(m) and match_codecs(m))
+    accepted = (m for m in description.media if is_data(m) or (is_usable(m) and match_codecs(m)))
     return next((m.transport for m in accepted if m.transport is not None), None)
 
 
@@ -212,7 +213,7 @@ def check_transport(
     if len(media) > 1 and not all(m.mid in bundle for m in media):
         raise BadSdp("The m-lines are not in one BUNDLE group: use the bundle policy max-bundle.")
     # A bundle-only m-line may leave to the first one what they share (RFC 9143 7.1.3).
-    if not all(m.rtcp_mux or m.bundle_only for m in media):
+    if not all(m.rtcp_mux or m.bundle_only or is_data(m) for m in media):
         raise BadSdp("An m-line lacks a=rtcp-mux: RTP and RTCP must share the port.")
     remote = next((m.transport for m in media if m.transport is not None), None)
     if remote is None:
@@ -258,8 +259,7 @@ def add_transport(media: Sequence[Media], local: Local, own: TransportDescriptio
         if not entry.port:
             continue
         entry.transport = own
-        entry.rtcp_mux = True
-        entry.rtcp_rsize = True
+        entry.rtcp_mux = entry.rtcp_rsize = entry.sctp_port is None
         if first:
             entry.candidates = build_candidates(local.addresses)
             entry.end_of_candidates = True

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from .capabilities import ABS_SEND_TIME, MID, REPAIRED_RID, RID, TRANSPORT_CC, Kind
+from .data import DataLine, build_data, is_data, read_data
 from .description import (
     BadSdp,
     Description,
@@ -77,7 +78,8 @@ class Publication:
     `media` has an entry for every audio or video m-line, rejected ones inactive, in order.
     `remote` is the publisher's transport; `ice_restarted` is True when its ICE credentials
     differ from the previous offer's. `mids` are those of all m-lines, `rejected` those that
-    were refused or removed: a later offer may reuse their places.
+    were refused or removed: a later offer may reuse their places. `data` is there where the
+    publisher has data channels.
     """
 
     answer: str
@@ -88,6 +90,7 @@ class Publication:
     rejected: frozenset[str]
     session_id: int
     version: int
+    data: DataLine | None = None
 
 
 def answer_publisher(
@@ -104,14 +107,21 @@ def answer_publisher(
     answers: list[Media] = []
     agreed: list[PublishedMedia] = []
     matches = Matches()
+    data: DataLine | None = None
     for media in offer.media:
+        if data is None and is_data(media):
+            data = read_data(media)
+            answers.append(build_data(media.mid, media.protocol))
+            continue
         answer, result = _answer_published_media(media, matches)
         answers.append(answer)
         if result is not None:
             agreed.append(result)
     accepted = [media.mid for media in answers if media.port]
     if previous is None and not accepted:
-        raise BadSdp("Nothing in the offer can be received: no audio or video in a known codec.")
+        raise BadSdp(
+            "Nothing in the offer can be received: no audio or video in a known codec, no data."
+        )
     remote = check_transport(offer, accepted)
     if remote is None:
         assert previous is not None
@@ -127,6 +137,7 @@ def answer_publisher(
         rejected=frozenset(media.mid for media in answers if not media.port),
         session_id=session_id,
         version=version,
+        data=data,
     )
 
 

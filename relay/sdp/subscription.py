@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from .capabilities import CODECS, H264_BASELINE, OPUS, SUBSCRIBER_EXTENSIONS, VP8, Codec, Kind
+from .data import DataLine, build_data, is_data, read_data
 from .description import (
     BadSdp,
     Description,
@@ -35,6 +36,7 @@ from .matching import (
     shared_extensions,
 )
 
+DATA_MID: Final = "data"
 # An offer to a room of 50 has 98 m-lines, each codec costs 300 bytes in it and in the answer.
 MAX_SLOT_CODECS: Final = 5
 
@@ -67,11 +69,17 @@ class Subscription:
     """A subscriber's m-lines: assign tracks to slots, offer, take the answer.
 
     `session_id` names the session in `o=`, `cname` the relay's side; `ssrc` returns a random
-    32-bit number, and the subscription keeps the SSRCs apart from each other.
+    32-bit number, and the subscription keeps the SSRCs apart from each other. `data` asks for
+    data channels, too.
     """
 
-    def __init__(self, *, session_id: int, cname: str, ssrc: Callable[[], int]) -> None:
+    def __init__(
+        self, *, session_id: int, cname: str, ssrc: Callable[[], int], data: bool = False
+    ) -> None:
         self.slots: list[Slot] = []
+        self.data: DataLine | None = None
+        """The client's side of data channels, once it has answered that it takes them."""
+        self.wants_data = data
         self.remote: TransportDescription | None = None
         self._session_id = session_id
         self._version = 0
@@ -125,7 +133,12 @@ class Subscription:
         """Write the next offer; the version in `o=` grows by one with each."""
         self._version += 1
         self._offered = tuple(slot.mid for slot in self.slots)
+        if self.wants_data:
+            self._offered = (DATA_MID, *self._offered)
         media = [_offer_slot(slot, self._cname) for slot in self.slots]
+        if self.wants_data:
+            # In front, where it stays however many slots come after it.
+            media.insert(0, build_data(DATA_MID))
         add_transport(media, local, replace(local.transport, setup="actpass"))
         return build_description(
             Description(
@@ -150,9 +163,13 @@ class Subscription:
             raise BadSdp("The answer rejects every m-line.")
         if remote.setup == "actpass":
             raise BadSdp("The answer leaves the DTLS role open: a=setup must be active or passive.")
+        lines = description.media
+        if self.wants_data:
+            self.data = read_data(lines[0]) if is_data(lines[0]) else None
+            lines = lines[1:]
         self.remote = remote
         agreed: dict[int, tuple[dict[int, int], frozenset[int]]] = {}
-        for slot, media in zip(self.slots, description.media, strict=False):
+        for slot, media in zip(self.slots, lines, strict=False):
             slot.dead = slot.dead or not media.port
             if media.alike not in agreed:
                 agreed[media.alike] = _agree(media)

@@ -18,6 +18,7 @@ from aiortc.rtcdtlstransport import (
     RTCDtlsTransport,
     SRTPProtectionProfile,
 )
+from OpenSSL import SSL
 
 from ..sdp.description import Fingerprint
 from ..stats import DropReason
@@ -33,6 +34,10 @@ MAX_QUEUE: Final = 64
 
 MAX_ATTEMPTS: Final = 8  # handshakes begun anew before it counts as failed
 
+MAX_RECORD: Final = 16 * 1024 + 256  # bytes of a record, encrypted
+MAX_EARLY: Final = 8  # datagrams of application data kept while the handshake ends
+MAX_RECORDS: Final = 64  # of application data in one datagram; peers send one
+
 # RFC 6347 4.1: type, version 254.x, epoch, 48-bit number, length.
 RECORD_HEADER: Final = 13
 # From the cheapest to compute: GCM needs one pass, and 128 bits two thirds of the rounds.
@@ -41,6 +46,10 @@ PROFILE_ORDER: Final = (
     b"SRTP_AEAD_AES_256_GCM",
     b"SRTP_AES128_CM_SHA1_80",
 )
+
+
+def ignore(_data: bytes) -> None:
+    """Where nobody waits for application data."""
 
 
 class Certificate:
@@ -68,10 +77,15 @@ class Dtls:
         certificate: Certificate,
         *,
         send: Callable[[bytes], None],
-        on_connected: Callable[[Srtp, Srtp], None],
+        on_connected: Callable[[Srtp | None, Srtp | None], None],
         on_closed: Callable[[], None],
+        on_data: Callable[[bytes], None] = ignore,
     ) -> None:
         self._wire = _Wire(send)
+        self._send_datagram = send
+        self._on_data = on_data
+        self._early: list[bytes] = []  # application data that overtook the handshake's task
+        self._connected = False
         self._certificate = certificate
         self._rtc = self._make_rtc()
         self._on_connected = on_connected
@@ -93,9 +107,47 @@ class Dtls:
 
     def receive(self, data: bytes) -> DropReason | None:
         """Take a datagram, before or after `start`; returns why it was dropped, if it was."""
+        if is_application_data(data):
+            return self._receive_application(data) if self._connected else self._keep(data)
         if not looks_like_dtls(data):
             return DropReason.MALFORMED
         return None if self._wire.put(data) else DropReason.FLOOD
+
+    def send(self, data: bytes) -> None:
+        """Encrypt one packet of application data, and send it; dropped unless connected."""
+        ssl = self._rtc._ssl
+        if not self._connected or self._closed or ssl is None:
+            return
+        try:
+            ssl.send(data)
+            self._send_datagram(ssl.bio_read(MAX_RECORD))
+        except SSL.Error as error:
+            logger.debug("DTLS could not send: %s", type(error).__name__)
+
+    def _keep(self, data: bytes) -> DropReason | None:
+        if not self.started or self._closed or len(self._early) >= MAX_EARLY:
+            return DropReason.MALFORMED
+        self._early.append(data)
+        return None
+
+    def _receive_application(self, data: bytes) -> DropReason | None:
+        """Decrypt at once, without the handshake's task, which does the same for the rest."""
+        ssl = self._rtc._ssl
+        if self._closed or ssl is None:
+            return None
+        ssl.bio_write(data)
+        read = False
+        for _ in range(MAX_RECORDS):
+            try:
+                plain = ssl.recv(MAX_RECORD)
+            except SSL.WantReadError:
+                break
+            except SSL.Error:
+                # A goodbye among them comes again through the task, which ends everything.
+                return None if read else DropReason.AUTHENTICATION
+            read = True
+            self._on_data(plain)
+        return None if read else DropReason.AUTHENTICATION
 
     def close(self) -> None:
         """Send close_notify if there is a connection, and end. Idempotent."""
@@ -115,7 +167,11 @@ class Dtls:
             await self._shake_hands(role, parameters)
             pump = self._rtc._task
             if pump is not None and not self._closed:
-                self._on_connected(Srtp(self._rtc._rx_srtp), Srtp(self._rtc._tx_srtp))
+                self._connected = True
+                self._on_connected(*self._rtc.take_keys())
+                early, self._early = self._early, []
+                for data in early:
+                    self._receive_application(data)
             if pump is not None:
                 await asyncio.gather(pump, return_exceptions=True)
         except Exception as error:
@@ -138,11 +194,25 @@ class Dtls:
                 return
             self._rtc = self._make_rtc()
 
-    def _make_rtc(self) -> RTCDtlsTransport:
+    def _make_rtc(self) -> _Rtc:
         # RTCDtlsTransport wants of its transport what _Wire has, and nothing else.
-        rtc = RTCDtlsTransport(cast(RTCIceTransport, self._wire), [self._certificate._rtc])
+        rtc = _Rtc(cast(RTCIceTransport, self._wire), [self._certificate._rtc])
         rtc._srtp_profiles = _order_profiles(SRTP_PROFILES)
         return rtc
+
+
+class _Rtc(RTCDtlsTransport):
+    """One that also serves peers without media, which agree on no SRTP profile."""
+
+    def _setup_srtp(self) -> None:
+        if self._ssl is not None and self._ssl.get_selected_srtp_profile():
+            super()._setup_srtp()
+
+    def take_keys(self) -> tuple[Srtp | None, Srtp | None]:
+        """Return the SRTP of both directions, if there is any."""
+        if self._rx_srtp is None or self._tx_srtp is None:
+            return None, None
+        return Srtp(self._rx_srtp), Srtp(self._tx_srtp)
 
 
 class _Wire:
@@ -179,11 +249,15 @@ class _Wire:
         self._send_datagram(data)
 
 
+def is_application_data(data: bytes) -> bool:
+    """Whether a datagram begins with a record of application data."""
+    return len(data) > RECORD_HEADER and data[0] == 23 and data[1] == 0xFE
+
+
 def looks_like_dtls(data: bytes) -> bool:
     """Whether the first record's header is one that a DTLS peer has reason to send.
 
-    Change of cipher, alert, handshake; application data would be of data channels, which the
-    relay does not have.
+    Change of cipher, alert, handshake.
     """
     return (
         len(data) > RECORD_HEADER

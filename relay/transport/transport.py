@@ -13,8 +13,10 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from ..sdp.description import BadSdp, TransportDescription
 from ..stats import DropReason, Stats
 from . import ice
+from .data import DataPath, Timing
 from .dtls import Certificate, Dtls, Role
 from .ice import Address, Credentials, IceLite
+from .sctp.channels import ChannelEvent
 from .srtp import Srtp
 
 HANDSHAKE_TIMEOUT: Final = 20.0  # seconds from the first check on; OpenSSL resends at 1, 2, 4, 8
@@ -88,6 +90,8 @@ class Transport(Generic[LegT]):
         token: Callable[[int], str],
         unpack_address: Callable[[Address], tuple[str, int]],
         on_state: Callable[[Transport[LegT], TransportState], None],
+        timing: Timing,
+        random: Callable[[int], bytes],
         consent_timeout: float = 30.0,
     ) -> None:
         self.leg = leg
@@ -110,7 +114,12 @@ class Transport(Generic[LegT]):
             send=self._send,
             on_connected=self._receive_keys,
             on_closed=self._receive_end,
+            on_data=self._receive_data,
         )
+        self.data: DataPath | None = None
+        """Where the peer has data channels."""
+        self._timing = timing
+        self._random = random
         network.add(self._ice.credentials.ufrag, self)
 
     @property
@@ -148,6 +157,23 @@ class Transport(Generic[LegT]):
         self._set_state(TransportState.CONNECTING)
         self._ice.start(now)
         self._start_dtls(now)
+
+    def open_data(
+        self, remote: TransportDescription, port: int, on_event: Callable[[ChannelEvent], None]
+    ) -> DataPath:
+        """Have data channels with a peer that this describes; before it is started."""
+        self.data = DataPath(
+            server=_choose_role(remote) == "server",
+            remote_port=port,
+            send=self._dtls.send,
+            on_event=on_event,
+            timing=self._timing,
+            random=self._random,
+            stats=self._stats,
+        )
+        if self.state in (TransportState.CONNECTED, TransportState.DISCONNECTED):
+            self.data.connect()
+        return self.data
 
     def restart_ice(self) -> TransportDescription:
         """Make fresh local credentials; the old ones work until the new ones are nominated."""
@@ -225,15 +251,26 @@ class Transport(Generic[LegT]):
         """Shake hands once both are known: whom to expect, and where it is."""
         if self.remote is None or self.address is None or self._dtls.started:
             return
-        role: Role = "client" if self.remote.setup == "passive" else "server"
         self._handshake_by = now + HANDSHAKE_TIMEOUT
-        self._dtls.start(role, self.remote.fingerprints)
+        self._dtls.start(_choose_role(self.remote), self.remote.fingerprints)
 
-    def _receive_keys(self, rx: Srtp, tx: Srtp) -> None:
+    def _receive_keys(self, rx: Srtp | None, tx: Srtp | None) -> None:
         self._handshake_by = None
-        self.leg.connect(rx, tx)
+        if rx is not None and tx is not None:
+            self.leg.connect(rx, tx)
+        elif self.data is None:
+            self._end(TransportState.FAILED)  # without SRTP there are no media
+            return
         self._set_state(TransportState.CONNECTED)
+        if self.data is not None:
+            self.data.connect()
         self._show_consent()
+
+    def _receive_data(self, data: bytes) -> None:
+        if self.data is not None:
+            self.data.receive(data)
+        else:
+            self._count(DropReason.DATA_CHANNEL)
 
     def _receive_end(self) -> None:
         shaking = self.state is TransportState.CONNECTING
@@ -247,6 +284,8 @@ class Transport(Generic[LegT]):
 
     def _end(self, state: TransportState) -> None:
         self._handshake_by = None
+        if self.data is not None:
+            self.data.close()
         self._dtls.close()
         for ufrag in self._ice.ufrags:
             self._network.remove(ufrag)
@@ -270,3 +309,7 @@ class Transport(Generic[LegT]):
 
     def _make_credentials(self) -> Credentials:
         return Credentials(self._token(ice.UFRAG_LENGTH), self._token(ice.PWD_LENGTH))
+
+
+def _choose_role(remote: TransportDescription) -> Role:
+    return "client" if remote.setup == "passive" else "server"

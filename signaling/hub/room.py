@@ -433,7 +433,13 @@ class Room:
         participant.attached = True
         effects.commands.append(
             control.Join(
-                self.name, participant.id, grant.publish, grant.subscribe, participant.sources
+                self.name,
+                participant.id,
+                grant.publish,
+                grant.subscribe,
+                participant.sources,
+                participant.data,
+                grant.data,
             )
         )
         if grant.subscribe:

@@ -115,6 +115,17 @@ class Association:
         early = [message for message in self._early if message.stream == stream]
         return sum(len(message.payload) + MESSAGE_OVERHEAD for message in early)
 
+    def get_unsent(self, stream: int) -> int:
+        """The same of those of which nothing or not all was sent yet."""
+        if self._outbound is not None and self.state not in BEFORE:
+            return self._outbound.queues.unsent.get(stream, 0)
+        return self.get_waiting(stream)
+
+    def keep(self, size: int, now: float) -> None:
+        """Its owner keeps `size` bytes more of what came, and the peer may send less."""
+        if self._inbound is not None:
+            self._inbound.keep(size, now)
+
     def drop_oldest(self, stream: int) -> bool:
         """Drop a stream's oldest message of which nothing is sent; whether there was one."""
         if self._outbound is not None and self.state not in BEFORE:

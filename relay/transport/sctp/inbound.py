@@ -34,10 +34,19 @@ class Inbound:
         self._again: list[int] = []
         self._packets = 0  # with DATA since the last SACK
         self._reassembly = Reassembly(max_message)
+        self._kept = 0
 
     @property
     def held(self) -> int:
-        return self._reassembly.held
+        """Bytes that are kept here or by the owner."""
+        return self._reassembly.held + self._kept
+
+    def keep(self, size: int, now: float) -> None:
+        """The owner keeps `size` bytes more of what was passed on; negative: less."""
+        before = self.held
+        self._kept = max(0, self._kept + size)
+        if before >= WINDOW // 2 > self.held:
+            self.ack_at = now  # the peer may be waiting for the window to open
 
     def unwrap(self, tsn: int) -> int:
         """The number that is `tsn` in 32 bits and nearest to what came last."""
@@ -56,7 +65,7 @@ class Inbound:
                 self._again.append(tsn)
             self.ack_at = now
             return DropReason.SCTP_DUPLICATE
-        held = self._reassembly.held
+        held = self._reassembly.held + self._kept
         if tsn != self.cumulative + 1:
             if tsn > self.cumulative + MAX_AHEAD or held + len(value) > WINDOW:
                 self.ack_at = now
@@ -103,7 +112,7 @@ class Inbound:
         again, self._again = self._again, []
         self._packets = 0
         self.ack_at = None
-        window = max(0, WINDOW - self._reassembly.held)
+        window = max(0, WINDOW - self.held)
         gaps = self._list_gaps() if self._ahead else []
         return build_chunk(SACK, build_sack(self.cumulative, window, gaps, again))
 

@@ -91,10 +91,12 @@ class SentChunk:
 
 
 class Queues:
-    """`waiting` is bytes by stream, overhead included, of what is not acknowledged yet."""
+    """Bytes by stream, overhead included: `waiting` of what is not acknowledged yet, `unsent` of
+    what was not sent yet."""
 
     def __init__(self) -> None:
         self.waiting: dict[int, int] = {}
+        self.unsent: dict[int, int] = {}
         self._messages: dict[int, deque[Message]] = {}
         self.expired = 0
         """Messages whose time was over before any of it was sent."""
@@ -114,6 +116,7 @@ class Queues:
         stream = message.stream
         size = len(message.payload) + MESSAGE_OVERHEAD
         self.waiting[stream] = self.waiting.get(stream, 0) + size
+        self.unsent[stream] = self.unsent.get(stream, 0) + size
         queue = self._messages.get(stream)
         if queue is None:
             self._messages[stream] = deque((message,))
@@ -126,7 +129,7 @@ class Queues:
         queue = self._messages.get(stream)
         if queue is None:
             return False
-        self.release(stream, len(queue.popleft().payload) + MESSAGE_OVERHEAD)
+        self._discard(queue.popleft())
         if not queue:
             del self._messages[stream]
             self._turns.remove(stream)
@@ -134,11 +137,7 @@ class Queues:
 
     def release(self, stream: int, size: int) -> None:
         """`size` bytes wait no longer."""
-        left = self.waiting[stream] - size
-        if left:
-            self.waiting[stream] = left
-        else:
-            del self.waiting[stream]
+        _subtract(self.waiting, stream, size)
 
     def reset(self, stream: int) -> None:
         """Number the messages of a stream from 0 again."""
@@ -148,7 +147,9 @@ class Queues:
         """Send no more of a message that is under way."""
         if message is self._current:
             self._current = None
-            self.release(message.stream, len(message.payload) - message.offset)
+            left = len(message.payload) - message.offset
+            self.release(message.stream, left)
+            _subtract(self.unsent, message.stream, left)
 
     def next_size(self, now: float) -> int | None:
         """Bytes of payload of the next fragment; None where nothing waits."""
@@ -174,6 +175,7 @@ class Queues:
         chunk = SentChunk(tsn, head + part + _PADDING[size & 3], size, message, now)
         if not offset:
             chunk.counts += MESSAGE_OVERHEAD
+        _subtract(self.unsent, message.stream, chunk.counts)
         if not message.reliable:
             message.chunks.append(chunk)
         return chunk
@@ -188,7 +190,7 @@ class Queues:
             else:
                 del self._messages[stream]
             if message.expires is not None and now >= message.expires:
-                self.release(stream, len(message.payload) + MESSAGE_OVERHEAD)
+                self._discard(message)
                 self.expired += 1
                 continue
             if message.ordered:
@@ -197,3 +199,16 @@ class Queues:
             self._current = message
             return message
         return None
+
+    def _discard(self, message: Message) -> None:
+        size = len(message.payload) + MESSAGE_OVERHEAD
+        _subtract(self.waiting, message.stream, size)
+        _subtract(self.unsent, message.stream, size)
+
+
+def _subtract(sizes: dict[int, int], stream: int, size: int) -> None:
+    left = sizes[stream] - size
+    if left:
+        sizes[stream] = left
+    else:
+        del sizes[stream]
