@@ -28,6 +28,8 @@ MAX_LOSSY: Final = 1200
 """Bytes of a lossy payload: with its frame it is two packets at most."""
 MAX_UNSENT: Final = 256 * KIB
 """Bytes that wait for one receiver on one channel."""
+FREE: Final = KIB
+"""Bytes beside which the largest message is taken, too: while a channel opens, its OPEN waits."""
 RATE: Final = 1024 * KIB
 """Bytes a second that one participant may send."""
 BURST: Final = 128 * KIB
@@ -214,7 +216,7 @@ class Receiving:
         if len(frame) > self._max_message:
             self._stats.drops[DropReason.DATA_TOO_LARGE] += 1
             return
-        while (unsent := path.get_unsent(channel)) and unsent + len(frame) > MAX_UNSENT:
+        while (unsent := path.get_unsent(channel)) > FREE and unsent + len(frame) > MAX_UNSENT:
             self._stats.drops[DropReason.DATA_FULL] += 1
             if not lossy:
                 path.abort(f"over {MAX_UNSENT // KIB} KiB are waiting")

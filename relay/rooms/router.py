@@ -188,6 +188,7 @@ class Router:
             self._refuse(command.request, "forbidden", "Publishing is not allowed.")
             return
         sources = {track.mid: track.source for track in command.tracks}
+        allowed = grants.sources if grants.publish else []
         try:
             offer = parse_offer_untrusted(command.sdp)
             publisher = participant.publisher
@@ -205,7 +206,7 @@ class Router:
                 publisher is None,
                 offer,
                 sources,
-                grants.sources if grants.publish else [],
+                allowed,
                 now,
             )
         except BadSdp as error:

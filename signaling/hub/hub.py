@@ -430,6 +430,7 @@ class Hub:
         applicant = Applicant(
             link, message.id, message.room, message.name, metadata or NO_METADATA, access
         )
+        applicant.data = message.data
         self.entrance.receive(applicant, self.arrived)
 
     def admit(self, applicant: Applicant, *, invited: bool = False) -> None:
@@ -447,6 +448,7 @@ class Hub:
             session=session,
             identity=applicant.identity,
             ban_key=applicant.ban_key,
+            data=applicant.data,
         )
         if access is not None:
             participant.grant = access.full_grant

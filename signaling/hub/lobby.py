@@ -26,7 +26,7 @@ MAX_KNOCKS: Final = 50
 class Applicant:
     """One who wants into a room. `access` is what the token opens, None where there are none."""
 
-    __slots__ = ("access", "id", "link", "metadata", "name", "room")
+    __slots__ = ("access", "data", "id", "link", "metadata", "name", "room")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Applicant:
         self.name = name
         self.metadata = metadata
         self.access = access
+        self.data = False  # whether it takes data through the relay
 
     @property
     def shown_name(self) -> str:

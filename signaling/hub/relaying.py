@@ -90,7 +90,7 @@ class Relaying:
 
     def receive_offer(self, session: Session, message: messages.Offer, now: float) -> bytes | None:
         participant = session.participant
-        if not participant.grant.publish:
+        if not (participant.grant.publish or participant.grant.data):
             raise ProtocolError("forbidden", "You may not publish here.")
         tracks = messages.parse_publish_tracks_untrusted(message.tracks)
         sdp = messages.parse_sdp_untrusted(message.sdp)

@@ -43,6 +43,7 @@ class Participant:
     __slots__ = (
         "attached",
         "ban_key",
+        "data",
         "grant",
         "guest",
         "hidden",
@@ -68,6 +69,7 @@ class Participant:
         watches: str | None = None,
         identity: str = "",
         ban_key: str = "",
+        data: bool = False,
     ) -> None:
         self.id = id
         self.identity = identity  # what the token says, for logs and programs
@@ -79,6 +81,7 @@ class Participant:
         self.hidden = hidden
         self.watches = watches
         self.ban_key = ban_key
+        self.data = data  # whether it takes data through the relay
         self.tracks: dict[str, Track] | None = None
         self.routes: set[str] | None = None  # whom it receives through the relay, in a mesh
         self.attached = False  # whether the relay has been told of it

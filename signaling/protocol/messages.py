@@ -73,10 +73,13 @@ class ClientMessage(msgspec.Struct, tag_field="type", gc=False, kw_only=True, om
 
 
 class Join(ClientMessage, tag="join", kw_only=True):
+    """`data`, an addition: it takes data channels through the relay."""
+
     room: RoomName
     name: Name
     token: str | None = None
     metadata: Raw = Raw()
+    data: bool = False
 
 
 class Resume(ClientMessage, tag="resume", kw_only=True):

@@ -19,6 +19,7 @@ from relay.transport.ice import Address
 from relay.transport.srtp import Srtp, unprotect, unprotect_rtcp
 from relay.transport.stun import MalformedStun, parse_request_untrusted
 from relay.transport.transport import Transport, TransportState
+from tests.support.timing import LoopTiming
 
 
 def pack_address(host: str, port: int) -> Address:
@@ -100,6 +101,8 @@ class RelaySocket(asyncio.DatagramProtocol):
             token=make_token,
             unpack_address=unpack_address,
             on_state=lambda _transport, state: self.states.append(state),
+            timing=LoopTiming(),
+            random=secrets.token_bytes,
         )
         self.transports.append(transport)
         return transport

@@ -4,6 +4,7 @@ that are only SDP."""
 from __future__ import annotations
 
 import itertools
+import random
 from typing import Any
 
 from relay import control
@@ -15,6 +16,7 @@ from relay.transport.dtls import Certificate
 from relay.transport.ice import Address
 from relay.transport.transport import Transport
 from tests.support.media import PlainKeys, Plane
+from tests.support.timing import VirtualTiming
 from tests.unit.relay.sdp.offers import AUDIO, VIDEO, make_answer, make_offer
 
 
@@ -49,6 +51,7 @@ class World:
         self.now = 100.0
         self.plane = Plane()
         self.network = FakeNetwork()
+        self.timing = VirtualTiming(self.now)
         self.events: list[control.Event] = []
         self._requests = itertools.count(1)
         self._numbers = itertools.count(1000)
@@ -62,6 +65,8 @@ class World:
             token=lambda length: f"{next(self._numbers):0{length}d}"[:length],
             number=lambda: next(self._numbers),
             unpack_address=lambda address: (address.decode(), 1),
+            timing=self.timing,
+            random=random.Random(1).randbytes,
         )
         self.router = Router("demo", self.site, self.events.append)
 

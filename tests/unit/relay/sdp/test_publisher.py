@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from relay.sdp.data import DataLine
 from relay.sdp.description import BadSdp, Media, parse_description_untrusted
 from relay.sdp.negotiation import Publication
 from tests.unit.relay.sdp.offers import (
@@ -39,8 +40,8 @@ def test_every_publisher_is_answered_in_its_own_terms(name: str) -> None:
     assert answer.lite
     assert [(m.mid, m.kind) for m in answer.media] == [(m.mid, m.kind) for m in offer.media]
     for offered, answered in zip(offer.media, answer.media, strict=True):
-        if answered.port == 0:
-            assert answered.kind == "application"
+        if answered.kind == "application":
+            assert (answered.sctp_port, answered.rtcp_mux) == (5000, False)
             continue
         assert answered.direction == "recvonly"
         assert answered.rtcp_mux
@@ -143,14 +144,49 @@ def test_directions_are_turned_round() -> None:
         assert publication.media[0].active is active
 
 
-def test_a_data_channel_is_rejected_and_left_out_of_the_bundle() -> None:
-    publication = answer_publisher(make_offer(DATA, AUDIO, VIDEO), LOCAL)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_data_channels_are_taken_in_any_place_also_under_the_bundle_tag(place: int) -> None:
+    lines = [AUDIO, VIDEO]
+    lines.insert(place, DATA)
+    publication = answer_publisher(make_offer(*lines), LOCAL)
     answer = parse_description_untrusted(publication.answer)
-    assert [m.port == 0 for m in answer.media] == [True, False, False]
-    assert answer.bundle == ["1", "2"]
-    assert answer.media[1].candidates
-    assert publication.rejected == {"0"}
-    assert [m.mid for m in publication.media] == ["1", "2"]
+    assert answer.bundle == ["0", "1", "2"]
+    assert [bool(m.candidates) for m in answer.media] == [True, False, False]
+    assert publication.data == DataLine(str(place), 5000, 64 * 1024)
+    assert len(publication.media) == 2
+
+
+def test_an_offer_of_data_channels_alone_is_answered() -> None:
+    offer = make_offer(DATA).replace("a=rtcp-mux\r\n", "")
+    publication = answer_publisher(offer, LOCAL)
+    (media,) = read_answer(publication)
+    assert media.transport is not None
+    assert media.candidates
+    assert (media.sctp_port, media.max_message) == (5000, 256 * 1024)
+    assert "rtcp" not in publication.answer
+    assert not publication.media
+
+
+def test_a_second_line_of_data_channels_is_rejected() -> None:
+    publication = answer_publisher(make_offer(AUDIO, DATA, DATA), LOCAL)
+    assert publication.rejected == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("line", "limit"),
+    [("max-message-size:0", 256), ("max-message-size:1073741823", 256), ("x:y", 64)],
+)
+def test_what_a_peer_takes_at_once_is_noted_within_our_own_bound(line: str, limit: int) -> None:
+    data = ("application", "webrtc-datachannel", ["sctp-port:5001", line])
+    publication = answer_publisher(make_offer(data), LOCAL)
+    assert publication.data == DataLine("0", 5001, limit * 1024)
+
+
+@pytest.mark.parametrize("line", ["sctp-port:0", "sctp-port:70000", "max-message-size:many"])
+def test_data_channels_with_numbers_that_are_none_are_refused(line: str) -> None:
+    data = ("application", "webrtc-datachannel", [line])
+    with pytest.raises(BadSdp):
+        answer_publisher(make_offer(data), LOCAL)
 
 
 def test_an_m_line_in_unknown_codecs_is_rejected_and_the_rest_is_taken() -> None:
@@ -248,7 +284,7 @@ def test_another_certificate_is_another_connection() -> None:
     ("offer", "reason"),
     [
         (make_offer(), "no audio or video"),
-        (make_offer(DATA), "no audio or video"),
+        (make_offer(DATA).replace("webrtc-datachannel", "sip"), "no audio or video"),
         (make_offer(("video", "100", ["rtpmap:100 theora/90000"])), "known codec"),
         (make_offer(AUDIO, VIDEO, bundle=False), "BUNDLE"),
         (make_offer(AUDIO).replace("a=rtcp-mux", "a=x"), "rtcp-mux"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from relay.transport.transport import (
     Transport,
     TransportState,
 )
+from tests.support.timing import VirtualTiming
 from tests.unit.relay.transport.dtls_peers import Peer, decrypts
 from tests.unit.relay.transport.fakes import (
     FakeLeg,
@@ -53,6 +55,8 @@ class Bench:
             token=make_counter_token(),
             unpack_address=unpack,
             on_state=self.receive_state,
+            timing=VirtualTiming(),
+            random=os.urandom,
         )
         self.client = Peer(certificate)
         self.client.deliver = self.transport.receive_dtls

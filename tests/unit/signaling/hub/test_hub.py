@@ -163,7 +163,7 @@ def test_rooms_are_bounded_and_end_with_their_last_participant() -> None:
 def authorize(token: str | None, room: str) -> Access:
     if token != "good":
         raise ProtocolError("unauthorized", "No.")
-    grant = Grant(publish=False, subscribe=False, chat=False)
+    grant = Grant(publish=False, subscribe=False, chat=False, data=False)
     return Access(grant, room=room, name="Ada L.")
 
 
