@@ -12,7 +12,7 @@ at different times.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ Kind = Literal["audio", "video"]
 Source = Literal["camera", "microphone", "screen", "screen-audio", "other"]
 Direction = Literal["publish", "subscribe"]
 TransportState = Literal["connecting", "connected", "disconnected", "failed", "closed"]
+ReceptionState = Literal["full", "reduced", "paused"]
 RefusalCode = Literal[
     "bad-sdp", "forbidden", "unknown-participant", "unknown-track", "relay-unavailable", "internal"
 ]
@@ -58,6 +59,35 @@ class Speaker(msgspec.Struct, frozen=True, gc=False):
 
     participant: str
     level: int
+
+
+MAX_SIDE = 16_384
+"""Pixels: no picture is larger."""
+
+
+class Preference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The size in device pixels at which a track is shown, 0 where it is not, and how much it
+    matters: 0 most, 3 least."""
+
+    track: Annotated[str, msgspec.Meta(max_length=64)]
+    width: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIDE)]
+    height: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIDE)]
+    priority: Annotated[int, msgspec.Meta(ge=0, le=3)] = 2
+
+
+class TrackReception(msgspec.Struct, frozen=True, gc=False):
+    """What a subscriber gets of a track: as much as it asked for, less, or nothing for now."""
+
+    track: str
+    state: ReceptionState
+
+
+class ParticipantQuality(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """0 (lost) to 4 (good) for the ways up to the relay and down from it; None: there is none."""
+
+    participant: str
+    up: int | None = None
+    down: int | None = None
 
 
 # -- Hub to worker ----------------------------------------------------------------------
@@ -141,6 +171,16 @@ class Select(Message, frozen=True):
     wanted: bool
 
 
+class Prefer(Message, frozen=True):
+    """What the participant's tiles need; tracks not named keep what was said of them, unless
+    `reset`."""
+
+    room: str
+    participant: str
+    tracks: list[Preference]
+    reset: bool = False
+
+
 class Mute(Message, frozen=True):
     room: str
     track: str
@@ -168,6 +208,7 @@ Command = (
     | AnswerOffer
     | Route
     | Select
+    | Prefer
     | Mute
     | RestartIce
     | GetStats
@@ -227,6 +268,30 @@ class Speakers(Message, frozen=True):
     speakers: list[Speaker]
 
 
+class Layers(Message, frozen=True):
+    """The rids of a simulcast that somebody takes now: the publisher need not send the others."""
+
+    room: str
+    participant: str
+    track: str
+    active: list[str]
+
+
+class Reception(Message, frozen=True):
+    """What of its tracks a subscriber gets has changed."""
+
+    room: str
+    participant: str
+    tracks: list[TrackReception]
+
+
+class Quality(Message, frozen=True):
+    """The ways of these participants are better or worse than they were."""
+
+    room: str
+    participants: list[ParticipantQuality]
+
+
 class TransportChanged(Message, frozen=True):
     room: str
     participant: str
@@ -274,6 +339,9 @@ Event = (
     | TrackUnpublished
     | TrackUpdated
     | Speakers
+    | Layers
+    | Reception
+    | Quality
     | TransportChanged
     | RoomStats
     | WorkerLost

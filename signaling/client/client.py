@@ -16,7 +16,7 @@ import logging
 import random as random_source
 import re
 import ssl as ssl_module
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,7 +24,16 @@ import msgspec
 from msgspec import Raw
 
 from ..protocol import messages
-from ..protocol.messages import ClientMessage, Grant, IceServer, Join, Reply, Topology
+from ..protocol.messages import (
+    ClientMessage,
+    Grant,
+    IceServer,
+    Join,
+    ParticipantQuality,
+    ReceptionState,
+    Reply,
+    Topology,
+)
 from .data import CALL_TIMEOUT, Data, M, Message
 from .errors import ClientError, Refused, RoomUnknown
 from .events import E, Event, Events, Rejoined
@@ -121,6 +130,16 @@ class Client:
     def speakers(self) -> list[tuple[str, int]]:
         """Ids and levels of those who talk, loudest first."""
         return self._state.speakers
+
+    @property
+    def reception(self) -> Mapping[str, ReceptionState]:
+        """What this client gets of tracks, where it was told: `full`, `reduced` or `paused`."""
+        return self._state.reception
+
+    @property
+    def quality(self) -> Mapping[str, ParticipantQuality]:
+        """How well participants' ways to the relay and from it do, by id: 0 (lost) to 4 (good)."""
+        return self._state.quality
 
     # -- Joining and leaving ------------------------------------------------------------
 

@@ -35,12 +35,16 @@ class Room:
         self.grants = Grant()
         self.ice_servers: list[IceServer] = []
         self.speakers: list[tuple[str, int]] = []
+        self.reception: dict[str, messages.ReceptionState] = {}
+        """What this client gets of tracks, where it was told: `full`, `reduced` or `paused`."""
+        self.quality: dict[str, messages.ParticipantQuality] = {}
+        """How well participants' ways to the relay and from it do, by id."""
 
     def begin(self, joined: messages.Joined) -> None:
         """A session has begun: only what it says holds."""
         self.topology, self.relay = joined.room.topology, joined.relay
         self.grants, self.ice_servers = joined.grants, joined.ice_servers
-        self.participants = {}
+        self.participants, self.reception, self.quality = {}, {}, {}
         for one in joined.participants:
             self._add(one, elder=True)
 
@@ -54,6 +58,7 @@ class Room:
                     one.name, one.metadata = told.name, _metadata(told)
             case messages.ParticipantLeft(participant=id):
                 self.participants.pop(id, None)
+                self.quality.pop(id, None)
             case messages.RoomUpdated(room=room, relay=relay):
                 self.topology, self.relay = room.topology, relay
             case messages.GrantsUpdated(grants=grants):
@@ -67,10 +72,15 @@ class Room:
                 if one := self.participants.get(message.participant):
                     one.tracks[message.track.id] = message.track
             case messages.TrackUnpublished(participant=id, track=track):
+                self.reception.pop(track, None)
                 if one := self.participants.get(id):
                     one.tracks.pop(track, None)
             case messages.SpeakersChanged(speakers=speakers):
                 self.speakers = [(speaker.participant, speaker.level) for speaker in speakers]
+            case messages.ReceptionChanged(tracks=tracks):
+                self.reception.update((track.track, track.state) for track in tracks)
+            case messages.QualityChanged(participants=participants):
+                self.quality.update((told.participant, told) for told in participants)
 
     def _add(self, told: messages.ParticipantInfo, *, elder: bool) -> None:
         self.participants[told.id] = Participant(

@@ -126,6 +126,28 @@ class Relaying:
         self._relays.send(control.Select(session.room.name, session.participant.id, tracks, wanted))
         return messages.build_ok(message.id)
 
+    def receive_preferences(self, session: Session, message: messages.Prefer) -> bytes:
+        """The sizes of the tracks that are there count, also if others are refused: a track may
+        have ended while the message was under way."""
+        self._check_available()
+        room, participant = session.room, session.participant
+        if not participant.grant.subscribe:
+            raise ProtocolError("forbidden", "You may not subscribe here.")
+        known, unknown = [], None
+        for preference in message.tracks:
+            if room.receives(participant, preference.track):
+                known.append(preference)
+            else:
+                unknown = preference.track
+        self._attach(session)
+        if known or message.reset:
+            prefer = control.Prefer(room.name, participant.id, known, message.reset)
+            self._relays.send(prefer)
+        if unknown is not None:
+            text = f"No track {unknown} of others in room {room.name}."
+            raise ProtocolError("unknown-track", text)
+        return messages.build_ok(message.id)
+
     def receive_restart(self, session: Session, message: messages.RestartIce) -> bytes:
         self._check_available()
         self._attach(session)
@@ -183,6 +205,10 @@ class Relaying:
                 room_ = self._desk.find_room(event.room)
                 if room_ is not None:
                     self._desk.apply(room_, room_.tell_speakers(event.speakers))
+            case control.Quality():
+                room_ = self._desk.find_room(event.room)
+                if room_ is not None:
+                    self._desk.apply(room_, room_.tell_quality(event.participants))
             case _:
                 room_ = self._desk.find_room(event.room)
                 participant = room_ and room_.participants.get(event.participant)
@@ -197,21 +223,31 @@ class Relaying:
         | control.TrackPublished
         | control.TrackUnpublished
         | control.TrackUpdated
+        | control.Layers
+        | control.Reception
         | control.TransportChanged,
     ) -> None:
         match event:
             case control.Offer():
-                if participant.session is not None:
-                    offer = messages.OfferFrom(from_=RELAY, sdp=event.sdp, tracks=event.tracks)
-                    self._desk.send(participant.session, messages.encode_body(offer))
+                offer = messages.OfferFrom(from_=RELAY, sdp=event.sdp, tracks=event.tracks)
+                self._tell(participant, offer)
             case control.TrackPublished():
                 self._desk.apply(room, room.publish_track(participant, event.track))
             case control.TrackUnpublished():
                 self._desk.apply(room, room.unpublish_track(participant, event.track))
             case control.TrackUpdated():
                 self._desk.apply(room, room.update_track(participant, event.track))
+            case control.Layers():
+                wanted = messages.LayersWanted(track=event.track, active=event.active)
+                self._tell(participant, wanted)
+            case control.Reception():
+                self._tell(participant, messages.ReceptionChanged(tracks=event.tracks))
             case control.TransportChanged():
                 pass  # clients see their own transports; the worker counts them
+
+    def _tell(self, participant: Participant, message: messages.ServerMessage) -> None:
+        if participant.session is not None:
+            self._desk.send(participant.session, messages.encode_body(message))
 
     def _receive_answer(self, event: control.Answer | control.Refused | control.RoomStats) -> None:
         request = self._requests.pop(event.request, None)

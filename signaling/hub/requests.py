@@ -89,6 +89,10 @@ def select(hub: Hub, session: Session, message: messages.Subscribe | messages.Un
     return hub.relaying.receive_selection(session, message)
 
 
+def prefer(hub: Hub, session: Session, message: messages.Prefer) -> bytes:
+    return hub.relaying.receive_preferences(session, message)
+
+
 def restart_ice(hub: Hub, session: Session, message: messages.RestartIce) -> bytes:
     return hub.relaying.receive_restart(session, message)
 
@@ -244,5 +248,6 @@ HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Hub, Session, Any], bytes
     messages.CloseRoom: close_room,
     messages.Subscribe: select,
     messages.Unsubscribe: select,
+    messages.Prefer: prefer,
     messages.RestartIce: restart_ice,
 }

@@ -526,6 +526,22 @@ class Room:
         effects.tell(self.participants.values(), messages.SpeakersChanged(speakers=speakers))
         return effects
 
+    def tell_quality(self, participants: list[control.ParticipantQuality]) -> Effects:
+        """Of those who are still here and not hidden."""
+        effects = Effects()
+        known = [one for one in participants if one.participant in self.participants]
+        if known:
+            message = messages.QualityChanged(participants=known)
+            effects.tell(self.participants.values(), message)
+        return effects
+
+    def receives(self, participant: Participant, track: str) -> bool:
+        """Whether the track is one of somebody else's here."""
+        return any(
+            other is not participant and other.tracks and track in other.tracks
+            for other in self.participants.values()
+        )
+
     def lose_worker(self) -> tuple[Effects, list[Participant]]:
         """The process that relayed for this room is gone. Return also the guests to remove."""
         effects = Effects()

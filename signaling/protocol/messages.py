@@ -16,18 +16,45 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType, field
 
-from relay.control import Direction, Kind, PublishTrack, SlotTrack, Source, Speaker, Track
+from relay.control import (
+    Direction,
+    Kind,
+    ParticipantQuality,
+    Preference,
+    PublishTrack,
+    ReceptionState,
+    SlotTrack,
+    Source,
+    Speaker,
+    Track,
+    TrackReception,
+)
 
 from ..access.turn import IceServer
 from .errors import ProtocolError
 
-__all__ = ["Direction", "IceServer", "Kind", "PublishTrack", "SlotTrack", "Source", "Track"]
+__all__ = [
+    "Direction",
+    "IceServer",
+    "Kind",
+    "ParticipantQuality",
+    "Preference",
+    "PublishTrack",
+    "ReceptionState",
+    "SlotTrack",
+    "Source",
+    "Track",
+    "TrackReception",
+]
 
 PROTOCOL: Final = 1
 RELAY: Final = "relay"
 """The participant name under which clients address the relay."""
 
 MAX_ID: Final = 64
+MAX_PREFERENCES: Final = 512
+"""Tracks that one `prefer` names at most: more than anybody receives."""
+
 MAX_ERROR_TEXT: Final = 200
 """Characters; longer texts would only repeat what the client sent."""
 MAX_TOPIC: Final = 64
@@ -195,6 +222,13 @@ class Unsubscribe(ClientMessage, tag="unsubscribe", kw_only=True):
     tracks: list[str]
 
 
+class Prefer(ClientMessage, tag="prefer", kw_only=True):
+    """An addition: the sizes at which tracks are shown. `reset` forgets what was said before."""
+
+    tracks: Annotated[list[Preference], Meta(max_length=MAX_PREFERENCES)] = []
+    reset: bool = False
+
+
 class RestartIce(ClientMessage, tag="restart-ice", kw_only=True):
     """An addition: the relay is to offer anew, with fresh ICE credentials."""
 
@@ -222,6 +256,7 @@ AnyClientMessage = (
     | CloseRoom
     | Subscribe
     | Unsubscribe
+    | Prefer
     | RestartIce
 )
 
@@ -401,6 +436,25 @@ class SpeakersChanged(ServerMessage, tag="speakers", kw_only=True):
     speakers: list[Speaker]
 
 
+class LayersWanted(ServerMessage, tag="layers", kw_only=True):
+    """An addition: the rids of one's own simulcast that somebody takes now."""
+
+    track: str
+    active: list[str]
+
+
+class ReceptionChanged(ServerMessage, tag="reception", kw_only=True):
+    """An addition: whether tracks come as they were asked for, smaller, or not for now."""
+
+    tracks: list[TrackReception]
+
+
+class QualityChanged(ServerMessage, tag="quality", kw_only=True):
+    """An addition: how well participants' ways to the relay and from it do, 0 to 4."""
+
+    participants: list[ParticipantQuality]
+
+
 class RelayRestarted(ServerMessage, tag="relay-restarted", kw_only=True):
     """An addition: what this client published through the relay is gone; publish anew."""
 
@@ -448,6 +502,9 @@ AnyServerMessage = (
     | TrackUnpublished
     | TrackUpdated
     | SpeakersChanged
+    | LayersWanted
+    | ReceptionChanged
+    | QualityChanged
     | RelayRestarted
     | ChatFrom
     | DataFrom
