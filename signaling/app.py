@@ -112,6 +112,7 @@ class Server:
             ice_servers=self.credentials.ice_servers,
             authorize=self._authorize_join,
             invite=self.credentials.mint_invitation,
+            soon=asyncio.get_running_loop().call_soon,
             notify=notify_nobody if self.notifier is None else self.notifier.notify,
             journal=None if self.cluster is None else self.cluster.journal,
         )
@@ -135,6 +136,7 @@ class Server:
         metrics.limited, metrics.bans = dict(guard.refused), guard.bans
         metrics.banned = guard.banned(time.monotonic())
         metrics.knocking = len(self.hub.entrance)
+        metrics.waiting = len(self.hub.turns)
 
     @property
     def _authorize_join(self) -> Callable[[str | None, str], Access] | None:

@@ -77,6 +77,8 @@ class Metrics:
         """Participants without a connection at the moment, who may still resume."""
         self.knocking = 0
         """Connections that wait to be let into a room."""
+        self.waiting = 0
+        """Messages that wait because their rooms are busy."""
         self.outbox_messages = 0
         self.outbox_bytes = 0
         self.outbox_deepest = 0
@@ -174,6 +176,7 @@ def _gauges(m: Metrics) -> Iterable[Metric]:
         ("participants", "Participants now.", m.participants),
         ("participants_detached", "Participants that may still resume.", m.detached),
         ("knocking", "Connections that wait to be let into a room.", m.knocking),
+        ("waiting_messages", "Messages that wait because their rooms are busy.", m.waiting),
         ("banned", "Addresses banned now.", m.banned),
         ("outbox_messages", "Messages that wait for slow clients.", m.outbox_messages),
         ("outbox_bytes", "Bytes that wait for slow clients.", m.outbox_bytes),

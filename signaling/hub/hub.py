@@ -34,6 +34,7 @@ from .requests import HANDLERS, get_fields
 from .room import NO_METADATA, Effects, Participant, Room
 from .session import PENDING, Input, Session, State
 from .snapshot import Received, RoomState, Sent, collect, restore, take
+from .turns import Soon, Turns, call_now
 
 if TYPE_CHECKING:
     from ..access.tokens import Access
@@ -79,6 +80,7 @@ class Link:
         "outlet",
         "patience",
         "session",
+        "waiting",
     )
 
     def __init__(self, outlet: Outlet, address: str, limit: TokenBucket) -> None:
@@ -87,6 +89,7 @@ class Link:
         self.session: Session | None = None
         self.knock: Knock | None = None  # while it waits to be let into a room
         self.join_by = 0.0
+        self.waiting = 0  # messages that are kept for later turns
         self.closed = False
         self.bad = 0  # refused as bad-request in a row
         self.limit = limit
@@ -123,7 +126,8 @@ class Hub:
     `token` makes unguessable strings of at least 128 bits. `authorize` gets a join's token and
     room and raises ProtocolError `unauthorized`; without it anyone may join, and the first in a
     room moderates. `ice_servers` gets a participant's id. `invite` gets a room and makes a
-    token for it, and says when it ends; None where none is needed.
+    token for it, and says when it ends; None where none is needed. `soon` has a function called in
+    the next turn of the event loop.
     """
 
     def __init__(
@@ -141,9 +145,11 @@ class Hub:
         invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
         notify: Notify = notify_nobody,
         journal: Journal | None = None,
+        soon: Soon = call_now,
     ) -> None:
         self._notify = notify
         self._journal = journal
+        self.turns = Turns(soon, self._read)
         self.guard = guard or Guard.of(config.limits)
         self._relays: Relays = relays or NoRelay()
         self.limits = config.limits
@@ -194,7 +200,17 @@ class Hub:
         if len(data) > self.limits.max_frame and not _may_be_long(link, data):
             self.reject(link, "too-large")
             return
-        now = self.arrived = self.clock()
+        now = self.clock()
+        session = link.session
+        if session is None or not self.turns.has_to_wait(session.room.name):
+            self._read(link, data, now)
+        elif not self.turns.wait(session.room.name, link, data, now):
+            self._limit(link, messages.find_id_untrusted(data), 1.0, now)
+
+    def _read(self, link: Link, data: bytes, now: float) -> None:
+        if link.closed:
+            return
+        self.arrived = now
         try:
             message = messages.parse_client_message_untrusted(data)
         except ProtocolError as error:
@@ -727,6 +743,7 @@ class Hub:
         for command in effects.commands:
             self._relays.send(command)
         for to, message in effects.deliveries:
+            self.turns.spend(room.name, len(to))
             self.deliver(to, message)
             if isinstance(message, (messages.TrackPublished, messages.TrackUnpublished)):
                 self._notify_track(room, message)

@@ -119,6 +119,7 @@ def chat(hub: Hub, session: Session, message: messages.Chat) -> bytes:
         peer = room.find(message.to)
         said.to = peer.id
         hearers[peer.id] = peer
+    hub.turns.spend(room.name, len(hearers))
     hub.deliver(hearers.values(), said)
     hub.metrics.relayed += len(hearers) - 1
     hub.metrics.relay_latency.observe(hub.clock() - hub.arrived)
@@ -135,6 +136,7 @@ def data(hub: Hub, session: Session, message: messages.Data) -> bytes:
     else:
         receivers = [room.find_peer(sender, id) for id in dict.fromkeys(message.to)]
     body = messages.build_data(sender.id, message.topic, message.content)
+    hub.turns.spend(room.name, len(receivers))
     for peer in receivers:
         if peer.session is not None:
             hub.send(peer.session, body)

@@ -232,6 +232,16 @@ async def test_who_floods_is_closed_and_nobody_else_waits(
                 assert await closing == 4429
 
 
+async def test_a_room_of_fifty_that_floods_itself_delays_no_other_room(
+    ways: dict[str, ServerProcess], session: ClientSession
+) -> None:
+    server = ways["direct"]
+    async with talking(session, server) as talk, flooding(server.port, 49, "metadata", "flooded"):
+        before = talk.said
+        await asyncio.sleep(2 * FLOODED)
+        assert talk.said - before > 2 * FLOODED / PAUSE / 10
+
+
 @pytest.mark.parametrize(
     ("kind", "room"),
     [("ping", ""), ("pong", ""), ("ping", "flooded"), ("text", ""), ("after", "")],

@@ -10,6 +10,7 @@ from typing import Any
 from relay import control
 from signaling.access.tokens import Access
 from signaling.hub.hub import Hub, Link, Notify, notify_nobody
+from signaling.hub.turns import Soon, call_now
 from signaling.metrics import Metrics
 from signaling.settings.config import Config, Limits
 from tests.support.clock import Clock
@@ -43,6 +44,7 @@ class World:
         invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
         lobby: bool = False,
         notify: Notify = notify_nobody,
+        soon: Soon = call_now,
         **limits: Any,
     ) -> None:
         self.clock = Clock()
@@ -59,6 +61,7 @@ class World:
             authorize=authorize,
             invite=invite,
             notify=notify,
+            soon=soon,
         )
 
     def advance(self, seconds: float) -> None:

@@ -42,6 +42,7 @@ RUNGS = {
     "signaling.webhooks.notifier": 3,
     "signaling.access.credentials": 3,
     "signaling.hub.details": 2,
+    "signaling.hub.turns": 1,
     "signaling.hub.relaying": 3,
     "signaling.hub.requests": 3,
     "signaling.hub.entrance": 3,
