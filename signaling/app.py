@@ -83,6 +83,7 @@ class Server:
         front: HubOrFront = self.hub
         if self.cluster is not None:
             self.cluster.bind(self.hub)
+            self.metrics.add_collector(self.cluster.collect)
             front = self.cluster.front
         self.connections = Connections(front, config.limits, self.metrics, loop)
         self.routes = Routes(

@@ -11,10 +11,11 @@ import contextlib
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 import msgspec
+from prometheus_client.core import Metric
 
 from ..hub.journal import find_room_of
 from ..hub.snapshot import RoomState, Sent
@@ -24,6 +25,7 @@ from .front import ForClient, Front, Hub, Splice
 from .journal import Journal, decode_sent_untrusted, decode_state_untrusted
 from .leases import RENEW_EVERY, STALL, Leases, Owner
 from .links import Link, LinkDown, Links
+from .metrics import collect
 from .remote import RemoteClients
 from .store import HubRecord, Store, StoreAway
 
@@ -57,7 +59,7 @@ class Cluster:
         self.id = id
         self.store = store
         self.leases = Leases(id)
-        self.journal = Journal(self._write_soon)
+        self.journal = Journal(self._write_soon, clock)
         self._writing: asyncio.Task[None] | None = None
         self._clock = clock
         self._awake = True
@@ -71,7 +73,7 @@ class Cluster:
         self.links: Links
         self.away = False
         """Whether Redis could not be asked when it was last tried."""
-        self.failures: dict[str, int] = {"redis": 0, "takeover": 0, "stall": 0}
+        self.redis_failures = self.takeovers = self.restored = self.stalls = 0
         self._hub: RoomHub
         self.front: Front
         self.remote: RemoteClients
@@ -149,6 +151,10 @@ class Cluster:
                 await self._renew(now)
                 self._wake()
 
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus families."""
+        return collect(self)
+
     # -- Leases -------------------------------------------------------------------------
 
     def may_speak(self) -> bool:
@@ -156,7 +162,7 @@ class Cluster:
         now = self._clock()
         if self._awake and now - self._turn > STALL:
             self._awake = False
-            self.failures["stall"] += 1
+            self.stalls += 1
             seconds = round(now - self._turn, 1)
             log.warning("slept, and asks for its leases", extra={"seconds": seconds})
         return self._awake
@@ -201,7 +207,7 @@ class Cluster:
             self._lose_store(error)
 
     def _lose_store(self, error: StoreAway) -> None:
-        self.failures["redis"] += 1
+        self.redis_failures += 1
         if not self.away:
             self.away = True
             log.error("Redis is away", extra={"reason": str(error)})
@@ -311,6 +317,7 @@ class Cluster:
                     decode_state_untrusted(state),
                     [one for data in sent for one in decode_sent_untrusted(data)],
                 )
+                self.restored += 1
         except StoreAway as error:
             self._lose_store(error)
         except msgspec.DecodeError:
@@ -342,7 +349,7 @@ class Cluster:
 
     async def _take_over(self, room: str, dead: Owner) -> Link | None:
         """The owner does not answer: this hub takes its lease away, unless another one has."""
-        self.failures["takeover"] += 1
+        self.takeovers += 1
         log.warning("taking over a room", extra={"room": room, "hub": dead.hub})
         owner = await self._claim(room, instead_of=dead)
         if owner is None:

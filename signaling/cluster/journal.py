@@ -41,11 +41,14 @@ class _Room:
 class Journal:
     """`on_work` is called when there is something to write and nothing was before."""
 
-    def __init__(self, on_work: Callable[[], None]) -> None:
+    def __init__(self, on_work: Callable[[], None], clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: float | None = None
         self._on_work = on_work
         self._rooms: dict[str, _Room] = {}
         self._over: set[str] = set()
-        self._waiting = 0
+        self.waiting = 0
+        """Bytes, about, of what waits to be written."""
         self.open = True
         """Whether anything can be written now."""
         self.dropped = 0
@@ -54,7 +57,7 @@ class Journal:
     # -- From the hub -------------------------------------------------------------------
 
     def note(self, room: str, participant: str, seq: int, body: bytes) -> None:
-        if not self.open or self._waiting > MAX_WAITING:
+        if not self.open or self.waiting > MAX_WAITING:
             self.dropped += 1
             return
         noted = self._find(room)
@@ -65,8 +68,8 @@ class Journal:
             last.to.append((participant, seq))
         else:
             noted.sent.append(Sent(body, [(participant, seq)]))
-            self._waiting += len(body)
-        self._waiting += 40
+            self.waiting += len(body)
+        self.waiting += 40
 
     def change(self, room: str) -> None:
         self._find(room).changed = True
@@ -86,20 +89,27 @@ class Journal:
 
     def _find(self, room: str) -> _Room:
         if not self._rooms and not self._over:
+            self._since = self._clock()
             self._on_work()
         noted = self._rooms.get(room)
         if noted is None:
             noted = self._rooms[room] = _Room()
         return noted
 
+    def get_age(self) -> float:
+        """Seconds for which the oldest has waited that is not written yet; 0 for nothing."""
+        return 0.0 if self._since is None else self._clock() - self._since
+
     # -- To the writer ------------------------------------------------------------------
 
     def take(self, take_state: TakeState) -> tuple[list[Batch], list[str]]:
         """What is to be written now, and the rooms that are over; `take_state` returns a room as
         it is, None where there is none."""
+        if not self._rooms:
+            self._since = None
         rooms, self._rooms = self._rooms, {}
         over, self._over = sorted(self._over), set()
-        self._waiting = 0
+        self.waiting = 0
         batches = [
             _make_batch(name, noted, take_state if noted.changed else _take_nothing)
             for name, noted in rooms.items()
@@ -114,7 +124,7 @@ class Journal:
             noted.then = []
             self.dropped += len(noted.sent)
             noted.sent.clear()
-        self._waiting = 0
+        self.waiting = 0
         for batch in batches:
             for then in batch.then:
                 then()

@@ -15,9 +15,16 @@ SHIPPED = Path(__file__).parents[2] / "signaling" / "deploy" / "nginx.conf"
 
 
 def write_configuration(
-    folder: Path, *, port: int, hubs: Sequence[int], cert: Path, key: Path
+    folder: Path,
+    *,
+    port: int,
+    hubs: Sequence[int],
+    cert: Path,
+    key: Path,
+    balancer: str | None = None,
 ) -> Path:
-    """Write the shipped configuration with only ports, hubs and certificate replaced."""
+    """Write the shipped configuration with only ports, hubs and certificate replaced, and how
+    clients are spread over hubs where `balancer` is given."""
     site = SHIPPED.read_text()
     site, listeners = re.subn(r"listen \[::\]:443 ssl;\n", "", site)
     assert listeners == 1
@@ -30,6 +37,9 @@ def write_configuration(
     ):
         site, replaced = re.subn(pattern, text, site)
         assert replaced == 1, pattern
+    if balancer is not None:
+        site, replaced = re.subn(r"hash \$tandem_room consistent;", balancer, site)
+        assert replaced == 1
     (folder / "tandem.conf").write_text(site)
     main = folder / "nginx.conf"
     main.write_text(
@@ -55,13 +65,15 @@ def write_configuration(
 
 @contextlib.asynccontextmanager
 async def running_nginx(
-    folder: Path, *, hubs: Sequence[int], cert: Path, key: Path
+    folder: Path, *, hubs: Sequence[int], cert: Path, key: Path, balancer: str | None = None
 ) -> AsyncIterator[int]:
     """Run nginx before hubs on these ports of loopback; yields its own port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    configuration = write_configuration(folder, port=port, hubs=hubs, cert=cert, key=key)
+    configuration = write_configuration(
+        folder, port=port, hubs=hubs, cert=cert, key=key, balancer=balancer
+    )
     executable = COMPONENTS["nginx"].find()
     assert executable is not None, "nginx is missing: apt-get install nginx-light"
     process = await asyncio.create_subprocess_exec(
