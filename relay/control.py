@@ -20,9 +20,18 @@ Kind = Literal["audio", "video"]
 Source = Literal["camera", "microphone", "screen", "screen-audio", "other"]
 Direction = Literal["publish", "subscribe"]
 TransportState = Literal["connecting", "connected", "disconnected", "failed", "closed"]
-ReceptionState = Literal["full", "reduced", "paused"]
+ReceptionState = Literal["full", "reduced", "paused", "unsupported"]
+"""`unsupported`: the participant has not agreed to the codec that the track is sent in."""
+
 RefusalCode = Literal[
-    "bad-sdp", "forbidden", "unknown-participant", "unknown-track", "relay-unavailable", "internal"
+    "bad-sdp",
+    "unsupported-codec",
+    "no-media",
+    "forbidden",
+    "unknown-participant",
+    "unknown-track",
+    "relay-unavailable",
+    "internal",
 ]
 
 
@@ -121,13 +130,17 @@ class CloseRoom(Message, frozen=True):
 
 
 class Publish(Message, frozen=True):
-    """An SDP offer from a publisher; the first, or a renegotiation. Gets an `Answer`."""
+    """An SDP offer from a publisher; the first, or a renegotiation. Gets an `Answer`.
+
+    `whole`: it is refused where any of its m-lines cannot be taken (WHIP, RFC 9725, 4.2).
+    """
 
     room: str
     participant: str
     request: int
     sdp: str
     tracks: list[PublishTrack] = []
+    whole: bool = False
 
 
 class Pull(Message, frozen=True):

@@ -103,8 +103,12 @@ class Relays:
         waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked[number] = waiting
         try:
-            command = control.Publish if kind == "publish" else control.Pull
-            self._node.send(command(room, participant, number, sdp))
+            command: control.Command = (
+                control.Publish(room, participant, number, sdp, whole=True)
+                if kind == "publish"
+                else control.Pull(room, participant, number, sdp)
+            )
+            self._node.send(command)
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 return await waiting
         except TimeoutError:

@@ -24,6 +24,8 @@ class Participant:
     former: Publisher | None = None
     """The last one that has ended."""
     receiver: Subscriber | Player | None = None
+    reception: dict[str, control.ReceptionState] = field(default_factory=dict)
+    """What it was told of how tracks reach it; of others it takes that for granted ("full")."""
 
     def choose(self, tracks: Mapping[str, Published]) -> dict[str, Published]:
         """Those of the room's tracks, by id, that it is to receive."""
@@ -49,6 +51,17 @@ class Participant:
             and sender != self.join.participant
             and (self.routes is None or sender in self.routes)
         )
+
+    def take_reception(self, tracks: Collection[str]) -> list[control.TrackReception]:
+        """What it has not been told yet of how these tracks reach it; others it may forget."""
+        news: list[control.TrackReception] = []
+        self.reception = {id: told for id, told in self.reception.items() if id in tracks}
+        if isinstance(self.receiver, Subscriber):
+            for identity, state in self.receiver.list_reception().items():
+                if state != self.reception.get(identity, "full"):
+                    self.reception[identity] = state
+                    news.append(control.TrackReception(identity, state))
+        return news
 
     def select(self, tracks: Collection[str], wanted: bool) -> None:
         """It subscribes to these, or unsubscribes."""

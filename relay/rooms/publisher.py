@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from ..control import Join, Kind, Source, Track
 from ..plane.leg import Leg
 from ..plane.tracks import UpTrack
-from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, Codec
+from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, OPUS, Codec
 from ..sdp.description import BadSdp, Description
 from ..sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_continuation
+from ..sdp.subscription import Carried
 from ..transport.dtls import Certificate
 from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState
@@ -48,10 +49,20 @@ class Published:
         return self.up.kind
 
     @property
-    def codecs(self) -> list[Codec]:
-        """The relay's entries of what the publisher may send: what it does send, then its order."""
-        codecs = [published.codec for published in self.up.media.codecs]
-        return sorted(codecs, key=lambda codec: codec is not self._sent)
+    def carried(self) -> Carried:
+        """What its receivers are told: first of its codecs the one that it is sent in, or will be
+        by the order agreed on."""
+        media = self.up.media
+        codecs = [published.codec for published in media.codecs]
+        opus = next((p.parameters for p in media.codecs if p.codec is OPUS), "")
+        return Carried(
+            self.kind,
+            self.participant,
+            self.id,
+            sorted(codecs, key=lambda codec: codec is not self._sent),
+            opus,
+            media.ptime,
+        )
 
     def note_codec(self, now: float) -> bool:
         """Look at what arrived last; whether its codec is another one than was known."""
@@ -141,13 +152,17 @@ class Publisher:
         sources: Mapping[str, Source],
         now: float,
         allowed: Collection[Source] | None = None,
+        *,
+        whole: bool = False,
     ) -> tuple[str, Changes]:
-        """The answer, and what it changed. `allowed` are sources, None any.
+        """The answer, and what it changed. `allowed` are sources, None any; `whole` refuses what
+        cannot be taken as a whole.
 
         Raises BadSdp or SourceForbidden, and then has changed no track.
         """
         previous = self._publication
-        publication = answer_publisher(offer, self._site.describe(self.transport.local), previous)
+        local = self._site.describe(self.transport.local)
+        publication = answer_publisher(offer, local, previous, whole=whole)
         active = sum(media.active for media in publication.media)
         if active > self._site.config.max_tracks:
             raise BadSdp(f"{active} tracks are more than {self._site.config.max_tracks}.")
@@ -207,9 +222,9 @@ class Publisher:
             elif track is None:
                 changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind]))
             else:
-                known = track.up.media.codecs
+                known = track.up.media
                 self.transport.leg.update_up(track.up, media)
-                if media.codecs != known:
+                if (media.codecs, media.ptime) != (known.codecs, known.ptime):
                     track.forget_codec()
                     changes.recoded.append(track)
                 if source is not None and source != track.source:

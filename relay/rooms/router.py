@@ -11,7 +11,7 @@ from functools import partial
 
 from .. import control
 from ..plane.leg import Leg
-from ..sdp.description import BadSdp, Description, parse_offer_untrusted
+from ..sdp.description import BadSdp, parse_offer_untrusted
 from ..stats import DropReason
 from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState
@@ -201,16 +201,16 @@ class Router:
                 deliver=self._deliver,
                 former=participant.former,
             )
-            answer, changes = self._offer_to(
-                fresh,
-                publisher is None,
-                offer,
-                sources,
-                allowed,
-                now,
-            )
+            try:
+                answer, changes = fresh.receive_offer(
+                    offer, sources, now, allowed, whole=command.whole
+                )
+            except (BadSdp, SourceForbidden):
+                if publisher is None:
+                    fresh.close(now)
+                raise
         except BadSdp as error:
-            self._refuse(command.request, "bad-sdp", str(error))
+            self._refuse(command.request, error.code, str(error))
             return
         except SourceForbidden:
             text = "Publishing from that source is not allowed."
@@ -221,23 +221,7 @@ class Router:
                 self._end_publisher(participant, now)
             participant.publisher = fresh
         self._emit(control.Answer(command.request, answer))
-        self._announce(changes)
-
-    @staticmethod
-    def _offer_to(
-        publisher: Publisher,
-        is_new: bool,
-        offer: Description,
-        sources: dict[str, control.Source],
-        allowed: list[control.Source] | None,
-        now: float,
-    ) -> tuple[str, Changes]:
-        try:
-            return publisher.receive_offer(offer, sources, now, allowed)
-        except (BadSdp, SourceForbidden):
-            if is_new:
-                publisher.close(now)
-            raise
+        self._announce(changes, now)
 
     def _deliver(self, publisher: Publisher, event: Arrived, lossy: bool) -> None:
         """Data of a publisher, whose turn has come."""
@@ -259,7 +243,7 @@ class Router:
             elif names is not None:
                 yield None
 
-    def _announce(self, changes: Changes) -> None:
+    def _announce(self, changes: Changes, now: float) -> None:
         self._withdraw(changes.removed)
         for track in changes.added:
             self._tracks[track.id] = track
@@ -267,20 +251,21 @@ class Router:
         for track in changes.updated:
             self._emit(control.TrackUpdated(self.room, track.participant, track.describe()))
         for track in changes.recoded:
-            self._follow_codec(track)
+            self._follow_codec(track, now)
         if changes.added:
             self._stale.update(self._participants)
 
     def _look_at_codecs(self, now: float) -> None:
         for track in self._tracks.values():
             if track.note_codec(now):
-                self._follow_codec(track)
+                self._follow_codec(track, now)
 
-    def _follow_codec(self, track: Published) -> None:
+    def _follow_codec(self, track: Published, now: float) -> None:
         """Who receives the track is to be offered the codec that it is sent in."""
         for name, participant in self._participants.items():
             receiver = participant.receiver
-            if isinstance(receiver, Subscriber) and receiver.follow_codec(track):
+            if receiver is not None:
+                receiver.follow_codec(track, now)
                 self._stale.add(name)
 
     def _withdraw(self, tracks: list[Published]) -> None:
@@ -331,13 +316,13 @@ class Router:
                 data=participant.join.data,
             )
         receiver.choose(tracks, now)
-        if isinstance(receiver, Subscriber):
-            offer = receiver.take_offer()
-            if offer is not None:
-                sdp, carried = offer
-                self._emit(control.Offer(self.room, name, sdp, carried))
-                return len(sdp)
-        return 0
+        offer = receiver.take_offer() if isinstance(receiver, Subscriber) else None
+        if offer is not None:
+            self._emit(control.Offer(self.room, name, *offer))
+        news = participant.take_reception(tracks)
+        if news:
+            self._emit(control.Reception(self.room, name, news))
+        return 0 if offer is None else len(offer[0])
 
     def _take_answer(self, command: control.AnswerOffer, now: float) -> None:
         participant = self._participants.get(command.participant)
@@ -348,7 +333,7 @@ class Router:
         try:
             receiver.receive_answer(command.sdp, now)
         except BadSdp as error:
-            self._refuse(command.request, "bad-sdp", str(error))
+            self._refuse(command.request, error.code, str(error))
             return
         self._emit(control.Answer(command.request, ""))
         self._stale.add(command.participant)
@@ -370,7 +355,7 @@ class Router:
         except BadSdp as error:
             if player is not participant.receiver:
                 player.close(now)
-            self._refuse(command.request, "bad-sdp", str(error))
+            self._refuse(command.request, error.code, str(error))
             return
         if participant.receiver is not player and participant.receiver is not None:
             participant.receiver.close(now)

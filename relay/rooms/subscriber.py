@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..control import SlotTrack
+from ..control import ReceptionState, SlotTrack
 from ..plane.leg import Leg
 from ..plane.tracks import DownTrack
 from ..sdp.description import BadSdp, Description, TransportDescription
-from ..sdp.subscription import Playback, Slot, Subscription, answer_player, get_slot_codecs
+from ..sdp.subscription import Playback, Slot, Subscription, answer_player
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
 from .data import Receiving
@@ -135,12 +135,23 @@ class Subscriber(Receiver):
                 self._tracks[identity] = track
                 self._changed = True
 
-    def follow_codec(self, track: Published) -> bool:
-        """Have the track's m-line offered with the codec that it is sent in; False: it was."""
-        if not self._subscription.widen(track.id, track.codecs[0]):
-            return False
-        self._changed = True
-        return True
+    def follow_codec(self, track: Published, _now: float) -> None:
+        """Have the track's m-line offered with the codec that it is sent in, if it was not."""
+        due = self._subscription.follow(track.carried)
+        # While an offer is open, its answer decides: see `receive_answer`.
+        if due and not self.waits_for_answer:
+            self._changed = True
+
+    def list_reception(self) -> dict[str, ReceptionState]:
+        """How its tracks reach it, as far as its answers say: an open offer may change that."""
+        known: dict[str, ReceptionState] = {}
+        for slot in self._subscription.slots:
+            track = self._tracks.get(slot.track or "")
+            if track is None or self.waits_for_answer or not (slot.payload_types or slot.dead):
+                continue
+            taken = slot.takes(track.carried.codecs[0]) and not slot.dead
+            known[track.id] = "full" if taken else "unsupported"
+        return known
 
     def restart_ice(self) -> None:
         """Have the next offer carry fresh ICE credentials."""
@@ -201,6 +212,8 @@ class Subscriber(Receiver):
             # A slot that was given to another track since then waits for its own offer.
             track = slot.track if slot.track == offered.get(slot.mid) else None
             self._carry(slot, self._tracks.get(track) if track is not None else None, now)
+            if track is not None and self._subscription.is_due(track):
+                self._changed = True
 
     def _open_data(self, remote: TransportDescription) -> None:
         line = self._subscription.data
@@ -217,8 +230,7 @@ class Subscriber(Receiver):
         full = len(slots) >= self._site.config.max_slots
         if full and all(slot.track is not None or slot.kind != track.kind for slot in slots):
             return False
-        codecs = get_slot_codecs(track.kind, track.codecs)
-        self._subscription.assign(track.kind, track.participant, track.id, codecs)
+        self._subscription.assign(track.carried)
         return True
 
     def _open_subscription(self, data: bool) -> Subscription:
@@ -257,7 +269,7 @@ class Player(Receiver):
         playback = answer_player(
             offer,
             self._site.describe(local),
-            [(track.kind, track.participant, track.id, track.codecs) for track in tracks.values()],
+            [track.carried for track in tracks.values()],
             session_id=self._session_id,
             cname=self._cname,
             ssrc=self._site.number,
@@ -269,6 +281,14 @@ class Player(Receiver):
             for slot in playback.slots:
                 self._carry(slot, tracks.get(slot.track or ""), now)
         return playback.answer
+
+    def follow_codec(self, track: Published, now: float) -> None:
+        """Have no slot carry it any more that cannot take the codec that it is sent in."""
+        slots = self._playback.slots if self._playback is not None else ()
+        for slot in slots:
+            if slot.track == track.id and not _can_carry(slot, track):
+                slot.track = slot.participant = None
+                self._carry(slot, None, now)
 
     def choose(self, tracks: Mapping[str, Published], now: float) -> None:
         """Carry what fits of these: a slot whose track ended takes the next one of its kind."""
@@ -283,7 +303,7 @@ class Player(Receiver):
                 continue
             free = next((s for s in slots if s.track is None and _can_carry(s, track)), None)
             if free is not None:
-                free.track, free.participant = identity, track.participant
+                free.carry(track.carried)
                 self._carry(free, track, now)
 
 
@@ -296,6 +316,4 @@ def _list_carried(slots: Sequence[Slot]) -> list[SlotTrack]:
 
 
 def _can_carry(slot: Slot, track: Published) -> bool:
-    return slot.kind == track.kind and any(
-        codec.payload_type in slot.payload_types for codec in track.codecs
-    )
+    return slot.kind == track.kind and slot.takes(track.carried.codecs[0])

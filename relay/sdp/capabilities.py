@@ -203,7 +203,11 @@ def find_codec(
     more than it announces.
     """
     profile = get_profile(name, parameters)
-    return _CODEC_BY_CONFIGURATION.get((kind, name.lower(), clock_rate, channels, profile))
+    name = name.lower()
+    if name == "opus":
+        # RFC 7587, 7: always 2. GStreamer leaves it out where its caps do.
+        channels = OPUS.channels
+    return _CODEC_BY_CONFIGURATION.get((kind, name, clock_rate, channels, profile))
 
 
 def get_profile(name: str, parameters: Mapping[str, str]) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, cast
 
+from ..control import RefusalCode
+
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 Setup = Literal["actpass", "active", "passive"]
 
@@ -30,6 +32,20 @@ MAX_READ = 1200
 
 class BadSdp(ValueError):
     """The description cannot be used; the text says why and may be shown to its sender."""
+
+    code: RefusalCode = "bad-sdp"
+
+
+class UnsupportedCodec(BadSdp):
+    """The two sides have no codec in common where they have to."""
+
+    code = "unsupported-codec"
+
+
+class NothingToCarry(BadSdp):
+    """The description is sound, but no media would flow by it."""
+
+    code = "no-media"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,8 @@ class Media:
 
     `ssrcs` maps each SSRC to its cname (maybe ""), `fid` each media SSRC to its RTX SSRC.
     `simulcast_send` and `simulcast_receive` hold rids, best written order kept, each
-    alternative list flattened to its first. `alike` is the index of the first m-line read that
+    alternative list flattened to its first. `ptime` is in milliseconds; `note` is text for
+    people (`i=`), written only. `alike` is the index of the first m-line read that
     says the same but for mid and streams; the two share their lists.
     """
 
@@ -118,6 +135,8 @@ class Media:
     sctp_port: int | None = None
     max_message: int | None = None
     bundle_only: bool = False
+    ptime: int | None = None
+    note: str = ""
     alike: int = field(default=-1, compare=False)
 
 
@@ -451,6 +470,12 @@ def _read_max_message(media: Media, value: str) -> None:
     media.max_message = int(_match(_NUMBER, value, "a=max-message-size"))
 
 
+def _read_ptime(media: Media, value: str) -> None:
+    """RFC 8866, 6.4. What is no whole number of milliseconds is passed over: it is a wish."""
+    if _NUMBER.fullmatch(value):
+        media.ptime = int(value)
+
+
 def _read_flag(name: str) -> Callable[[Media, str], None]:
     def read(media: Media, _value: str) -> None:
         setattr(media, name, True)
@@ -474,6 +499,7 @@ _MEDIA_ATTRIBUTES: Final[Mapping[str, Callable[[Media, str], None]]] = {
     "candidate": _read_candidate,
     "sctp-port": _read_sctp_port,
     "max-message-size": _read_max_message,
+    "ptime": _read_ptime,
     "end-of-candidates": _read_flag("end_of_candidates"),
     "rtcp-mux": _read_flag("rtcp_mux"),
     "rtcp-rsize": _read_flag("rtcp_rsize"),
@@ -546,6 +572,8 @@ def build_description(description: Description) -> str:
 def _media_lines(media: Media) -> list[str]:
     formats = [str(f.payload_type) for f in media.formats] or [media.other_formats or "0"]
     lines = [f"m={media.kind} {media.port} {media.protocol} {' '.join(formats)}"]
+    if media.note:
+        lines.append(f"i={media.note}")
     lines.append("c=IN IP4 0.0.0.0")
     if media.port == 0:
         return [*lines, "a=inactive", f"a=mid:{media.mid}"]
@@ -566,6 +594,8 @@ def _media_lines(media: Media) -> list[str]:
         lines.append(f"a=extmap:{extension.id}{direction} {extension.uri}")
     for entry in media.formats:
         lines += _format_lines(entry)
+    if media.ptime is not None:
+        lines.append(f"a=ptime:{media.ptime}")
     lines += _stream_lines(media)
     if media.sctp_port is not None:
         lines.append(f"a=sctp-port:{media.sctp_port}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 
 from .capabilities import (
+    CODECS,
     EXTENSION_BY_URI,
+    OPUS,
+    RED,
     SUBSCRIBER_EXTENSIONS,
     Codec,
     HeaderExtension,
@@ -24,6 +27,7 @@ from .description import (
     build_candidates,
     build_description,
 )
+from .parameters import ask_for_stereo, check_parameters, read_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +43,43 @@ class PublishedCodec:
     """A codec that the publisher may send: its payload types, and the relay's entry for it.
 
     `rtx` is the publisher's payload type for retransmissions, None without RTX; `feedback`
-    are the `a=rtcp-fb` values agreed on.
+    are the `a=rtcp-fb` values agreed on; `parameters` is its `a=fmtp`.
     """
 
     payload_type: int
     rtx: int | None
     codec: Codec
     feedback: tuple[str, ...] = ()
+    parameters: str = ""
+
+
+def is_live(media: Media) -> bool:
+    """Whether the m-line is audio or video, and not switched off.
+
+    RFC 9143, 7.2.1: a bundle-only m-line has port 0 and is not rejected by it.
+    """
+    return media.kind in ("audio", "video") and (media.port != 0 or media.bundle_only)
 
 
 def is_usable(media: Media) -> bool:
-    """Whether the m-line is audio or video over DTLS-SRTP, and not switched off.
+    """Whether the m-line is live, and over DTLS-SRTP."""
+    return is_live(media) and media.protocol in _PROTOCOLS
 
-    RFC 9143 7.2.1: a bundle-only m-line has port 0 and is not rejected by it.
-    """
-    live = media.port != 0 or media.bundle_only
-    return live and media.kind in ("audio", "video") and media.protocol in _PROTOCOLS
+
+def sends(media: Media) -> bool:
+    return media.direction in ("sendonly", "sendrecv")
+
+
+def receives(media: Media) -> bool:
+    return media.direction in ("recvonly", "sendrecv")
+
+
+def describe_formats(media: Media) -> str:
+    """The m-line in words for people: its kind, and its codecs or what is wrong with it."""
+    if media.protocol not in _PROTOCOLS:
+        return f"{media.kind} over {media.protocol[:32]}: it takes UDP/TLS/RTP/SAVPF"
+    names = dict.fromkeys(f.name for f in media.formats if f.name and f.name.lower() != "rtx")
+    return f"{media.kind} in {', '.join(list(names)[:6])[:100] or 'no named codec'}"
 
 
 _PROTOCOLS: Final = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})
@@ -89,30 +114,82 @@ class Matches:
 
 
 def match_codecs(media: Media) -> list[PublishedCodec]:
-    """Return what both sides know, in the order of the m-line, cut to `MAX_CODECS`."""
-    repairs: dict[int, int] = {}
+    """Return what both sides know, in the order of the m-line, cut to `MAX_CODECS`.
+
+    Raises `BadSdp` where a known codec has malformed parameters.
+    """
+    repairs = _find_repairs(media)
     matched: list[PublishedCodec] = []
+    for entry in media.formats:
+        if len(matched) == MAX_CODECS:
+            break
+        parameters = read_parameters(entry.parameters)
+        check_parameters(entry.name, parameters)
+        codec = find_codec(media.kind, entry.name, entry.clock_rate, entry.channels, parameters)
+        if codec is not None and (codec is not RED or _is_opus_red(entry, media)):
+            matched.append(_agree(entry, codec, repairs))
+    return matched
+
+
+def match_answer(media: Media, offered: Mapping[int, Codec]) -> list[PublishedCodec]:
+    """Return what an answer to the relay's own offer takes; `offered` is by payload type.
+
+    RFC 3264, 6.1: the number of a codec in the offer is that of the same codec in the answer,
+    whatever `a=fmtp` has lost on the way. A number that means something else here is the
+    client's own, and goes by name.
+    """
+    repairs = _find_repairs(media)
+    matched: list[PublishedCodec] = []
+    for entry in media.formats:
+        codec = offered.get(entry.payload_type)
+        if codec is None or (entry.name and entry.name.lower() != codec.name.lower()):
+            parameters = read_parameters(entry.parameters)
+            codec = find_codec(media.kind, entry.name, entry.clock_rate, entry.channels, parameters)
+        if codec is not None and codec in offered.values():
+            matched.append(_agree(entry, codec, repairs))
+    return matched
+
+
+def _find_repairs(media: Media) -> dict[int, int]:
+    """The payload types of RTX, by those of what they repeat."""
+    repairs: dict[int, int] = {}
     for entry in media.formats:
         if entry.name.lower() == "rtx":
             original = read_parameters(entry.parameters).get("apt", "")
             if original.isascii() and original.isdigit() and len(original) <= 3:
                 repairs.setdefault(int(original), entry.payload_type)
-    offered = {entry.payload_type for entry in media.formats}
-    for entry in media.formats:
-        if len(matched) == MAX_CODECS:
-            break
-        parameters = read_parameters(entry.parameters)
-        codec = find_codec(media.kind, entry.name, entry.clock_rate, entry.channels, parameters)
-        if codec is None or (codec.name == "red" and not _is_opus_red(entry, media)):
-            continue
-        rtx = repairs.get(entry.payload_type)
-        feedback = tuple(f for f in entry.feedback if f in codec.feedback)
-        matched.append(
-            PublishedCodec(
-                entry.payload_type, rtx if rtx in offered and codec.rtx else None, codec, feedback
-            )
-        )
-    return matched
+    return repairs
+
+
+def _agree(entry: Format, codec: Codec, repairs: Mapping[int, int]) -> PublishedCodec:
+    return PublishedCodec(
+        entry.payload_type,
+        repairs.get(entry.payload_type) if codec.rtx else None,
+        codec,
+        tuple(f for f in entry.feedback if f in codec.feedback),
+        entry.parameters,
+    )
+
+
+def prefer_common(codecs: Sequence[PublishedCodec]) -> list[PublishedCodec]:
+    """What is answered to a publisher: of each codec first the configuration that most decode.
+
+    A publisher sends the first of the answer. The choice between codecs stays its own, but for
+    sound: everybody decodes Opus, and it is better than what telephones have.
+    """
+    families = list(dict.fromkeys(_name_family(entry) for entry in codecs))
+    if OPUS.name in families:
+        families.insert(0, OPUS.name)
+
+    def rank(entry: PublishedCodec) -> tuple[int, int]:
+        sound = entry.codec.kind == "audio"
+        return families.index(_name_family(entry)), 0 if sound else CODECS.index(entry.codec)
+
+    return sorted(codecs, key=rank)
+
+
+def _name_family(entry: PublishedCodec) -> str:
+    return OPUS.name if entry.codec is RED else entry.codec.name
 
 
 def _is_opus_red(entry: Format, media: Media) -> bool:
@@ -120,15 +197,6 @@ def _is_opus_red(entry: Format, media: Media) -> bool:
     names = {str(f.payload_type): f.name.lower() for f in media.formats}
     wrapped = entry.parameters.split("/")
     return all(names.get(payload_type.strip()) == "opus" for payload_type in wrapped)
-
-
-def read_parameters(fmtp: str) -> dict[str, str]:
-    """Split the value of `a=fmtp` at its semicolons; keys in lower case."""
-    parameters = {}
-    for part in fmtp.split(";"):
-        key, _, value = part.partition("=")
-        parameters[key.strip().lower()] = value.strip()
-    return parameters
 
 
 def match_extensions(
@@ -168,7 +236,7 @@ def map_payload_types(codecs: Sequence[PublishedCodec]) -> dict[int, int]:
 
 
 def agreed_formats(media: Media, codecs: Sequence[PublishedCodec]) -> list[Format]:
-    """Write the matched codecs back as they were offered, `a=fmtp` untouched."""
+    """Write the matched codecs back as they were offered."""
     offered = {entry.payload_type: entry for entry in media.formats}
     formats: list[Format] = []
     for codec in codecs:
@@ -179,7 +247,7 @@ def agreed_formats(media: Media, codecs: Sequence[PublishedCodec]) -> list[Forma
                 entry.name,
                 entry.clock_rate,
                 entry.channels,
-                entry.parameters,
+                ask_for_stereo(entry.parameters) if codec.codec is OPUS else entry.parameters,
                 list(codec.feedback),
             )
         )

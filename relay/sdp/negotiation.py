@@ -17,8 +17,10 @@ from .description import (
     Description,
     Extension,
     Media,
+    NothingToCarry,
     Rid,
     TransportDescription,
+    UnsupportedCodec,
 )
 from .matching import (
     Local,
@@ -27,10 +29,14 @@ from .matching import (
     agreed_formats,
     build_answer,
     check_transport,
+    describe_formats,
     find_transport,
+    is_live,
     match_extensions,
+    prefer_common,
     reject,
     restarts,
+    sends,
 )
 
 __all__ = [
@@ -53,10 +59,11 @@ class PublishedMedia:
     """One m-line of a publisher, as agreed.
 
     `active` says whether it may send now (its m-line is sendonly or sendrecv and not
-    rejected). `codecs` are in the publisher's order. `extensions` maps the publisher's
-    header extension ids to the relay's. `ssrcs` are those announced for media, without RTX;
-    `rtx_ssrcs` maps media SSRC to RTX SSRC. Both are empty for senders that use mid and rid
-    extensions instead. `rids` are the simulcast layers accepted, in the publisher's order.
+    rejected). `codecs` are in the order of the answer: the first is what it is expected to send.
+    `ptime` is the length of its packets in milliseconds, if it says one. `extensions` maps the
+    publisher's header extension ids to the relay's. `ssrcs` are those announced for media,
+    without RTX; `rtx_ssrcs` maps media SSRC to RTX SSRC. Both are empty for senders that use mid
+    and rid extensions instead. `rids` are the simulcast layers accepted, in the publisher's order.
     `simulcast_ssrcs` lists the layers of a sender that announces them by SIM group.
     """
 
@@ -69,6 +76,7 @@ class PublishedMedia:
     rtx_ssrcs: Mapping[int, int] = field(default_factory=dict)
     rids: tuple[str, ...] = ()
     simulcast_ssrcs: tuple[int, ...] = ()
+    ptime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +102,18 @@ class Publication:
 
 
 def answer_publisher(
-    offer: Description, local: Local, previous: Publication | None = None
+    offer: Description,
+    local: Local,
+    previous: Publication | None = None,
+    *,
+    whole: bool = False,
 ) -> Publication:
     """Answer a publisher's offer, the first or a renegotiation of `previous`.
 
     `local.transport.setup` is ignored: the answer takes the role that the offer leaves.
     `ice_restarted` tells whether the offer asks for an ICE restart: then it is to be answered
-    again, with a `local` of fresh credentials. Raises `BadSdp`.
+    again, with a `local` of fresh credentials. `whole` refuses an offer of which something could
+    not be taken. Raises `BadSdp`.
     """
     if previous is not None and not _continues(offer, previous):
         raise BadSdp("The offer's m-lines are not those of the offer before, and new ones.")
@@ -108,6 +121,8 @@ def answer_publisher(
     agreed: list[PublishedMedia] = []
     matches = Matches()
     data: DataLine | None = None
+    if whole:
+        _check_whole(offer, matches)
     for media in offer.media:
         if data is None and is_data(media):
             data = read_data(media)
@@ -141,6 +156,16 @@ def answer_publisher(
     )
 
 
+def _check_whole(offer: Description, matches: Matches) -> None:
+    """RFC 9725, 4.2: a session that would come to half of what was offered does not begin."""
+    sending = [media for media in offer.media if is_live(media) and sends(media)]
+    if not sending:
+        raise NothingToCarry("The offer sends nothing: no m-line is sendonly or sendrecv.")
+    for media in sending:
+        if not matches.find(media):
+            raise UnsupportedCodec(f"The relay cannot take {describe_formats(media)}.")
+
+
 def is_continuation(offer: Description, previous: Publication) -> bool:
     """Whether the offer can be of the same peer connection as `previous`: the same
     certificate, and the same m-lines in front."""
@@ -167,16 +192,17 @@ def _answer_published_media(media: Media, matches: Matches) -> tuple[Media, Publ
     codecs = matches.find(media)
     if not codecs:
         return reject(media), PublishedMedia(media.mid, kind, active=False)
-    sends = media.direction in ("sendonly", "sendrecv")
+    active = sends(media)
+    codecs = prefer_common(codecs)
     extensions = match_extensions(
         media, lambda e: e.forwarded or e in PUBLISHER_NEEDS, towards_us=True
     )
     # RFC 8285 7: what is offered sendonly is answered recvonly.
     one_way = {e.id for e in media.extensions if e.direction == "sendonly"}
-    rids = _simulcast_rids(media) if sends else []
+    rids = _simulcast_rids(media) if active else []
     answer = Media(kind, media.mid, protocol=media.protocol)
     answer.formats = agreed_formats(media, codecs)
-    answer.direction = "recvonly" if sends else "inactive"
+    answer.direction = "recvonly" if active else "inactive"
     answer.extensions = [
         Extension(id, uri, "recvonly" if id in one_way else "")
         for id, (uri, _) in extensions.items()
@@ -188,13 +214,14 @@ def _answer_published_media(media: Media, matches: Matches) -> tuple[Media, Publ
     return answer, PublishedMedia(
         mid=media.mid,
         kind=kind,
-        active=sends,
+        active=active,
         codecs=tuple(codecs),
         extensions={id: relay_id for id, (_, relay_id) in extensions.items()},
         ssrcs=ssrcs,
         rtx_ssrcs=dict(media.fid),
         rids=tuple(rids),
         simulcast_ssrcs=tuple(ssrc for ssrc in media.sim if ssrc in ssrcs),
+        ptime=media.ptime if kind == "audio" else None,
     )
 
 

@@ -46,6 +46,8 @@ KINDS: Final = {
         ErrorKind("session-expired", None, 410),
         ErrorKind("relay-unavailable", None, 503),
         ErrorKind("bad-sdp", None, 400),
+        ErrorKind("unsupported-codec", None, 406),
+        ErrorKind("no-media", None, 422),
         ErrorKind("internal", None, 500),
     )
 }

@@ -14,7 +14,7 @@ from relay.sdp.description import (
     parse_description_untrusted,
 )
 from relay.sdp.negotiation import Local, Publication
-from relay.sdp.subscription import Subscription
+from relay.sdp.subscription import Carried, Subscription
 from tests.unit.relay.sdp.offers import answer_player, answer_publisher, is_continuation
 
 MAX_SIZE = 16384
@@ -67,8 +67,8 @@ def subscriber(data: bytes) -> None:
     """An answer is refused and changes nothing, or fits the lines that were offered."""
     numbers = count(1)
     subscription = Subscription(session_id=1, cname="c", ssrc=lambda: next(numbers))
-    subscription.assign("audio", "p_1", "t_1", [OPUS])
-    subscription.assign("video", "p_1", "t_2", [VP8])
+    subscription.assign(Carried("audio", "p_1", "t_1", [OPUS]))
+    subscription.assign(Carried("video", "p_1", "t_2", [VP8]))
     subscription.build_offer(LOCAL)
     try:
         subscription.receive_answer(data.decode(errors="replace"))
@@ -89,7 +89,7 @@ def player(data: bytes) -> None:
         playback = answer_player(
             data.decode(errors="replace"),
             LOCAL,
-            [("audio", "p_1", "t_1", [OPUS]), ("video", "p_1", "t_2", [VP8])],
+            [Carried("audio", "p_1", "t_1", [OPUS]), Carried("video", "p_1", "t_2", [VP8])],
             session_id=1,
             cname="c",
             ssrc=lambda: next(numbers),

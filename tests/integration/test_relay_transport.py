@@ -10,7 +10,8 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
-from relay.sdp.subscription import Subscription, get_slot_codecs
+from relay.sdp.capabilities import OPUS, VP8
+from relay.sdp.subscription import Carried, Subscription
 from relay.stats import DropReason
 from relay.transport.transport import Transport, TransportState
 from tests.fuzz.engine import mutate
@@ -74,8 +75,8 @@ async def test_aiortc_takes_offers_whose_slots_come_and_go(
         assert subscription.remote is not None
         transport.start(subscription.remote, asyncio.get_running_loop().time())
 
-    audio = subscription.assign("audio", "p_1", "t_1", get_slot_codecs("audio", []))
-    video = subscription.assign("video", "p_1", "t_2", get_slot_codecs("video", []))
+    audio = subscription.assign(Carried("audio", "p_1", "t_1", [OPUS]))
+    video = subscription.assign(Carried("video", "p_1", "t_2", [VP8]))
     await negotiate()
     await wait_until(lambda: transport.state is TransportState.CONNECTED)
     assert audio.payload_types == {111: 111}
@@ -84,8 +85,8 @@ async def test_aiortc_takes_offers_whose_slots_come_and_go(
     subscription.release("t_2")
     await negotiate()
     assert video.payload_types == {}
-    assert subscription.assign("video", "p_2", "t_3", get_slot_codecs("video", [])) is video
-    subscription.assign("video", "p_3", "t_4", get_slot_codecs("video", []))
+    assert subscription.assign(Carried("video", "p_2", "t_3", [VP8])) is video
+    subscription.assign(Carried("video", "p_3", "t_4", [VP8]))
     await negotiate()
     assert video.payload_types == {96: 96, 97: 97, 108: 108, 109: 109}
     assert tracks == ["t_1", "t_2", "t_4"]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from relay.sdp.subscription import Subscription, get_slot_codecs
+from relay.sdp.capabilities import OPUS, VP8
+from relay.sdp.subscription import Carried, Subscription
 from relay.transport.transport import TransportState
 from tests.integration.relay_socket import RelaySocket, wait_until
 from tests.unit.relay.sdp.offers import answer_player, answer_publisher
@@ -142,8 +143,8 @@ async def test_chromium_takes_offers_whose_slots_come_and_go(
         assert subscription.remote is not None
         transport.start(subscription.remote, 0.0)
 
-    audio = subscription.assign("audio", "p_1", "t_1", get_slot_codecs("audio", []))
-    video = subscription.assign("video", "p_1", "t_2", get_slot_codecs("video", []))
+    audio = subscription.assign(Carried("audio", "p_1", "t_1", [OPUS]))
+    video = subscription.assign(Carried("video", "p_1", "t_2", [VP8]))
     await negotiate()
     await wait_until(lambda: transport.state is TransportState.CONNECTED)
     assert set(audio.payload_types) == {111}
@@ -155,8 +156,8 @@ async def test_chromium_takes_offers_whose_slots_come_and_go(
     await negotiate()
     assert video.payload_types == {}
 
-    assert subscription.assign("video", "p_2", "t_3", get_slot_codecs("video", [])) is video
-    subscription.assign("video", "p_3", "t_4", get_slot_codecs("video", []))
+    assert subscription.assign(Carried("video", "p_2", "t_3", [VP8])) is video
+    subscription.assign(Carried("video", "p_3", "t_4", [VP8]))
     await negotiate()
     assert {96, 97, 108, 109} <= set(video.payload_types)
     seen = json.loads(await page.evaluate("JSON.stringify(window.seen)"))
@@ -178,11 +179,10 @@ async def test_chromium_takes_offers_whose_slots_come_and_go(
 async def test_chromium_plays_what_its_own_offer_asked_for(page: Page, relay: RelaySocket) -> None:
     offer = await page.evaluate(PLAY)
     transport = relay.make_transport()
-    codecs = get_slot_codecs("video", [])
     playback = answer_player(
         offer,
         relay.describe(transport.local),
-        [("video", "p_1", "t_1", codecs)],
+        [Carried("video", "p_1", "t_1", [VP8])],
         session_id=1,
         cname="relay",
         ssrc=lambda: random.getrandbits(32),

@@ -80,9 +80,11 @@ def make_answer(offer: str, *, accept: Callable[[str], bool] = bool) -> str:
     return "\r\n".join(lines)
 
 
-def answer_publisher(offer: str, local: Local, previous: Publication | None = None) -> Publication:
+def answer_publisher(
+    offer: str, local: Local, previous: Publication | None = None, *, whole: bool = False
+) -> Publication:
     """What an offer's text comes to."""
-    return negotiation.answer_publisher(parse_offer_untrusted(offer), local, previous)
+    return negotiation.answer_publisher(parse_offer_untrusted(offer), local, previous, whole=whole)
 
 
 def is_continuation(offer: str, previous: Publication) -> bool:

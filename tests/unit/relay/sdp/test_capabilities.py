@@ -14,7 +14,7 @@ from relay.sdp.capabilities import (
     Codec,
     find_codec,
 )
-from relay.sdp.matching import read_parameters
+from relay.sdp.parameters import read_parameters
 
 
 def test_every_payload_type_is_used_once_and_cannot_be_taken_for_rtcp() -> None:
@@ -68,6 +68,7 @@ def test_h264_is_told_apart_by_profile_and_mode_whatever_its_level(
 
 def test_names_are_compared_without_case() -> None:
     assert find_codec("audio", "OPUS", 48000, 2, {}) is OPUS
+    assert find_codec("audio", "OPUS", 48000, 1, {}) is OPUS  # GStreamer, from bare caps
     assert find_codec("video", "vp8", 90000, 1, {}) is VP8
     assert find_codec("video", "H264", 90000, 1, {"packetization-mode": "1"}) is H264_BASELINE
 
@@ -80,7 +81,7 @@ def test_names_are_compared_without_case() -> None:
         ("video", "H264", 90000, 1, {"profile-level-id": "640c1f", "packetization-mode": "2"}),
         ("video", "VP9", 90000, 1, {"profile-id": "7"}),
         ("audio", "VP8", 90000, 1, {}),
-        ("audio", "opus", 48000, 1, {}),
+        ("audio", "opus", 16000, 2, {}),
         ("audio", "telephone-event", 8000, 1, {}),
         ("video", "ulpfec", 90000, 1, {}),
     ],

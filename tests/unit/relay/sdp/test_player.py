@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from relay.sdp.capabilities import CODECS, OPUS, VP8
-from relay.sdp.description import BadSdp, parse_description_untrusted
-from relay.sdp.subscription import Playback
+from relay.sdp.capabilities import CODECS, OPUS, RED, VP8
+from relay.sdp.description import BadSdp, UnsupportedCodec, parse_description_untrusted
+from relay.sdp.subscription import Carried, Playback
 from tests.unit.relay.sdp.offers import (
     AUDIO,
     LOCAL,
@@ -19,14 +21,17 @@ from tests.unit.relay.sdp.offers import (
 )
 
 AV1 = next(c for c in CODECS if c.name == "AV1")
-TRACKS = [("audio", "p_1", "t_1", [OPUS]), ("video", "p_1", "t_2", [VP8])]
+BASELINE = next(c for c in CODECS if c.profile == "baseline/1")
+TRACKS = [Carried("audio", "p_1", "t_1", [OPUS]), Carried("video", "p_1", "t_2", [VP8])]
 
 
-def play(offer: str, tracks: object = TRACKS, previous: Playback | None = None) -> Playback:
+def play(
+    offer: str, tracks: Sequence[Carried] = TRACKS, previous: Playback | None = None
+) -> Playback:
     return answer_player(
         offer,
         LOCAL if previous is None else RESTARTED,
-        tracks,  # type: ignore[arg-type]  # lists of tuples with literals, inferred as str
+        tracks,
         session_id=3,
         cname="relay",
         ssrc=count_ssrcs(),
@@ -50,14 +55,38 @@ def test_a_browser_is_sent_the_tracks_in_its_own_payload_types() -> None:
 
 
 def test_the_tracks_own_codec_comes_first() -> None:
-    playback = play(read_corpus("chromium-whep"), [("video", "p_1", "t_2", [AV1])])
+    playback = play(read_corpus("chromium-whep"), [Carried("video", "p_1", "t_2", [AV1])])
     first = parse_description_untrusted(playback.answer).media[1].formats[0]
     assert first.name == "AV1"
 
 
-def test_a_track_that_the_player_cannot_decode_is_left_out() -> None:
-    playback = play(make_offer(VIDEO, direction="recvonly"), [("video", "p", "t", [AV1])])
-    assert playback.slots[0].track is None
+def test_a_player_that_can_take_nothing_of_what_is_sent_is_refused_in_words() -> None:
+    offer = make_offer(VIDEO, direction="recvonly")
+    with pytest.raises(UnsupportedCodec, match="video in AV1"):
+        play(offer, [Carried("video", "p", "t", [AV1, VP8])])
+
+
+def test_a_player_that_cannot_take_one_of_the_tracks_is_told_so_on_its_line() -> None:
+    tracks = [Carried("audio", "p", "t_1", [OPUS]), Carried("video", "p", "t_2", [BASELINE])]
+    playback = play(make_offer(AUDIO, VIDEO, VIDEO, direction="recvonly"), tracks)
+    audio, refused, free = parse_description_untrusted(playback.answer).media
+    assert [m.direction for m in (audio, refused, free)] == ["sendonly", "inactive", "sendonly"]
+    assert [slot.mid for slot in playback.slots] == ["0", "2"]
+    assert "i=The offer lacks what is sent here: video in H264 (baseline/1)." in playback.answer
+
+
+def test_a_player_is_sent_what_is_in_red_where_it_has_none() -> None:
+    playback = play(make_offer(AUDIO, direction="recvonly"), [Carried("audio", "p", "t", [RED])])
+    assert playback.slots[0].track == "t"
+
+
+def test_a_player_is_told_how_the_sound_is() -> None:
+    track = Carried("audio", "p", "t", [OPUS], "sprop-stereo=1;maxaveragebitrate=700000", 60)
+    answer = play(make_offer(AUDIO, direction="recvonly"), [track]).answer
+    assert (
+        "a=fmtp:111 minptime=10;usedtx=1;maxaveragebitrate=510000;sprop-stereo=1;stereo=1\r\n"
+        "a=ptime:60\r\n" in answer
+    )
 
 
 def test_a_line_without_a_track_has_room_for_a_later_one() -> None:
@@ -86,7 +115,7 @@ def test_a_line_without_rtx_announces_no_second_ssrc() -> None:
 
 
 def test_more_tracks_than_lines_and_more_lines_than_tracks_both_work() -> None:
-    tracks = [*TRACKS, ("audio", "p_2", "t_3", [OPUS])]
+    tracks = [*TRACKS, Carried("audio", "p_2", "t_3", [OPUS])]
     assert [s.track for s in play(make_offer(AUDIO, direction="recvonly"), tracks).slots] == ["t_1"]
     slots = play(make_offer(AUDIO, AUDIO, AUDIO, direction="recvonly"), tracks).slots
     assert [s.track for s in slots] == ["t_1", "t_3", None]
@@ -104,13 +133,25 @@ def test_an_ice_restart_keeps_the_slots() -> None:
 
 
 @pytest.mark.parametrize(
-    "offer",
+    ("offer", "code"),
     [
-        make_offer(AUDIO, direction="sendonly"),
-        make_offer(("application", "webrtc-datachannel", []), direction="recvonly"),
-        make_offer(("video", "99", ["rtpmap:99 theora/90000"]), direction="recvonly"),
+        (make_offer(AUDIO, direction="sendonly"), "no-media"),
+        (make_offer(AUDIO, VIDEO, direction="inactive"), "no-media"),
+        (make_offer(("application", "webrtc-datachannel", []), direction="recvonly"), "no-media"),
+        (
+            make_offer(AUDIO, ("video", "99", ["rtpmap:99 theora/90000"]), direction="recvonly"),
+            "unsupported-codec",
+        ),
+        (
+            make_offer(
+                ("audio", "111", ["rtpmap:111 opus/48000/2", "fmtp:111 stereo=yes"]),
+                direction="recvonly",
+            ),
+            "bad-sdp",
+        ),
     ],
 )
-def test_an_offer_that_can_receive_nothing_is_refused(offer: str) -> None:
-    with pytest.raises(BadSdp, match="receive nothing"):
+def test_half_an_offer_is_refused_as_a_whole(offer: str, code: str) -> None:
+    with pytest.raises(BadSdp) as refusal:
         play(offer)
+    assert refusal.value.code == code

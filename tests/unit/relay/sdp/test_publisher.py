@@ -81,6 +81,89 @@ def test_fmtp_of_opus_goes_back_untouched() -> None:
     assert "usedtx=1" in answer_publisher(read_corpus("safari-publish"), LOCAL).answer
 
 
+def test_stereo_is_asked_for_where_the_publisher_has_any() -> None:
+    sound = ("audio", "97", ["rtpmap:97 OPUS/48000/2", "fmtp:97 sprop-stereo=1", "ptime:10"])
+    publication = answer_publisher(make_offer(sound), LOCAL)
+    assert "a=fmtp:97 sprop-stereo=1;stereo=1" in publication.answer
+    assert publication.media[0].ptime == 10
+
+
+def test_of_each_codec_the_configuration_that_most_decode_comes_first_in_the_answer() -> None:
+    """Chromium lists H264's baseline before constrained baseline, and sends what comes first."""
+    lines = [
+        "rtpmap:100 H264/90000",
+        "fmtp:100 profile-level-id=42001f;packetization-mode=1",
+        "rtpmap:101 VP9/90000",
+        "fmtp:101 profile-id=2",
+        "rtpmap:102 H264/90000",
+        "fmtp:102 profile-level-id=42e01f;packetization-mode=1",
+        "rtpmap:103 VP9/90000",
+        "rtpmap:104 VP8/90000",
+        "rtpmap:105 rtx/90000",
+        "fmtp:105 apt=102",
+    ]
+    video = ("video", "100 101 102 103 104 105", lines)
+    sound = ["rtpmap:0 PCMU/8000", "rtpmap:63 red/48000/2", "fmtp:63 111/111"]
+    audio = ("audio", "0 63 111", [*sound, "rtpmap:111 opus/48000/2"])
+    publication = answer_publisher(make_offer(video, audio), LOCAL)
+    numbers = [[f.payload_type for f in media.formats] for media in read_answer(publication)]
+    # The choice between codecs stays the publisher's; sound is in Opus where it can be.
+    assert numbers == [[102, 105, 100, 103, 101, 104], [63, 111, 0]]
+    assert [c.payload_type for c in publication.media[0].codecs] == [102, 100, 103, 101, 104]
+
+
+@pytest.mark.parametrize(
+    ("offer", "code", "reason"),
+    [
+        (make_offer(AUDIO, VIDEO, direction="recvonly"), "no-media", "sends nothing"),
+        (make_offer(AUDIO, VIDEO, direction="inactive"), "no-media", "sends nothing"),
+        (
+            make_offer(AUDIO, ("video", "99", ["rtpmap:99 theora/90000"])),
+            "unsupported-codec",
+            "video in theora",
+        ),
+        (make_offer(("audio", "111", []), VIDEO), "unsupported-codec", "no named codec"),
+        (
+            make_offer(AUDIO, VIDEO).replace("m=video 9 UDP/TLS/RTP/SAVPF", "m=video 9 RTP/AVP"),
+            "unsupported-codec",
+            "RTP/AVP",
+        ),
+    ],
+)
+def test_half_an_offer_is_refused_as_a_whole_where_that_is_asked_for(
+    offer: str, code: str, reason: str
+) -> None:
+    with pytest.raises(BadSdp, match=reason) as refusal:
+        answer_publisher(offer, LOCAL, whole=True)
+    assert refusal.value.code == code
+    # A page may publish one line of two, and none yet.
+    answer_publisher(offer, LOCAL)
+
+
+def test_a_data_channel_or_a_line_that_is_off_is_no_half_of_an_offer() -> None:
+    offer = make_offer(DATA, AUDIO, VIDEO).replace("m=video 9", "m=video 0")
+    assert answer_publisher(offer, LOCAL, whole=True).media[0].active
+
+
+@pytest.mark.parametrize(
+    ("codec", "fmtp"),
+    [
+        ("H264/90000", "profile-level-id=zzzzzz;packetization-mode=1"),
+        ("H264/90000", "profile-level-id=42e0;packetization-mode=1"),
+        ("H264/90000", "profile-level-id=42e01f;packetization-mode=banana"),
+        ("H264/90000", "profile-level-id=42e01f;sprop-parameter-sets=<>"),
+        ("VP9/90000", "profile-id=-1"),
+        ("AV1/90000", "profile=x"),
+        ("rtx/90000", "apt=ninety-six"),
+    ],
+)
+def test_malformed_codec_parameters_are_refused_in_words(codec: str, fmtp: str) -> None:
+    lines = ["rtpmap:96 VP8/90000", f"rtpmap:98 {codec}", f"fmtp:98 {fmtp}"]
+    with pytest.raises(BadSdp, match="malformed") as refusal:
+        answer_publisher(make_offer(("video", "96 98", lines)), LOCAL)
+    assert refusal.value.code == "bad-sdp"
+
+
 def test_header_extensions_are_mapped_to_the_relays_ids() -> None:
     video, audio = answer_publisher(read_corpus("chromium-simulcast"), LOCAL).media
     assert audio.extensions == {12: 1, 2: 2, 4: 3, 9: 4}

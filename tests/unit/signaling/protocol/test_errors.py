@@ -27,6 +27,8 @@ CLOSES = {
     "session-expired": None,
     "relay-unavailable": None,
     "bad-sdp": None,
+    "unsupported-codec": None,
+    "no-media": None,
     "internal": None,
 }
 
