@@ -1,11 +1,12 @@
 """Participants with media, for programs: see `Bot`."""
 
 from .bot import Bot
-from .errors import CodecMissing, SourceUnreadable, TargetUnwritable
+from .errors import CodecMissing, SourceFull, SourceUnreadable, TargetUnwritable
 from .files import File
 from .publishing import Publication
 from .sources import Source
 from .tracks import EncodedPacket, RemoteTrack
+from .voice import Voice
 
 __all__ = [
     "Bot",
@@ -15,6 +16,8 @@ __all__ = [
     "Publication",
     "RemoteTrack",
     "Source",
+    "SourceFull",
     "SourceUnreadable",
     "TargetUnwritable",
+    "Voice",
 ]

@@ -24,12 +24,14 @@ from ..client import Client, ClientError, NotConnected
 from ..client.events import E
 from .connections import Connections, Way
 from .files import File
-from .publishing import Options, Publication, Published
+from .jitter import LEAST, MOST
+from .publishing import Opening, Options, Publication, Published
 from .pumps import Frames
-from .sources import Kind, Label, Source
+from .sources import AUDIO_CLOCK, Kind, Label, Source
 from .tasks import Tasks
 from .threads import finish
 from .tracks import RemoteTrack
+from .voice import Voice
 
 DATA_WITHIN: Final = 5.0
 """Seconds that data wait for their channel."""
@@ -46,13 +48,21 @@ class Bot:
     `async with` is cancelled, and the error raised where it ends.
     """
 
-    def __init__(self, client: Client, *, via: Way = "auto", receive: bool = True) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        via: Way = "auto",
+        receive: bool = True,
+        jitter: tuple[float, float] = (LEAST, MOST),
+    ) -> None:
         self.client = client
         self._tasks = Tasks(self._end_readers)
         self._connections = Connections(
             client,
             via=via,
             receive=receive,
+            jitter=jitter,
             spawn=self._tasks.spawn,
             on_track=self._announce,
             on_data=self._receive_data,
@@ -73,14 +83,16 @@ class Bot:
         token: str | None = None,
         via: Way = "auto",
         receive: bool = True,
+        jitter: tuple[float, float] = (LEAST, MOST),
         metadata: dict[str, Any] | None = None,
         patience: float = 120.0,
         wait_for_server: bool = False,
         ssl: ssl_module.SSLContext | bool = True,
     ) -> Self:
         """A bot that joins `room` when entered. `via="relay"` avoids direct connections;
-        `receive=False` takes no media from others; the rest, and what entering raises, is as
-        for `Client`."""
+        `receive=False` takes no media from others; `jitter` is how many seconds a gap in sound
+        is held open at least and at most. The rest, and what entering raises, is as for
+        `Client`."""
         client = Client(
             server,
             room=room,
@@ -91,7 +103,7 @@ class Bot:
             wait_for_server=wait_for_server,
             ssl=ssl,
         )
-        return cls(client, via=via, receive=receive)
+        return cls(client, via=via, receive=receive, jitter=jitter)
 
     async def __aenter__(self) -> Self:
         if self._tasks.owner is not None:
@@ -159,6 +171,13 @@ class Bot:
             opening.drop()
             raise
         return self._published.add(opening)
+
+    def voice(self, *, rate: int = AUDIO_CLOCK, label: Label = "microphone") -> Voice:
+        """Something to say with: `await voice.say(chunks)`, `voice.clear()` to fall silent at
+        once, `await voice.wait()`. Raises NotConnected as `publish` does."""
+        self._tasks.check_alive()
+        source = Source("audio", label=label)
+        return Voice(source, self._published.add(Opening([source])), rate)
 
     @property
     def sources(self) -> list[Source]:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bot import Bot
+from .clock import media_time
 from .files import telling_target
-from .sources import Resampler, media_time
+from .sources import Resampler
 from .threads import finish, finish_in_thread
 from .tracks import RemoteTrack
 

@@ -14,10 +14,11 @@ from relay.control import Track
 
 from ..client import Client, Event, Participant, Rejoined
 from ..protocol import messages
+from .clock import media_time
 from .internals import Tap
 from .peer import Peer
 from .relayed import Publisher, Subscriber
-from .sources import Kind, Label, Source, media_time
+from .sources import Kind, Label, Source
 from .tracks import RemoteTrack
 
 SWEEP = 0.5
@@ -54,6 +55,7 @@ class Connections:
         *,
         via: Way,
         receive: bool,
+        jitter: tuple[float, float],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         on_track: Callable[[RemoteTrack], None],
         on_data: Callable[[str, bytes | str], None],
@@ -61,6 +63,7 @@ class Connections:
         self.client = client
         self.sources: list[Source] = []
         self.receiving = receive
+        self.jitter = jitter
         self.spawn = spawn
         self.receive_data = on_data
         self.direct: dict[str, Peer] = {}

@@ -15,3 +15,7 @@ class CodecMissing(ClientError):
 
 class TargetUnwritable(ClientError):
     """The file or folder to record into cannot be written."""
+
+
+class SourceFull(ClientError):
+    """More sound was pushed than may wait: await `push_sound`, or push as time goes."""

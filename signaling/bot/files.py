@@ -17,8 +17,9 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 
+from .clock import media_time
 from .errors import CodecMissing, SourceUnreadable, TargetUnwritable
-from .sources import SENDABLE, VIDEO_CLOCK, Item, Kind, Label, Packet, Source, media_time
+from .sources import SENDABLE, VIDEO_CLOCK, Item, Kind, Label, Packet, Source
 from .threads import run_apart
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from aiortc import (
     RTCPeerConnection,
@@ -24,13 +24,18 @@ from aiortc import (
     sdp,
 )
 from aiortc.codecs import get_decoder
+from aiortc.codecs.base import Encoder
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.rtp import RtcpByePacket, RtpPacket
+from aiortc.rtp import RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.utils import uint16_add, uint16_gt
 from av.frame import Frame
 
 from .codecs import is_key_frame
+from .encoders import FastVp8, ResilientOpus
+from .jitter import LEAST, MOST
+from .jitter import JitterBuffer as SoundBuffer
+from .threads import CODECS
 
 GAP_PATIENCE = 0.4
 """Seconds that a lost packet is waited for: a few retransmissions' time."""
@@ -53,6 +58,10 @@ class EncodedFrame:
     clock_rate: int
     key: bool
     arrival: float
+    lost: int = 0
+    """Packets right before this frame that never came; of sound alone."""
+    captured: float | None = None
+    """Seconds on the sender's clock when it was made; None before the first sender report."""
 
 
 class FrameDecoder(Protocol):
@@ -144,6 +153,11 @@ class ImpatientBuffer(JitterBuffer):
                 return JitterFrame(data=b"".join(parts), timestamp=timestamp)
         return None
 
+    def take_ready(self) -> JitterFrame | None:
+        """The next frame that is whole."""
+        frame = self._remove_frame(0)
+        return self.take_marked() if frame is None else frame
+
     def _find_gap(self) -> int | None:
         """How far behind the origin the first packet is missing."""
         assert self._highest is not None
@@ -156,6 +170,17 @@ class ImpatientBuffer(JitterBuffer):
         return None
 
 
+class InOrder:
+    """Stands where a sound receiver puts packets in order, and hands each on as it comes."""
+
+    def __init__(self, put: Callable[[RtpPacket], None]) -> None:
+        self._put = put
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        self._put(packet)
+        return False, None
+
+
 class Tap:
     """Everything that one receiver receives, still encoded, to one listener at a time.
 
@@ -163,17 +188,30 @@ class Tap:
     its decoder's thread when DTLS is up. `packets` counts RTP packets; `frames` frames.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver) -> None:
+    def __init__(
+        self, receiver: RTCRtpReceiver, jitter: tuple[float, float] = (LEAST, MOST)
+    ) -> None:
         self.listener: Callable[[Tap, EncodedFrame], None] | None = None
         self.packets = 0
         self.frames = 0
+        self.heard_at = time.monotonic()
+        """When the last packet came."""
+        self.sound = SoundBuffer[RtpPacket](*jitter)
         self._arrivals: dict[int, float] = {}
         self._requested = float("-inf")
+        self._report: tuple[float, int] | None = None
+        self._ssrc: int | None = None
+        self._timestamp: int | None = None
+        self._origin = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._asking: set[asyncio.Task[None]] = set()
         self._receiver = receiver
         hidden = cast(Any, receiver)
-        self._buffer: JitterBuffer = hidden._RTCRtpReceiver__jitter_buffer
+        self._buffer: ImpatientBuffer | None = None
         if receiver.track.kind == "video":
             self._buffer = hidden._RTCRtpReceiver__jitter_buffer = ImpatientBuffer()
+        else:
+            hidden._RTCRtpReceiver__jitter_buffer = InOrder(self._receive_sound)
         hidden._RTCRtpReceiver__decoder_queue = _NoDecoder(self._receive_frame)
         hidden._track._queue = _NoFrames()
         self._handle_rtp = receiver._handle_rtp_packet
@@ -189,20 +227,103 @@ class Tap:
         """Have a picture loss indication sent with the next packet that arrives."""
         cast(Any, self._receiver)._RTCRtpReceiver__decoder_error.set()
 
-    def _find_codec(self) -> RTCRtpCodecParameters | None:
+    def close(self) -> None:
+        """Ask for nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._asking:
+            task.cancel()
+
+    async def _handle_rtp_packet(self, packet: Any, arrival_time_ms: int) -> None:
+        self.packets += 1
+        self.heard_at = now = time.monotonic()
+        arrivals = self._arrivals
+        if packet.timestamp not in arrivals:
+            if len(arrivals) > 256:
+                del arrivals[next(iter(arrivals))]
+            arrivals[packet.timestamp] = now
+        await self._handle_rtp(packet, arrival_time_ms=arrival_time_ms)
+        if self._buffer is None:
+            self._pump_sound()
+        else:
+            self._pump_pictures(self._buffer)
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        if isinstance(packet, RtcpSrPacket):
+            told = packet.sender_info
+            self._report = (told.ntp_timestamp / (1 << 32), told.rtp_timestamp)
+        # After a BYE aiortc never decodes that line again, though browsers send on it again.
+        if not isinstance(packet, RtcpByePacket):
+            await self._handle_rtcp(packet)
+
+    # -- Sound ----------------------------------------------------------------------------
+
+    def _receive_sound(self, packet: RtpPacket) -> None:
+        if packet.ssrc != self._ssrc:
+            self._ssrc = packet.ssrc
+            self.sound.begin_anew()
+        self.sound.add(packet.sequence_number, packet, time.monotonic())
+
+    def _pump_sound(self) -> None:
+        now = time.monotonic()
+        codecs = cast(Any, self._receiver)._RTCRtpReceiver__codecs
+        for ready in self.sound.take(now):
+            packet = ready.item
+            codec = codecs.get(packet.payload_type)
+            if codec is not None:
+                frame = JitterFrame(cast(Any, packet)._data, self._unwrap(packet.timestamp))
+                self._hand_on(codec, frame, packet.timestamp, ready.lost)
+        if lost := self.sound.to_ask(now):
+            self._ask_again(lost)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.sound.timer is not None:
+            wait = max(self.sound.timer - now, 0.001)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._pump_sound)
+
+    def _ask_again(self, lost: list[int]) -> None:
+        work = cast(Any, self._receiver)._send_rtcp_nack(self._ssrc, lost)
+        task = asyncio.ensure_future(work)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    def _unwrap(self, timestamp: int) -> int:
+        """Without the jump after 32 bits, from the first on."""
+        if self._timestamp is None:
+            self._timestamp, self._origin = timestamp, -timestamp
+        step = (timestamp - self._timestamp + 0x8000_0000 & 0xFFFF_FFFF) - 0x8000_0000
+        self._origin += self._timestamp + step - timestamp
+        self._timestamp = timestamp
+        return timestamp + self._origin
+
+    # -- Pictures -------------------------------------------------------------------------
+
+    def _pump_pictures(self, buffer: ImpatientBuffer) -> None:
+        # aiortc takes one frame out for each packet that comes in: what once was late would
+        # stay so for ever.
+        while (codec := self._find_codec(buffer)) and (frame := buffer.take_ready()) is not None:
+            mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
+            frame.timestamp = mapper.map(frame.timestamp)
+            self._receive_frame(codec, frame)
+
+    def _find_codec(self, buffer: ImpatientBuffer) -> RTCRtpCodecParameters | None:
         """The codec of the frame at the front: the relay puts others' media on a line in use."""
-        buffer = self._buffer
         front = (
             None if buffer._origin is None else buffer._packets[buffer._origin % buffer.capacity]
         )
         codecs = cast(Any, self._receiver)._RTCRtpReceiver__codecs
         return None if front is None else codecs.get(front.payload_type)
 
-    def _take_ready(self) -> JitterFrame | None:
-        frame = self._buffer._remove_frame(0)
-        if frame is None and isinstance(self._buffer, ImpatientBuffer):
-            frame = self._buffer.take_marked()
-        return frame
+    def _receive_frame(self, codec: RTCRtpCodecParameters, frame: JitterFrame) -> None:
+        buffer = self._buffer
+        if buffer is not None and buffer.skipped:
+            if not is_key_frame(codec.name, frame.data):
+                self._request_again()
+                return
+            buffer.skipped = False
+        mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
+        self._hand_on(codec, frame, (frame.timestamp + mapper._origin) & 0xFFFFFFFF)
 
     def _request_again(self) -> None:
         now = time.monotonic()
@@ -210,37 +331,16 @@ class Tap:
             self._requested = now
             self.request_key_frame()
 
-    async def _handle_rtp_packet(self, packet: Any, arrival_time_ms: int) -> None:
-        self.packets += 1
-        arrivals = self._arrivals
-        if packet.timestamp not in arrivals:
-            if len(arrivals) > 256:
-                del arrivals[next(iter(arrivals))]
-            arrivals[packet.timestamp] = time.monotonic()
-        await self._handle_rtp(packet, arrival_time_ms=arrival_time_ms)
-        # aiortc takes one frame out for each packet that comes in: what once was late would
-        # stay so for ever.
-        while (codec := self._find_codec()) and (frame := self._take_ready()) is not None:
-            mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
-            frame.timestamp = mapper.map(frame.timestamp)
-            self._receive_frame(codec, frame)
+    # -- Both -----------------------------------------------------------------------------
 
-    async def _handle_rtcp_packet(self, packet: Any) -> None:
-        # After a BYE aiortc never decodes that line again, though browsers send on it again.
-        if not isinstance(packet, RtcpByePacket):
-            await self._handle_rtcp(packet)
-
-    def _receive_frame(self, codec: RTCRtpCodecParameters, frame: JitterFrame) -> None:
+    def _hand_on(
+        self, codec: RTCRtpCodecParameters, frame: JitterFrame, rtp_timestamp: int, lost: int = 0
+    ) -> None:
+        """`rtp_timestamp` is the frame's as it was sent."""
         self.frames += 1
-        if isinstance(self._buffer, ImpatientBuffer) and self._buffer.skipped:
-            if not is_key_frame(codec.name, frame.data):
-                self._request_again()
-                return
-            self._buffer.skipped = False
+        arrival = self._arrivals.pop(rtp_timestamp, None)
         if self.listener is None or not frame.data:
             return
-        mapper = cast(Any, self._receiver)._RTCRtpReceiver__timestamp_mapper
-        rtp_timestamp = (frame.timestamp + mapper._origin) & 0xFFFFFFFF
         self.listener(
             self,
             EncodedFrame(
@@ -249,9 +349,46 @@ class Tap:
                 timestamp=frame.timestamp,
                 clock_rate=codec.clockRate,
                 key=is_key_frame(codec.name, frame.data),
-                arrival=self._arrivals.pop(rtp_timestamp, time.monotonic()),
+                arrival=time.monotonic() if arrival is None else arrival,
+                lost=lost,
+                captured=self._capture_time(rtp_timestamp, codec.clockRate),
             ),
         )
+
+    def _capture_time(self, rtp_timestamp: int, clock_rate: int) -> float | None:
+        if self._report is None:
+            return None
+        at, reported = self._report
+        step = (rtp_timestamp - reported + 0x8000_0000 & 0xFFFF_FFFF) - 0x8000_0000
+        return at + step / clock_rate
+
+
+ENCODERS: Final[dict[str, Callable[[], Encoder]]] = {"opus": ResilientOpus, "VP8": FastVp8}
+"""In the place of aiortc's."""
+
+
+class _CodecLoop:
+    """Stands where a sender keeps its loop, of which it uses the threads alone."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def run_in_executor(self, _: None, function: Callable[..., Any], *args: Any) -> Any:
+        return self._loop.run_in_executor(CODECS, function, *args)
+
+
+def encode_apart(sender: RTCRtpSender) -> None:
+    """Have the sender encode in the threads that are for it, with this library's encoders."""
+    hidden = cast(Any, sender)
+    hidden._RTCRtpSender__loop = _CodecLoop(hidden._RTCRtpSender__loop)
+    start = sender._next_encoded_frame
+
+    async def next_encoded_frame(codec: RTCRtpCodecParameters) -> Any:
+        if hidden._RTCRtpSender__encoder is None and codec.name in ENCODERS:
+            hidden._RTCRtpSender__encoder = ENCODERS[codec.name]()
+        return await start(codec)
+
+    hidden._next_encoded_frame = next_encoded_frame
 
 
 def hook_key_frames(sender: RTCRtpSender, on_request: Callable[[], None]) -> None:

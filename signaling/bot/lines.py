@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
@@ -19,18 +20,20 @@ from aiortc import (
 )
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
+from msgspec import Raw
 
 from ..client import Client
 from .internals import (
     Tap,
     bound_inboxes,
+    encode_apart,
     hook_key_frames,
     is_started,
     negotiated_codec,
     prefer_codec,
     set_stream_id,
 )
-from .sdp import spread_candidates
+from .sdp import ask_for_resilient_sound, spread_candidates
 from .sources import Kind, Label, SenderTrack, Source
 from .threads import finish
 
@@ -53,6 +56,8 @@ class Room(Protocol):
     client: Client
     sources: list[Source]
     receiving: bool
+    jitter: tuple[float, float]
+    """Seconds that a gap in sound is held open at least and at most."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
     def receive_track(self, participant: str, kind: Kind, label: Label, tap: Tap) -> None: ...
@@ -80,6 +85,11 @@ async def set_local_description(pc: RTCPeerConnection, description: RTCSessionDe
     """Cancelled, it still opens all sockets that it began to, so that `pc.close` finds them."""
     bound_inboxes(pc)
     await finish(pc.setLocalDescription(description))
+
+
+def local_sdp(pc: RTCPeerConnection) -> Raw:
+    """The local description as it is signalled."""
+    return Raw(msgspec.json.encode(ask_for_resilient_sound(pc.localDescription.sdp)))
 
 
 async def close_connection(pc: RTCPeerConnection) -> None:
@@ -124,17 +134,22 @@ def add_line(pc: RTCPeerConnection, label: Label, kind: Kind, direction: str) ->
             track.source.request_key_frame()
 
     hook_key_frames(transceiver.sender, request_key_frame)
+    encode_apart(transceiver.sender)
     if label.startswith("screen"):
         set_stream_id(transceiver.sender, "screen")
     return line
 
 
-def tap_new_tracks(pc: RTCPeerConnection, on_tap: Callable[[Tap, RTCRtpTransceiver], None]) -> None:
+def tap_new_tracks(
+    pc: RTCPeerConnection,
+    jitter: tuple[float, float],
+    on_tap: Callable[[Tap, RTCRtpTransceiver], None],
+) -> None:
     """Call `on_tap(tap, transceiver)` for each receiver that begins to receive."""
 
     def on_track(track: MediaStreamTrack) -> None:
         for transceiver in pc.getTransceivers():
             if transceiver.receiver.track is track:
-                on_tap(Tap(transceiver.receiver), transceiver)
+                on_tap(Tap(transceiver.receiver, jitter), transceiver)
 
     pc.on("track", on_track)

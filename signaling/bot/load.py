@@ -20,8 +20,9 @@ import av
 import numpy as np
 
 from .bot import Bot
+from .clock import media_time
 from .patterns import pictures, tone
-from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, VIDEO_CLOCK, Source, media_time
+from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, VIDEO_CLOCK, Source
 from .tracks import EncodedPacket, RemoteTrack
 
 MAGIC = b"tndm"

@@ -14,9 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, sdp
-from msgspec import Raw
 
 from ..client import ClientError, Participant
 from ..protocol import messages
@@ -27,6 +25,7 @@ from .lines import (
     Room,
     add_line,
     close_connection,
+    local_sdp,
     make_connection,
     remote_description,
     set_local_description,
@@ -175,7 +174,7 @@ class Peer:
     def _open_pc(self) -> RTCPeerConnection:
         pc = make_connection(self._room.client)
         self._pc = pc
-        tap_new_tracks(pc, self._on_tap)
+        tap_new_tracks(pc, self._room.jitter, self._on_tap)
         pc.on("connectionstatechange", lambda: self._on_state(pc))
         pc.on("datachannel", self._use_channel)
         self._arm_deadline()
@@ -191,6 +190,7 @@ class Peer:
         self._lines.clear()
         for tap in self._taps.values():
             self._room.lose_tap(tap)
+            tap.close()
         self._taps.clear()
         self._givers.clear()
         if self._deadline is not None:
@@ -212,7 +212,7 @@ class Peer:
         offer.sdp = keep_extension_ids(offer.sdp, self._extensions)
         await set_local_description(pc, offer)
         self._checkpoint = checkpoint
-        self._signal(messages.Offer(to=self.participant.id, sdp=self._local_sdp(pc)))
+        self._signal(messages.Offer(to=self.participant.id, sdp=local_sdp(pc)))
 
     async def _take_offer(self, description: str) -> None:
         pc = self._pc
@@ -235,7 +235,7 @@ class Peer:
         self._attach()
         await self._apply(description, "offer")
         await set_local_description(pc, await pc.createAnswer())
-        self._signal(messages.Answer(to=self.participant.id, sdp=self._local_sdp(pc)))
+        self._signal(messages.Answer(to=self.participant.id, sdp=local_sdp(pc)))
         await self._offer_if_needed()
 
     async def _apply(self, description: str, kind: str) -> None:
@@ -251,9 +251,6 @@ class Peer:
             self.receive("remake", None)
         elif self._add_lines(self._pc) or (self._data_wanted and self._channel is None):
             await self._offer()
-
-    def _local_sdp(self, pc: RTCPeerConnection) -> Raw:
-        return Raw(msgspec.json.encode(pc.localDescription.sdp))
 
     def _signal(self, message: messages.ClientMessage) -> None:
         self._room.client.tell(message)

@@ -13,7 +13,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
-from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, Item, Kind, Label, Source, audio_frame, media_time
+from .clock import media_time
+from .sources import AUDIO_CLOCK, AUDIO_SAMPLES, Item, Kind, Label, Source, audio_frame
 
 if TYPE_CHECKING:
     from .tracks import RemoteTrack
@@ -98,6 +99,8 @@ async def pump_frames(frames: Frames, source: Source, *, fps: float, rate: int, 
                 await asyncio.sleep(max(wait, 0))
             position = at + length
             source.push(item)
+            if source.kind == "audio":
+                await source.wait_for_room()
     finally:
         if isinstance(iterator, AsyncIterator) and hasattr(iterator, "aclose"):
             await iterator.aclose()

@@ -23,6 +23,7 @@ from .lines import (
     Room,
     add_line,
     close_connection,
+    local_sdp,
     make_connection,
     remote_description,
     set_local_description,
@@ -122,7 +123,7 @@ class Publisher:
         ]
         offer = messages.Offer(
             to=messages.RELAY,
-            sdp=Raw(msgspec.json.encode(pc.localDescription.sdp)),
+            sdp=local_sdp(pc),
             tracks=Raw(msgspec.json.encode(tracks)),
         )
         answer = await self._room.client.request(offer)
@@ -235,6 +236,7 @@ class Subscriber:
         self.slots.clear()
         for tap in self._taps.values():
             self._room.lose_tap(tap)
+            tap.close()
         self._taps.clear()
         if pc is not None:
             await close_connection(pc)
@@ -251,11 +253,7 @@ class Subscriber:
         learn_ssrcs(pc)
         await set_local_description(pc, await pc.createAnswer())
         self._take_slots(offer.slots)
-        await self._room.client.request(
-            messages.Answer(
-                to=messages.RELAY, sdp=Raw(msgspec.json.encode(pc.localDescription.sdp))
-            )
-        )
+        await self._room.client.request(messages.Answer(to=messages.RELAY, sdp=local_sdp(pc)))
 
     def _open(self) -> RTCPeerConnection:
         pc = make_connection(self._room.client)
@@ -272,7 +270,7 @@ class Subscriber:
                 self._ask(0)
             self._room.sync()
 
-        tap_new_tracks(pc, on_tap)
+        tap_new_tracks(pc, self._room.jitter, on_tap)
         pc.on("connectionstatechange", on_state)
         return pc
 

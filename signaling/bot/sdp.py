@@ -52,3 +52,18 @@ def session_of(description: str) -> tuple[str, ...]:
     """What changes when the other side began anew: ICE user names and certificate."""
     marks = ("a=ice-ufrag:", "a=fingerprint:")
     return tuple(sorted({line for line in description.splitlines() if line.startswith(marks)}))
+
+
+def ask_for_resilient_sound(description: str) -> str:
+    """Say of Opus that what is lost may be repeated in later packets, and is asked for again:
+    browsers send neither to those who do not say so."""
+
+    def add(match: re.Match[str]) -> str:
+        said, number = match.groups()
+        if not re.search(rf"^a=fmtp:{number} ", description, re.M):
+            said += f"\r\na=fmtp:{number} minptime=10;useinbandfec=1"
+        if not re.search(rf"^a=rtcp-fb:{number} nack\r?$", description, re.M):
+            said += f"\r\na=rtcp-fb:{number} nack"
+        return said
+
+    return re.sub(r"(?im)^(a=rtpmap:(\d+) opus/48000/2)(?=\r?$)", add, description)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -23,7 +22,9 @@ from av.frame import Frame
 from numpy.typing import NDArray
 
 from .backlog import Backlog, Ended
-from .errors import CodecMissing
+from .clock import media_time
+from .errors import CodecMissing, SourceFull
+from .playout import Converting, Playout
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -53,17 +54,12 @@ NEAR = Fraction(2)
 """Seconds: a timestamp this close to now is on our clock already, as a remote track's are."""
 
 
-def media_time() -> float:
-    """Seconds on the clock that every frame, sent or received, is stamped with: monotonic,
-    and so far from zero that a file's own timestamps are not taken for it."""
-    return time.monotonic() + 100_000
-
-
 class Resampler:
     """Sound of any shape, which may change, as 16-bit samples of one rate and layout."""
 
     def __init__(self, rate: int, layout: str, frame_size: int | None = None) -> None:
         self._wanted = ("s16", layout, rate, frame_size)
+        self._size = frame_size
         self._given: tuple[str, str, int] | None = None
         self._resampler: av.AudioResampler
 
@@ -77,6 +73,25 @@ class Resampler:
         parts = self._resampler.resample(frame)
         frame.pts = pts
         return parts
+
+    def flush(self) -> list[av.AudioFrame]:
+        """What is kept for a whole frame, filled up with silence; what comes next begins anew."""
+        if self._given is None:
+            return []
+        self._given = None
+        parts = self._resampler.resample(None)
+        return [part if self._size is None else _fill(part, self._size) for part in parts]
+
+
+def _fill(part: av.AudioFrame, size: int) -> av.AudioFrame:
+    """With silence up to `size` samples."""
+    pcm = part.to_ndarray()
+    channels = part.layout.nb_channels
+    room = np.zeros((1, size * channels), np.int16)
+    room[:, : pcm.shape[1]] = pcm[:, : size * channels]
+    filled = av.AudioFrame.from_ndarray(room, format="s16", layout=part.layout.name)
+    filled.sample_rate = part.sample_rate
+    return filled
 
 
 class SenderTrack(MediaStreamTrack):
@@ -152,6 +167,10 @@ class SenderTrack(MediaStreamTrack):
         self.sent += 1
         return item
 
+    def clear(self) -> None:
+        """Drop what waits."""
+        self._backlog.clear()
+
     def stop(self) -> None:
         self.attach(None)
         self._backlog.close()
@@ -190,7 +209,8 @@ class Source:
         self._last = Fraction(-1)
         # aiortc's encoder takes one shape of audio for its whole life.
         self._resampler = Resampler(AUDIO_CLOCK, "stereo", AUDIO_SAMPLES)
-        self._samples: int | None = None
+        self._playout = Playout(self._send_sound)
+        self._converting: Converting | None = None
 
     def request_key_frame(self) -> None:
         if self.on_key_frame is not None:
@@ -199,11 +219,17 @@ class Source:
             except Exception:  # It would end the connection that asks.
                 log.exception("`on_key_frame` failed")
 
+    @property
+    def dropped(self) -> int:
+        """Pictures that came faster than they could be made ready."""
+        return 0 if self._converting is None else self._converting.dropped
+
     def push(self, item: Item) -> None:
         """Send a frame or packet to everyone connected; without a pts, as of now.
 
-        Timestamps are moved as a whole so that the first is now; they must not go back. The
-        item itself stays the caller's.
+        Timestamps are moved as a whole so that the first is now; they must not go back. Sound
+        leaves when its time has come. The item itself stays the caller's. Raises SourceFull
+        where ten seconds of sound wait already.
         """
         self.pushed += 1
         if isinstance(item, av.AudioFrame):
@@ -212,26 +238,55 @@ class Source:
         base = Fraction(1, VIDEO_CLOCK if self.kind == "video" else AUDIO_CLOCK)
         stamp = round(self._stamp(item, base) / base)
         if isinstance(item, av.VideoFrame) and item.format.name != "yuv420p":
-            # Once, and not again for each connection.
-            item = item.reformat(format="yuv420p")
+            if any(sender.takes(True) for sender in self.senders):
+                # Once, and not again for each connection.
+                self._converting = self._converting or Converting(self._send)
+                self._converting.put(item, stamp, base)
+            return
         self._send(item, stamp, base)
 
     def push_picture(self, picture: NDArray[np.uint8], *, format: str = "rgb24") -> None:
-        """Send an array of shape (height, width, 3); both sizes even."""
+        """Send an array of shape (height, width, 3), or (height * 3 / 2, width) of `yuv420p`,
+        which costs no conversion; both sizes even."""
         self.push(av.VideoFrame.from_ndarray(picture, format=format))
 
-    def push_sound(self, pcm: NDArray[np.int16], *, rate: int = AUDIO_CLOCK) -> None:
-        """Send samples of shape (samples,) or (samples, channels), one or two channels."""
+    def push_sound(self, pcm: NDArray[np.int16], *, rate: int = AUDIO_CLOCK) -> Awaitable[None]:
+        """Send samples of shape (samples,) or (samples, channels), one or two channels: after
+        those that wait, all of them. To be awaited by whoever has more at hand than its time
+        has come for: returns when there is room again. Raises SourceFull as `push` does."""
         self.push(audio_frame(pcm, rate))
+        return self._playout.wait_for_room()
+
+    def wait_for_room(self) -> Awaitable[None]:
+        """Done when so little sound waits that more may be pushed."""
+        return self._playout.wait_for_room()
+
+    async def wait_played(self) -> None:
+        """Return when all sound that was pushed has been sent."""
+        self._flush()
+        await self._playout.wait_played()
+
+    def clear(self) -> None:
+        """Drop the sound that waits: silence follows at once."""
+        self._resampler = Resampler(AUDIO_CLOCK, "stereo", AUDIO_SAMPLES)
+        self._playout.clear()
+        for sender in self.senders:
+            if self.kind == "audio":
+                sender.clear()
 
     def _push_audio(self, frame: av.AudioFrame) -> None:
-        due = round(self._find_time(frame) * AUDIO_CLOCK)
-        if self._samples is None or due - self._samples > AUDIO_CLOCK // 2:
-            # The source paused: the silence belongs into the timestamps.
-            self._samples = due
-        for part in self._resampler.resample(frame):
-            self._send(part, self._samples, Fraction(1, AUDIO_CLOCK))
-            self._samples += part.samples
+        if self._playout.full:
+            raise SourceFull("Ten seconds of sound wait to be sent: await `push_sound`.")
+        due = float(self._find_time(frame))
+        self._playout.put(self._resampler.resample(frame), due, on_dry=self._flush)
+
+    def _flush(self) -> None:
+        """Send the last milliseconds, too, which the resampler keeps."""
+        if rest := self._resampler.flush():
+            self._playout.put(rest, media_time())
+
+    def _send_sound(self, part: av.AudioFrame, stamp: int) -> None:
+        self._send(part, stamp, Fraction(1, AUDIO_CLOCK))
 
     def _stamp(self, item: av.VideoFrame | Packet, base: Fraction) -> Fraction:
         self._last = max(self._find_time(item), self._last + base)
@@ -247,14 +302,18 @@ class Source:
             self._offset = Fraction(0) if abs(now - given) < NEAR else now - given
         return given + self._offset
 
-    def _send(self, item: Item, stamp: int, base: Fraction) -> None:
+    def _send(self, item: Item, stamp: int, base: Fraction, *, owned: bool = False) -> None:
+        """`owned`: nobody else has the item, so that one sender may have it without a copy."""
         key = not isinstance(item, av.Packet) or item.is_keyframe
-        for sender in list(self.senders):
-            if sender.takes(key):
-                # Encoders write into the frames that they are given, each in its own thread.
+        takers = [sender for sender in self.senders if sender.takes(key)]
+        for sender in takers:
+            # Encoders write into the frames that they are given, each in its own thread.
+            if owned and sender is takers[-1]:
+                own = item
+            else:
                 own = copy_packet(item) if isinstance(item, av.Packet) else copy_frame(item)
-                own.pts, own.time_base = stamp, base
-                sender.put(own, key)
+            own.pts, own.time_base = stamp, base
+            sender.put(own, key)
 
 
 def copy_packet(packet: Packet) -> Packet:

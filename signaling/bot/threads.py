@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+CODECS: Final = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="bot codecs")
+"""Encodes and decodes, for all bots of the process: a program's own slow calls in asyncio's
+threads take no place here. One more than there are processors, for those that wait for a lock."""
+FILES: Final = ThreadPoolExecutor(8, thread_name_prefix="bot files")
+"""Writes recordings: a disk that hangs holds up no picture."""
+
+
+async def run_codec(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run what takes milliseconds of a processor and never waits."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(CODECS, lambda: function(*args, **kwargs))
 
 
 async def finish_in_thread(
     function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
 ) -> None:
     """Run it in a thread to its end: if this is cancelled, it is cancelled only then."""
-    await finish(asyncio.to_thread(function, *args, **kwargs))
+    loop = asyncio.get_running_loop()
+    await finish(loop.run_in_executor(FILES, lambda: function(*args, **kwargs)))
 
 
 async def run_apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -23,8 +23,11 @@ from av.frame import Frame
 from numpy.typing import NDArray
 
 from .backlog import Backlog, Ended
-from .internals import EncodedFrame, FrameDecoder, Tap, decode, make_decoder
-from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame, media_time
+from .clock import media_time
+from .decoding import Decoded, PictureDecoder, SoundDecoder, make_track_decoder
+from .internals import EncodedFrame, Tap
+from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame
+from .threads import run_codec
 
 if TYPE_CHECKING:
     from ..client import Participant
@@ -36,8 +39,6 @@ DRIFT_SECONDS = 1.0
 """Timestamps that stray this far from the arrival times are put right."""
 KEY_FRAME_INTERVAL = 0.5
 """Seconds between two requests for a key frame."""
-
-Decoded = av.VideoFrame | av.AudioFrame
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class RemoteTrack:
         self.ended = False
         self.codec: str | None = None
         self.received = 0
+        self.concealed = 0
+        """Frames of sound made up, or taken from the packet after, in the place of lost ones."""
         self.late = 0
         """Frames that were dropped because a reader, or the decoder, was too slow."""
         self._to_media = monotonic_to_media or (lambda t: t + 100_000)
@@ -316,32 +319,30 @@ class RemoteTrack:
         self._decoding = None
 
     async def _decode(self, encoded: Backlog[tuple[EncodedFrame, float]]) -> None:
-        loop = asyncio.get_running_loop()
-        decoder: FrameDecoder | None = None
-        codec = ""
+        decoder: SoundDecoder | PictureDecoder | None = None
         while True:
             try:
                 frame, moment = await encoded.get()
             except Ended:
                 return
             try:
-                if decoder is None or frame.codec != codec:
-                    decoder, codec = make_decoder(frame.codec), frame.codec
-                if self.kind == "audio":
+                if decoder is None or frame.codec != decoder.codec:
+                    decoder = make_track_decoder(self.kind, frame.codec)
+                if isinstance(decoder, SoundDecoder):
                     # Fifty microseconds: cheaper here than a hop to a thread.
-                    decoded = decode(decoder, frame)
+                    decoded = decoder.decode(frame)
                 else:
-                    decoded = await loop.run_in_executor(None, decode, decoder, frame)
+                    decoded = await run_codec(decoder.decode, frame)
             except (av.FFmpegError, ValueError) as error:
                 log.debug("%r: a frame cannot be decoded: %s", self, error)
                 self._needs_key = self.kind == "video"
                 self.request_key_frame()
                 continue
-            for out in decoded:
-                self._deliver(out, moment)
+            for out, before, concealed in decoded:
+                self.concealed += concealed
+                self._deliver(out, moment - before)
 
-    def _deliver(self, frame: Frame, moment: float) -> None:
-        assert isinstance(frame, av.VideoFrame | av.AudioFrame)
+    def _deliver(self, frame: Decoded, moment: float) -> None:
         clock = frame.sample_rate if isinstance(frame, av.AudioFrame) else 90_000
         last = len(self._frames) - 1
         for index, backlog in enumerate(self._frames):

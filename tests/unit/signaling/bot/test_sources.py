@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from signaling.bot.errors import CodecMissing
+from signaling.bot.clock import media_time
+from signaling.bot.errors import CodecMissing, SourceFull
 from signaling.bot.patterns import picture, tone
-from signaling.bot.sources import PACKETS_WAITING, SenderTrack, Source, audio_frame, media_time
+from signaling.bot.sources import PACKETS_WAITING, SenderTrack, Source, audio_frame
 
 
 def frame(pts: int | None = None) -> av.VideoFrame:
@@ -92,9 +93,52 @@ async def test_a_slow_encoder_gets_the_newest_pictures() -> None:
     source = Source("video")
     track = await listen(source)
     for pts in range(0, 1000, 100):
-        source.push(frame(pts))
+        ready = frame(pts).reformat(format="yuv420p")
+        ready.pts, ready.time_base = pts, Fraction(1, 1000)
+        source.push(ready)
     assert track.dropped == 7
     assert len([await track.recv() for _ in range(3)]) == 3
+
+
+async def test_pictures_are_brought_into_shape_in_order_and_beside_the_loop() -> None:
+    source = Source("video")
+    track = await listen(source)
+    for pts in range(0, 1000, 100):
+        source.push(frame(pts))
+    shown = [await track.recv() for _ in range(3)]
+    assert all(isinstance(one, av.VideoFrame) and one.format.name == "yuv420p" for one in shown)
+    stamps = [one.pts or 0 for one in shown]
+    assert stamps == sorted(stamps)
+    assert source.dropped == 7
+
+
+async def test_nothing_is_brought_into_shape_that_nobody_takes() -> None:
+    source = Source("video")
+    source.push(frame())
+    assert source._converting is None
+
+
+async def test_sound_given_in_one_piece_is_sent_whole_and_in_its_time() -> None:
+    source = Source("audio")
+    track = await listen(source)
+    room = source.push_sound(np.ones(48_000 // 2, np.int16))
+    assert not asyncio.ensure_future(room).done()
+    begun = media_time()
+    stamps = [(await track.recv()).pts or 0 for _ in range(25)]
+    assert media_time() - begun > 0.4
+    assert np.diff(stamps).tolist() == 24 * [960]
+    assert track.dropped == 0
+    await room
+
+
+async def test_more_sound_than_may_wait_is_refused_and_nothing_of_it_taken() -> None:
+    source = Source("audio")
+    source.push_sound(np.zeros(11 * 48_000, np.int16))
+    with pytest.raises(SourceFull):
+        source.push_sound(np.zeros(960, np.int16))
+    source.clear()
+    source.push_sound(np.zeros(960, np.int16))
+    await source.wait_played()
 
 
 async def test_packets_begin_with_a_key_frame_for_each_sender() -> None:
