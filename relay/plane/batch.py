@@ -112,7 +112,8 @@ def unpack_address(address: Address) -> tuple[str, int]:
         _, nport, _, raw, _ = _SOCKADDR_IN6.unpack(address)
         if raw.startswith(_MAPPED):
             raw = raw[12:]
-    return str(ipaddress.ip_address(raw)), socket.ntohs(nport)
+    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, raw), socket.ntohs(nport)
 
 
 def sockaddr(address: Address) -> tuple[Any, ...]:

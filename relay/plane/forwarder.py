@@ -33,8 +33,8 @@ from ..rtp.rtcp import RtcpError, parse_compound_untrusted
 from ..rtp.seq import Segment
 from ..sdp.capabilities import DEPENDENCY_DESCRIPTOR, TRANSPORT_CC
 from ..stats import DropReason, Stats
+from ..timers import Timers
 from ..transport import srtp
-from ..transport.ice import Address
 from .arena import HEADROOM, ROW, Arena, Destinations, Outbox, Pointer
 from .cut import Cut, Cuts
 from .fanout import MAX_LENGTH, FanOut, build_fan_outs, render
@@ -96,6 +96,9 @@ class Forwarder:
         self.cuts = Cuts()
         self._crypto = crypto or Crypto()
         self.history = SendHistory()
+        self._timers: Timers[Leg] = Timers()
+        self._reports: Timers[Leg] = Timers()
+        """When a leg has a report to send, should there be a turn for it before its timer."""
         self._due = float("inf")
         self.report_due = float("inf")
         """From when on a `handle_timer` between packets would have reports to send."""
@@ -106,16 +109,14 @@ class Forwarder:
         self,
         inbox: Arena,
         outbox: Outbox,
-        send: Callable[[bytes, Address], None],
         wake: Callable[[float], None],
     ) -> None:
-        """Where packets come from and go to. `send` takes RTCP; `wake(at)` asks for a
-        `handle_timer` at that time, which is earlier than any asked for before."""
+        """Where packets come from and go to. `wake(at)` asks for a `handle_timer` at that time,
+        which is earlier than any asked for before."""
         self._inbox = inbox
         self._view = inbox.view
         self._source: npt.NDArray[np.uint8] = inbox.data.reshape(-1)
         self._outbox = outbox
-        self._send = send
         self._wake = wake
         # One item per row of the inbox, used again for each batch.
         self._items = [Item() for _ in range(inbox.rows)]
@@ -157,6 +158,8 @@ class Forwarder:
             self._drop_unread(leg, status, now)
             return
         leg.heard_at = now
+        if leg.dormant:
+            leg.report_soon(now)
         if not leg.intake.take_packet(now):
             stats.drops[DropReason.FLOOD] += 1
             return
@@ -572,12 +575,18 @@ class Forwarder:
 
     # -- Timers -----------------------------------------------------------------------------
 
-    def send(self, data: bytes, address: Address) -> None:
-        """RTCP of a leg."""
-        self._send(data, address)
+    def send(self, data: bytes, destinations: Destinations) -> None:
+        """RTCP of a leg, from within its `handle_timer`: that of a turn goes out together."""
+        row = self._outbox.reserve(1)
+        arena = self._outbox.arena
+        start = row * ROW
+        arena.view[start : start + len(data)] = data
+        arena.lengths[row] = len(data)
+        self._outbox.commit(row, destinations, [1])
 
-    def wake(self, at: float) -> None:
+    def wake(self, leg: Leg, at: float) -> None:
         """A leg's timer moved to an earlier time."""
+        self._timers.set(leg, at)
         if at < self._due:
             self._due = at
             self._wake(at)
@@ -590,24 +599,28 @@ class Forwarder:
         """Reports, NACKs, key frame requests and feedback that are due, of all legs."""
         # Until all have had their turn, `wake` has nothing to tell.
         self._due = float("-inf")
-        for leg in list(self.legs.values()):
-            if leg.due <= now or leg.report_due <= now:
-                leg.handle_timer(now)
-        self._due = report_due = float("inf")
-        for leg in self.legs.values():
-            if leg.due < self._due:
-                self._due = leg.due
-            if leg.report_due < report_due:
-                report_due = leg.report_due
+        for leg in dict.fromkeys(self._timers.take_due(now) + self._reports.take_due(now)):
+            self._timers.discard(leg)
+            leg.handle_timer(now)
+            if leg.report_due < float("inf"):
+                self._reports.set(leg, leg.report_due)
+        self._outbox.send()
         # Not with every packet: those of several legs together.
-        self.report_due = max(report_due, now + REPORT_GRACE / 2)
-        if self._due != float("inf"):
-            self._wake(self._due)
+        report_due = self._reports.get_timer()
+        self.report_due = float("inf")
+        if report_due is not None:
+            self.report_due = max(report_due, now + REPORT_GRACE / 2)
+        due = self._timers.get_timer()
+        self._due = float("inf") if due is None else due
+        if due is not None:
+            self._wake(due)
 
     def forget_track(self, track: UpTrack) -> None:
         """It is not published any more."""
         self._fans.pop(track, None)
 
     def close_leg(self, leg: Leg) -> None:
+        self._timers.discard(leg)
+        self._reports.discard(leg)
         if self.legs.pop(leg.index, None) is not None:
             self.history.close(leg.index)

@@ -18,7 +18,7 @@ from ..rtp.twcc import ArrivalRecord
 from ..sdp.negotiation import PublishedMedia
 from ..stats import DropReason, Stats
 from ..transport.ice import Address
-from .arena import Destination, Pointer
+from .arena import Destination, Destinations, Pointer
 from .bandwidth import Bandwidth
 from .cut import Cut, Cuts
 from .history import SendHistory
@@ -51,6 +51,10 @@ MAX_COMPOUND: Final = 1100
 MAX_SSRCS: Final = 256
 """SSRCs that a peer may use without having announced them: SRTP keeps state for each."""
 
+MAX_MISSING: Final = 250
+"""Packets that one NACK asks for: scattered, they take four bytes each, and it has to fit a
+datagram."""
+
 REPLACE_AFTER: Final = 0.25
 """Seconds of silence after which another SSRC may take a stream's place."""
 
@@ -76,12 +80,12 @@ class Plane(Protocol):
     publish_bitrate: int
     bitrates: Bitrates
 
-    def send(self, data: bytes, address: Address) -> None: ...
     def resend(
         self, down: DownTrack, segment: Segment, cached: Cached, cut: Cut, number: int
     ) -> None: ...
     def probe(self, downs: Iterable[DownTrack], octets: int, now: float) -> int: ...
-    def wake(self, at: float) -> None: ...
+    def wake(self, leg: Leg, at: float) -> None: ...
+    def send(self, data: bytes, destinations: Destinations) -> None: ...
     def forget_track(self, track: UpTrack) -> None: ...
     def close_leg(self, leg: Leg) -> None: ...
 
@@ -94,6 +98,7 @@ class Leg:
         self.index = index
         """Its place among the worker's legs."""
         self.destination = Destination()
+        self._destinations = Destinations([self.destination])
         self.ready = False
         """Whether it has keys and an address, so that packets can be sent."""
         self.context: Pointer = None
@@ -113,6 +118,8 @@ class Leg:
         self.heard_at = float("-inf")
         """When an authentic packet came last."""
         self.intake = Intake()
+        self.dormant = False
+        """Whether it has nothing to report until media come or go."""
         self.bandwidth = Bandwidth(plane.history, index, plane.stats)
         """What the line to this peer carries."""
         self._rate = LossRate(plane.publish_bitrate)
@@ -390,10 +397,11 @@ class Leg:
         """Run `handle_timer` at `at`, or sooner."""
         if at < self.due:
             self.due = at
-            self._plane.wake(at)
+            self._plane.wake(self, at)
 
     def report_soon(self, at: float) -> None:
-        """A DownTrack starts at `at`: report it sooner than in turn."""
+        """Media start at `at`: report them sooner than in turn."""
+        self.dormant = False
         if at + FIRST_REPORT < self._report_at:
             self._report_at = at + FIRST_REPORT
             self.wake(self._report_at)
@@ -409,7 +417,10 @@ class Leg:
         if now >= self._report_at:
             self._report_at = now + REPORT_INTERVAL
             out += self._build_reports(now)
-        if self.ups or self.downs:
+            if not out and all(down.layer is None for down in self.downs.values()):
+                self.dormant = True
+                self._report_at = float("inf")
+        if not self.dormant:
             self.report_due = self._report_at
             timers.append(self._report_at + REPORT_GRACE)
         if self.ups:
@@ -456,10 +467,10 @@ class Leg:
                 continue
             for layer in track.layers.values():
                 missing = layer.nacks.nacks_to_send(now)
-                if missing:
-                    stats.nacks_out += len(missing)
-                    sequences = [number & 0xFFFF for number in missing]
-                    out.append(rtcp.build_nack(RELAY_SSRC, layer.ssrc, sequences))
+                stats.nacks_out += len(missing)
+                for start in range(0, len(missing), MAX_MISSING):
+                    part = [number & 0xFFFF for number in missing[start : start + MAX_MISSING]]
+                    out.append(rtcp.build_nack(RELAY_SSRC, layer.ssrc, part))
                 if layer.key_frames.take(now):
                     stats.plis_out += 1
                     out.append(rtcp.build_pli(RELAY_SSRC, layer.ssrc))
@@ -522,6 +533,8 @@ class Leg:
         RFC 3550, 6.1: "The first RTCP packet in the compound packet MUST always be a report
         packet", "even if [...] an empty RR".
         """
+        if not packets:
+            return
         empty = rtcp.build_receiver_report(RELAY_SSRC, ())
         compound = b""
         for packet in packets:
@@ -535,12 +548,11 @@ class Leg:
             self._send_compound(compound)
 
     def _send_compound(self, compound: bytes) -> None:
-        address = self.destination.address
-        if self._keys is None or address is None:
+        if self._keys is None or self.destination.address is None:
             return
         data = self._keys[1].protect_rtcp(compound)
         if data is None:
             self._plane.stats.drops[DropReason.SRTP] += 1
             return
         self._plane.stats.rtcp_out += 1
-        self._plane.send(data, address)
+        self._plane.send(data, self._destinations)

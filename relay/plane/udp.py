@@ -120,7 +120,7 @@ class Udp:
         self._hold_timer: asyncio.TimerHandle | None = None
         # Rows of the inbox that were held and are forwarded with the next flush.
         self._released: list[int] = []
-        forwarder.bind(self.inbox.arena, self.outbox, self.send, self._wake)
+        forwarder.bind(self.inbox.arena, self.outbox, self._wake)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -19,6 +19,7 @@ import string
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import ifaddr
 import msgspec
@@ -34,6 +35,7 @@ from ..rooms import figures
 from ..rooms.router import Router
 from ..rooms.site import Site
 from ..stats import Stats
+from ..timers import Timers
 from ..transport.dtls import Certificate
 from . import lifecycle
 from .channel import Channel
@@ -111,6 +113,8 @@ class Worker:
         self._emit = emit
         self._clock = clock
         self._routers: dict[str, Router] = {}
+        self._timers: Timers[str] = Timers()
+        """When each room's `handle_timer` is due."""
         self._flush_due: set[str] = set()
         self._stats = Stats()
         bitrates = Bitrates(
@@ -186,7 +190,7 @@ class Worker:
                 reason = "Nobody of that name is here."
                 self._refuse(message, "unknown-participant", reason)
                 return
-            router = self._routers[message.room] = Router(message.room, self._site, self._emit)
+            router = self._open_room(message.room)
         now = self._clock()
         try:
             router.receive(message, now)
@@ -196,9 +200,24 @@ class Worker:
             return
         if router.is_empty:
             del self._routers[message.room]
+            self._timers.discard(message.room)
         else:
             # Later in this turn of the loop: commands that came together make one offer.
             self._flush_soon(message.room)
+
+    def _open_room(self, room: str) -> Router:
+        router = Router(room, self._site, self._emit, partial(self._wake_room, room))
+        self._routers[room] = router
+        return router
+
+    def _wake_room(self, room: str) -> None:
+        """Call the room's timer when it is due."""
+        router = self._routers.get(room)
+        timer = None if router is None else router.get_timer()
+        if timer is None:
+            self._timers.discard(room)
+        else:
+            self._timers.set(room, timer)
 
     def collect_metrics(self) -> control.WorkerMetrics:
         """The worker's counts and state now."""
@@ -251,6 +270,7 @@ class Worker:
             try:
                 if router is not None and router.flush(now):
                     self._flush_soon(room)
+                self._wake_room(room)
             except Exception:
                 self._give_up(room, now)
 
@@ -259,6 +279,7 @@ class Worker:
         log.exception("a room failed and begins anew")
         with contextlib.suppress(Exception):
             self._routers.pop(room).close(now)
+        self._timers.discard(room)
         self._emit(control.WorkerLost([room]))
 
     def _arm(self) -> None:
@@ -270,10 +291,11 @@ class Worker:
         assert self._loop is not None
         self._lag = max(self._lag, self._loop.time() - self._tick_at)
         now = self._clock()
-        for room, router in list(self._routers.items()):
+        for room in self._timers.take_due(now):
             try:
-                if router.handle_timer(now):
+                if self._routers[room].handle_timer(now):
                     self._flush_soon(room)
+                self._wake_room(room)
             except Exception:
                 self._give_up(room, now)
         if now >= self._metrics_at:

@@ -7,12 +7,14 @@ are gathered until `flush`, so that a burst of them makes one offer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from .. import control
 from ..plane.leg import Leg
 from ..sdp.description import BadSdp, parse_offer_untrusted
 from ..stats import DropReason
+from ..timers import Timers
 from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState
 from . import figures
@@ -23,6 +25,16 @@ from .site import Site
 from .speakers import Speakers
 from .subscriber import Player, Receiver, Subscriber
 
+LOOK_INTERVAL = 0.2
+"""Seconds between two looks at who speaks, and in which codec."""
+
+QUIET_AFTER = 3.0
+"""Seconds without a packet of anybody in the room after which nothing is looked at: nobody is
+taken to speak for longer (`speakers.HOLD`)."""
+
+QUIET_INTERVAL = 0.5
+"""Seconds between two looks whether it is quiet still."""
+
 MAX_WRITTEN = 256 * 1024
 """Characters of offers that are written in one turn of the event loop: some 3 ms. To a room of
 50 in which somebody publishes they come to 8 MB."""
@@ -31,10 +43,20 @@ MAX_WRITTEN = 256 * 1024
 class Router:
     """The media of one room; it ends with the last participant, or with `close`."""
 
-    def __init__(self, room: str, site: Site, emit: Callable[[control.Event], None]) -> None:
+    def __init__(
+        self,
+        room: str,
+        site: Site,
+        emit: Callable[[control.Event], None],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` is called when `get_timer` may have become earlier."""
         self.room = room
-        self._site = site
+        self._site = replace(site, on_timer=self._set_timer)
         self._emit = emit
+        self._wake = wake
+        self._timers: Timers[Transport[Leg]] = Timers()
+        self._look_at = 0.0
         self._participants: dict[str, Participant] = {}
         self._tracks: dict[str, Published] = {}
         self._speakers = Speakers()
@@ -110,18 +132,37 @@ class Router:
                 written += self._refresh(name, participant, now)
         return bool(self._stale)
 
+    def get_timer(self) -> float | None:
+        """When to call `handle_timer`; None: there is nothing to wait for."""
+        if self._ended or self._stale:
+            return 0.0
+        timer = self._timers.get_timer()
+        if not self._tracks:
+            return timer
+        return self._look_at if timer is None else min(self._look_at, timer)
+
     def handle_timer(self, now: float) -> bool:
-        """Timers of transports, and who is speaking. To be called a few times a second; ends
-        with a `flush`."""
-        for participant in list(self._participants.values()):
-            for side in (participant.publisher, participant.receiver):
-                if side is not None:
-                    due = side.transport.get_timer()
-                    if due is not None and due <= now:
-                        side.transport.handle_timer(now)
-        self._look_at_levels(now)
-        self._look_at_codecs(now)
+        """Timers of transports, and who is speaking; ends with a `flush`."""
+        for transport in self._timers.take_due(now):
+            transport.handle_timer(now)
+        if self._tracks and now >= self._look_at:
+            heard = any(
+                now - p.publisher.transport.leg.heard_at < QUIET_AFTER
+                for p in self._participants.values()
+                if p.publisher is not None
+            )
+            self._look_at = now + (LOOK_INTERVAL if heard else QUIET_INTERVAL)
+            if heard:
+                self._look_at_levels(now)
+                self._look_at_codecs(now)
         return self.flush(now)
+
+    def _set_timer(self, transport: Transport[Leg], at: float | None) -> None:
+        if at is None:
+            self._timers.discard(transport)
+        else:
+            self._timers.set(transport, at)
+            self._wake()
 
     def close(self, now: float) -> None:
         """End every transport; says nothing of it to the hub. Idempotent."""
@@ -288,6 +329,7 @@ class Router:
         self._tell_state(publisher.participant, "publish", state)
         if state in ENDED:
             self._ended.append(publisher)
+            self._wake()
 
     def _lose_publisher(self, publisher: Publisher, now: float) -> None:
         participant = self._participants.get(publisher.participant)
@@ -378,9 +420,11 @@ class Router:
         self._tell_state(receiver.participant, "subscribe", state)
         if state in ENDED:
             self._ended.append(receiver)
+            self._wake()
         elif state is TransportState.DISCONNECTED and isinstance(receiver, Subscriber):
             receiver.restart_ice()
             self._stale.add(receiver.participant)
+            self._wake()
 
     def _lose_receiver(self, receiver: Receiver, now: float) -> None:
         participant = self._participants.get(receiver.participant)

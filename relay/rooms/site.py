@@ -14,7 +14,7 @@ from ..stats import Stats
 from ..transport.data import Timing
 from ..transport.dtls import Certificate
 from ..transport.ice import Address
-from ..transport.transport import Network, Transport, TransportState
+from ..transport.transport import Network, Transport, TransportState, ignore_timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Site:
     unpack_address: Callable[[Address], tuple[str, int]]
     timing: Timing
     random: Callable[[int], bytes]
+    on_timer: Callable[[Transport[Leg], float | None], None] = ignore_timer
+    """Told when a transport's `handle_timer` is to be called; each room has its own."""
 
     def open_transport(
         self,
@@ -60,6 +62,7 @@ class Site:
             on_state=on_state,
             timing=self.timing,
             random=self.random,
+            on_timer=self.on_timer,
             consent_timeout=self.config.consent_timeout,
         )
 

@@ -24,6 +24,7 @@ import hmac
 import ipaddress
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 HEADER: Final = struct.Struct("!HHI12s")
@@ -134,7 +135,7 @@ def build_response(request: BindingRequest, pwd: str, host: str, port: int) -> b
     FINGERPRINT is put in where the request had it. With local ufrags of 16 characters the
     response is then never larger than the request: 68 or 76 bytes at most, over IPv6.
     """
-    address = ipaddress.ip_address(host).packed
+    address = _pack_host(host)
     pad = COOKIE.to_bytes(4, "big") + request.transaction_id
     mapped = struct.pack("!BBH", 0, 1 if len(address) == 4 else 2, port ^ (COOKIE >> 16)) + bytes(
         a ^ b for a, b in zip(address, pad, strict=False)
@@ -149,6 +150,11 @@ def build_response(request: BindingRequest, pwd: str, host: str, port: int) -> b
         message = _with_length(message, FINGERPRINT_SIZE)
         message += ATTRIBUTE.pack(FINGERPRINT, 4) + crc.to_bytes(4, "big")
     return message
+
+
+@lru_cache(1024)  # a client checks every few seconds, from the same address
+def _pack_host(host: str) -> bytes:
+    return ipaddress.ip_address(host).packed
 
 
 def _split_username(username: bytes) -> tuple[str, str]:

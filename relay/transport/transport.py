@@ -70,12 +70,17 @@ class MediaLeg(Protocol):
 LegT = TypeVar("LegT", bound=MediaLeg)
 
 
+def ignore_timer(_transport: Any, _at: float | None) -> None:
+    """For an owner that asks `get_timer` itself."""
+
+
 class Transport(Generic[LegT]):
     """One peer.
 
     Made with the worker's certificate, the socket, the peer's leg, `token(n)` for random
-    text of n letters and digits, `unpack_address` (bytes to host and port), and `on_state`,
-    called with each new state after everything else of the change has happened. It registers
+    text of n letters and digits, `unpack_address` (bytes to host and port), `on_state`, called
+    with each new state after everything else of the change has happened, and `on_timer`, called
+    when `get_timer` has become earlier (or None: there is nothing to wait for). It registers
     its ufrags and addresses with `network` itself, and takes them back when it ends: after
     `failed` or `closed` nothing of it remains but the object.
     """
@@ -92,6 +97,7 @@ class Transport(Generic[LegT]):
         on_state: Callable[[Transport[LegT], TransportState], None],
         timing: Timing,
         random: Callable[[int], bytes],
+        on_timer: Callable[[Transport[LegT], float | None], None] = ignore_timer,
         consent_timeout: float = 30.0,
     ) -> None:
         self.leg = leg
@@ -102,6 +108,8 @@ class Transport(Generic[LegT]):
         self._stats = stats
         self._token = token
         self._on_state = on_state
+        self._on_timer = on_timer
+        self._armed = float("inf")
         self._handshake_by: float | None = None
         self._alive = True
         self._ice = IceLite(
@@ -157,6 +165,7 @@ class Transport(Generic[LegT]):
         self._set_state(TransportState.CONNECTING)
         self._ice.start(now)
         self._start_dtls(now)
+        self._arm()
 
     def open_data(
         self, remote: TransportDescription, port: int, on_event: Callable[[ChannelEvent], None]
@@ -191,6 +200,7 @@ class Transport(Generic[LegT]):
         for datagram, to in self._ice.datagrams_to_send():
             self._network.send(datagram, to)
         self._take_events(now)
+        self._arm()
 
     def receive_dtls(self, data: bytes) -> None:
         """One datagram from a latched address that looks like DTLS."""
@@ -206,6 +216,7 @@ class Transport(Generic[LegT]):
 
     def handle_timer(self, now: float) -> None:
         """Check consent, and the handshake's time limit."""
+        self._armed = float("inf")
         if self.state in ENDED:
             return
         if self._handshake_by is not None and now >= self._handshake_by:
@@ -214,6 +225,7 @@ class Transport(Generic[LegT]):
         self._ice.receive_proof(self.leg.heard_at)
         self._ice.handle_timer(now)
         self._take_events(now)
+        self._arm()
 
     def close(self) -> None:
         """End it; tells the peer by close_notify. Idempotent."""
@@ -227,6 +239,13 @@ class Transport(Generic[LegT]):
         await self._dtls.wait_closed()
 
     # -- Within ------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Have `handle_timer` called when it is due. That it has become later is seen then."""
+        timer = self.get_timer()
+        if timer is not None and timer < self._armed:
+            self._armed = timer
+            self._on_timer(self, timer)
 
     def _take_events(self, now: float | None) -> None:
         while self.state not in ENDED and (event := self._ice.next_event()) is not None:
@@ -291,6 +310,7 @@ class Transport(Generic[LegT]):
             self._network.remove(ufrag)
         for address in self._ice.addresses:
             self._network.unlatch(address, self)
+        self._on_timer(self, None)
         self._set_state(state)
 
     def _set_state(self, state: TransportState) -> None:

@@ -104,6 +104,8 @@ class MemoryOutbox:
 
     def __init__(self, deliver: Callable[[bytes, Address], None], rows: int = 64) -> None:
         self.arena = Arena(rows)
+        self.sends = 0
+        """How often there was something to send."""
         self._deliver = deliver
         self._next = 0
         self._blocks: list[tuple[int, Destinations, int]] = []
@@ -120,6 +122,7 @@ class MemoryOutbox:
 
     def send(self) -> None:
         blocks, self._blocks, self._next = self._blocks, [], 0
+        self.sends += bool(blocks)
         for first, destinations, packets in blocks:
             for k, destination in enumerate(destinations.items):
                 assert destination.address is not None
@@ -142,9 +145,8 @@ class Plane:
         self.sent: dict[Address, list[bytes]] = {}
         self.order: list[Address] = []
         """To whom each datagram went, in order."""
-        self.forwarder.bind(
-            self.inbox, MemoryOutbox(self.deliver, rows), self.deliver, lambda at: None
-        )
+        self.outbox = MemoryOutbox(self.deliver, rows)
+        self.forwarder.bind(self.inbox, self.outbox, lambda at: None)
 
     def deliver(self, data: bytes, address: Address) -> None:
         self.sent.setdefault(address, []).append(data)

@@ -164,7 +164,7 @@ class VirtualRelay:
         self.outbox = _Outbox(self.stats, rows)
         self._row = 0
         self._armed = float("inf")
-        self.forwarder.bind(self.inbox, self.outbox, self._send, self._wake)
+        self.forwarder.bind(self.inbox, self.outbox, self._wake)
 
     def open(self, name: str, up: Conditions | None = None, down: Conditions | None = None) -> Wire:
         """A new transport, not yet connected."""
@@ -186,11 +186,6 @@ class VirtualRelay:
     def _flush(self) -> None:
         self._row = 0
         self.forwarder.flush(self.simulation.now)
-
-    def _send(self, data: bytes, address: Address) -> None:
-        receive = self.outbox.receivers.get(address)
-        if receive is not None:
-            receive(data)
 
     def _wake(self, at: float) -> None:
         if at < self._armed:

@@ -65,6 +65,7 @@ RUNGS = {
     "relay.control": 0,
     "relay.process.lifecycle": 0,
     "relay.stats": 0,
+    "relay.timers": 0,
     "relay.config": 0,
     "relay.logs": 0,
     "relay.rtp.": 0,

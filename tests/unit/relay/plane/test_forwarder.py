@@ -11,7 +11,7 @@ from relay.plane.arena import HEADROOM, ROW
 from relay.plane.fanout import FEW, build_fan_outs
 from relay.plane.forwarder import Crypto, Forwarder
 from relay.plane.intake import MAX_CONTROL, MAX_FORGED, MAX_NACKED, MAX_PACKETS
-from relay.plane.leg import MAX_SSRCS, Leg
+from relay.plane.leg import MAX_MISSING, MAX_SSRCS, Leg
 from relay.plane.policing import Bitrates
 from relay.plane.tracks import DownTrack, UpTrack
 from relay.rtp import rtcp
@@ -755,3 +755,43 @@ def test_a_publisher_that_begins_anew_is_followed() -> None:
     (packet,) = call.take()
     assert get_sequence(packet) == 1001
     assert SSRC not in call.publisher.streams
+
+
+# -- Timers ------------------------------------------------------------------------------------
+
+
+def test_reports_of_one_turn_leave_in_one_send() -> None:
+    call = Call(subscribers=20)
+    report = rtcp.SenderReport(SSRC, 5 << 32, 90000, 10, 1000)
+    call.receive(rtcp.build_sender_report(report), now=1.0)
+    call.plane.outbox.sends = 0
+    call.plane.forwarder.handle_timer(3.0)
+    assert all(call.plane.take_rtcp(leg) for leg in call.legs)
+    assert call.plane.outbox.sends == 1
+
+
+def test_a_transport_without_media_has_no_timer_until_some_come() -> None:
+    plane = Plane()
+    leg, other = plane.open_leg("publisher"), plane.open_leg("subscriber")
+    track = plane.publish(leg, "t", video_media(SSRC))
+    plane.subscribe(other, track, 0x5000)
+    for now in (1.0, 2.0, 3.0, 4.0):
+        plane.forwarder.handle_timer(now)
+    assert plane.forwarder.get_timer() is None
+    assert (leg.dormant, other.dormant) == (True, True)
+    plane.receive(leg, [build(1, key_frame=True)], 60.0)
+    assert (leg.dormant, other.dormant) == (False, False)
+    plane.sent.clear()
+    while (due := plane.forwarder.get_timer()) is not None and due <= 60.2:
+        plane.forwarder.handle_timer(due)
+    assert any(isinstance(packet, rtcp.ReceiverReport) for packet in plane.take_rtcp(leg))
+
+
+def test_a_great_loss_is_asked_for_in_packets_that_fit_a_datagram() -> None:
+    call = Call()
+    for sequence in range(2, 1000, 2):
+        call.receive(build(sequence), now=1.0)
+    call.plane.forwarder.handle_timer(1.05)
+    asked = [p for p in call.plane.take_rtcp(call.publisher) if isinstance(p, rtcp.Nack)]
+    assert len(asked) > 1
+    assert max(len(nack.sequences) for nack in asked) <= MAX_MISSING
