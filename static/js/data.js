@@ -128,7 +128,8 @@ export class Data {
     const running = this.#running.get(from) ?? 0;
     let all = 0;
     for (const count of this.#running.values()) all += count;
-    if (running >= CALLS_OF_ONE || all >= CALLS) return { error: { code: 'busy', message: 'Too many calls are under way.' } };
+    if (running >= CALLS_OF_ONE || all >= CALLS)
+      return { error: { code: 'busy', message: 'Too many calls are under way.' } };
     this.#running.set(from, running + 1);
     try {
       return { payload: (await method(content.payload, from)) ?? null };

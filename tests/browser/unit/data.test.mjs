@@ -8,11 +8,16 @@ import { CallError, Data } from '../../../static/js/data.js';
 function pair() {
   const sent = [];
   const sides = {};
-  for (const [me, other] of [['p_a', 'p_b'], ['p_b', 'p_a']]) {
+  for (const [me, other] of [
+    ['p_a', 'p_b'],
+    ['p_b', 'p_a'],
+  ]) {
     sides[me] = new Data(async (message) => {
       sent.push(JSON.parse(JSON.stringify(message)));
-      if (message.to && !message.to.includes(other)) throw Object.assign(new Error('gone'), { code: 'unknown-participant' });
-      if (JSON.stringify(message.content).length > 16384) throw Object.assign(new Error('large'), { code: 'bad-request' });
+      if (message.to && !message.to.includes(other))
+        throw Object.assign(new Error('gone'), { code: 'unknown-participant' });
+      if (JSON.stringify(message.content).length > 16384)
+        throw Object.assign(new Error('large'), { code: 'bad-request' });
       sides[other].receive({ type: 'data', from: me, topic: message.topic, content: message.content });
     });
   }
@@ -40,10 +45,18 @@ test('a method is called and its result comes back', async () => {
 
 test('every failed call says why', async () => {
   const { ada, bob } = pair();
-  const code = (...call) => ada.call(...call).then(() => 'none', (error) => (assert(error instanceof CallError), error.code));
+  const code = (...call) =>
+    ada.call(...call).then(
+      () => 'none',
+      (error) => (error instanceof CallError ? error.code : 'no CallError'),
+    );
   assert.equal(await code('p_b', 'add', 1, { timeout: 5 }), 'timeout'); // it has no methods at all
-  bob.method('throws', () => { throw new Error('secret'); });
-  bob.method('hot', () => { throw new CallError('too-hot', 'no'); });
+  bob.method('throws', () => {
+    throw new Error('secret');
+  });
+  bob.method('hot', () => {
+    throw new CallError('too-hot', 'no');
+  });
   bob.method('large', () => 'x'.repeat(20000));
   bob.method('hangs', () => new Promise(() => {}));
   assert.equal(await code('p_b', 'add'), 'unknown-method');
@@ -59,8 +72,16 @@ test('every failed call says why', async () => {
 test('one caller cannot have methods run without end', async () => {
   const { ada, bob } = pair();
   let running = 0;
-  bob.method('hangs', () => new Promise(() => { running += 1; }));
-  const codes = await Promise.all(Array.from({ length: 70 }, () => ada.call('p_b', 'hangs', null, { timeout: 20 }).catch((error) => error.code)));
+  bob.method(
+    'hangs',
+    () =>
+      new Promise(() => {
+        running += 1;
+      }),
+  );
+  const codes = await Promise.all(
+    Array.from({ length: 70 }, () => ada.call('p_b', 'hangs', null, { timeout: 20 }).catch((error) => error.code)),
+  );
   assert.equal(running, 64);
   assert.equal(codes.filter((code) => code === 'busy').length, 6);
 });
