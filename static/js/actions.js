@@ -1,7 +1,7 @@
 /** What a button, a key or a menu makes the page do. */
 
 import { t, tOther } from './i18n.js';
-import { copyInvitation } from './invitation.js';
+import { passInvitation } from './invitation.js';
 import { ask } from './view/dialogs.js';
 
 /** @typedef {import('./room.js').State} State */
@@ -9,8 +9,11 @@ import { ask } from './view/dialogs.js';
 /** @typedef {import('./media.js').Device} Device */
 /** @typedef {import('./view/keys.js').Action} Action */
 
+/** @typedef {import('./settings.js').Settings} Settings */
+/** @typedef {(some: Partial<Settings> | ((settings: Settings) => Partial<Settings>)) => void} Remember */
+
 /** What those who may only watch cannot do. @type {Set<Action>} */
-const SENDING = new Set(['microphone', 'camera', 'talk', 'share']);
+const SENDING = new Set(['microphone', 'camera', 'talk', 'share', 'flip']);
 
 export class Actions {
   /** The microphone is on for as long as a key is held. */ #held = false;
@@ -20,7 +23,7 @@ export class Actions {
    * @param {import('./call.js').Call} options.call
    * @param {import('./media.js').Media} options.media
    * @param {import('./view/notices.js').Notices} options.notices
-   * @param {(some: Partial<import('./settings.js').Settings>) => void} options.remember
+   * @param {Remember} options.remember
    * @param {(dialog: 'settings' | 'help') => void} options.open
    * @param {(panel: State['panel']) => void} options.onPanelClosed  where the focus goes then
    * @param {() => void} options.draw
@@ -46,11 +49,12 @@ export class Actions {
       case 'talk':
         if (this.media.live('microphone')) return; // then letting go must not turn it off
         this.#held = true;
-        return this.toggle('microphone', true);
+        this.media.resumeAudio();
+        return this.media.toggle('microphone', true);
       case 'hush':
         if (!this.#held) return;
         this.#held = false;
-        return this.toggle('microphone', false);
+        return this.media.toggle('microphone', false);
       case 'share':
         return this.#share();
       case 'chat':
@@ -60,7 +64,7 @@ export class Actions {
       case 'close':
         return this.panel('');
       case 'invite':
-        return this.try(copyInvitation(this.call, this.notices));
+        return this.try(passInvitation(this.call, this.notices));
       case 'settings':
         this.media.refresh();
         this.open('settings');
@@ -75,6 +79,16 @@ export class Actions {
         return this.try(this.call.lock(!state.locked));
       case 'lobby':
         return this.try(this.call.setLobby(!state.lobby));
+      case 'flip':
+        return this.try(this.media.flip());
+      case 'self':
+        return this.remember((settings) => ({ selfHidden: !settings.selfHidden }));
+      case 'viewAuto':
+        return this.remember({ view: 'auto' });
+      case 'viewGrid':
+        return this.remember({ view: 'grid' });
+      case 'viewSpeaker':
+        return this.remember({ view: 'speaker' });
       case 'leave':
         return this.call.leave();
       default:

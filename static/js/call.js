@@ -186,6 +186,11 @@ export class Call {
     return { publisher, subscriber };
   }
 
+  /** Whether anything still flows, with the hub or without. */
+  get alive() {
+    return this.#connections.alive;
+  }
+
   /** The network changed, or the computer woke up. */
   probe() {
     this.#signaling?.probe();
@@ -228,9 +233,6 @@ export class Call {
         // What it knew of us is gone: when it is back, it is another one.
         if (message.reason === 'relay-unavailable') this.#closeRelay();
         break;
-      case 'participant-left':
-        this.#connections.remove(message.participant);
-        break;
       case 'track-updated':
         if (message.participant === this.state.self) this.#ownTrackUpdated(message.track);
         break;
@@ -243,6 +245,7 @@ export class Call {
     if (message.type === 'route' && message.reason === 'grants' && message.via === 'relay') {
       this.#connections.forbid(message.participant);
     }
+    if (message.type === 'participant-left') this.#connections.left(message.participant);
     if (message.type === 'joined') this.mediaChanged();
     if (message.type === 'track-published' && message.participant === this.state.self) this.#announce();
   }
@@ -284,10 +287,12 @@ export class Call {
   }
 
   #metadata() {
+    const paused = this.media.paused();
     return {
-      camera: this.media.live('camera'),
-      microphone: this.media.live('microphone'),
+      camera: this.media.live('camera') && !paused.includes('camera'),
+      microphone: this.media.live('microphone') && !paused.includes('microphone'),
       screen: this.media.screen ? this.media.screenStream.id : null,
+      ...(paused.length && { paused }),
     };
   }
 

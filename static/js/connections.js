@@ -100,7 +100,18 @@ export class Connections {
 
   /** Without the hub nothing can be negotiated. @param {boolean} reachable */
   setReachable(reachable) {
-    for (const direct of this.direct.values()) direct.setReachable(reachable);
+    const away = new Set(
+      this.state()
+        .participants.filter((one) => one.away)
+        .map(({ id }) => id),
+    );
+    for (const [id, direct] of this.direct) if (!away.has(id)) direct.setReachable(reachable);
+  }
+
+  /** Whether anything is connected: then a call goes on without the hub. */
+  get alive() {
+    const direct = [...this.direct.values()].map(({ pc }) => pc);
+    return [...direct, this.subscriber?.pc].some((pc) => pc?.connectionState === 'connected');
   }
 
   /** Sends what there is now on every connection. */
@@ -124,8 +135,19 @@ export class Connections {
     if (this.direct.has(id)) this.#disconnect(id);
   }
 
-  /** A participant is gone. @param {string} id */
-  remove(id) {
+  /**
+   * The hub has given somebody up. Where they are still shown, their media flow: the connection
+   * stays as long as it lasts, though nothing can be negotiated on it any more.
+   * @param {string} id
+   */
+  left(id) {
+    const away = this.state().participants.some((one) => one.id === id && one.away);
+    if (away) this.direct.get(id)?.abandon();
+    else this.#remove(id);
+  }
+
+  /** @param {string} id */
+  #remove(id) {
     this.direct.get(id)?.close();
     this.direct.delete(id);
   }
@@ -195,12 +217,21 @@ export class Connections {
       ice: this.ice(),
       signal: (signal) => this.send({ ...signal, to: id }),
       onTracks: () => this.onChange(),
-      onFlow: (flow) => this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow }),
+      onFlow: (flow) => this.#onFlow(id, flow),
       onFailed: (reason) => this.#reportFailure(id, reason),
     });
     this.direct.set(id, direct);
     for (const { source, track, stream } of this.media.outgoing()) direct.setSource(source, track, stream);
     direct.start();
+  }
+
+  /** @param {string} id @param {'none' | 'waiting'} flow */
+  #onFlow(id, flow) {
+    const away = this.state().participants.some((one) => one.id === id && one.away);
+    if (!away) return this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow });
+    if (flow !== 'none') return;
+    this.#remove(id);
+    this.dispatch({ type: 'participant-lost', participant: id });
   }
 
   /** @param {string} id @param {string} reason */
@@ -212,7 +243,7 @@ export class Connections {
 
   /** @param {string} id */
   #disconnect(id) {
-    this.remove(id);
+    this.#remove(id);
     this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow: 'none' });
   }
 

@@ -10,6 +10,7 @@ import { OPEN_AFTER, Peer, cameraLimits } from './peer.js';
 
 const CONNECT_WITHIN = 8_000; // ms, by the protocol; then the pair goes through the relay
 const RESTART_AFTER = 2_000; // ms of "disconnected": shorter losses heal by themselves
+const ABANDON_AFTER = 5_000; // ms of "disconnected" when nothing can be negotiated any more
 const RETRY_EVERY = 8_000; // ms between attempts while there is nothing else
 
 export class Direct {
@@ -17,6 +18,7 @@ export class Direct {
   expected = true;
   connected = false;
   #reachable = true;
+  /** Nothing can be negotiated any more: what is lost once is lost. */ #abandoned = false;
   #everConnected = false;
   /** @type {any} */ #deadline = null;
   /** @type {any} */ #restartTimer = null;
@@ -74,6 +76,20 @@ export class Direct {
     }
   }
 
+  /** The hub has given the other side up, and their media still flow. */
+  abandon() {
+    this.#abandoned = true;
+    this.expected = false;
+    this.setReachable(false);
+    for (const { transport } of this.pc.getReceivers()) {
+      // The other side's goodbye, which the connection's own state tells half a minute later.
+      transport?.addEventListener('statechange', () => {
+        if (transport.state === 'closed') this.onFlow('none');
+      });
+    }
+    if (this.pc.connectionState !== 'connected') this.#onState(this.pc.connectionState);
+  }
+
   /** @param {Signal} message */
   receive(message) {
     clearTimeout(this.#openTimer);
@@ -107,11 +123,15 @@ export class Direct {
     if (state === 'connected') {
       clearTimeout(this.#deadline);
       this.connected = this.#everConnected = true;
-      this.onFlow('waiting');
+      if (!this.#abandoned) this.onFlow('waiting');
     } else if (state === 'failed' || state === 'disconnected') {
       if (this.connected) this.#expectConnection(CONNECT_WITHIN);
       this.connected = false;
       if (state === 'failed') this.onFlow('none');
+      else if (this.#abandoned) {
+        this.#restartTimer = setTimeout(() => this.onFlow('none'), ABANDON_AFTER);
+        return;
+      }
       this.#restartTimer = setTimeout(() => this.#restart(), state === 'failed' ? 0 : RESTART_AFTER);
     }
   }

@@ -2,7 +2,7 @@
 
 import { Actions } from './actions.js';
 import { Call } from './call.js';
-import { language, tOther } from './i18n.js';
+import { language, t, tOther } from './i18n.js';
 import { Media } from './media.js';
 import {
   keepCall,
@@ -15,8 +15,11 @@ import {
   takeCall,
   withoutToken,
 } from './settings.js';
+import { roomToText } from './roomname.js';
 import { announce } from './view/announce.js';
+import { Attention } from './view/attention.js';
 import { Voices } from './view/audio.js';
+import { Awake } from './view/awake.js';
 import { CallView } from './view/callview.js';
 import { farewell, HelpDialog, SettingsDialog, soundGate } from './view/dialogs.js';
 import { listenForKeys } from './view/keys.js';
@@ -33,6 +36,8 @@ class Page {
   settings = loadSettings();
   address = readAddress(location.search, location.hash);
   notices = new Notices();
+  awake = new Awake();
+  attention = new Attention(() => this.settings.sounds);
   /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
   #drawing = false;
   #shown = '';
@@ -62,7 +67,10 @@ class Page {
     this.voices.setSpeaker(this.settings.speaker);
     this.lobby = new Lobby({
       media: this.media,
-      initial: { name: this.address.name || this.settings.name, room: this.address.room || suggestRoom() },
+      initial: {
+        name: this.address.name || this.settings.name,
+        room: this.address.room || (this.address.unreadable ? '' : suggestRoom()),
+      },
       onJoin: (name, room) => this.join(name, room),
       onCancel: () => this.call.leave(),
       onToggle: (device, on) => this.actions.toggle(device, on),
@@ -85,6 +93,7 @@ class Page {
       notices: this.notices,
       act: (action) => this.act(action),
       onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
+      onCorner: (corner) => this.#remember({ corner }),
       onSend: (text) => this.call.sendChat(text),
       onLock: (locked) => actions.try(this.call.lock(locked)),
       onLobby: (enabled) => actions.try(this.call.setLobby(enabled)),
@@ -99,7 +108,11 @@ class Page {
       onKick: (participant) => actions.kick(participant),
       canShareScreen: this.media.canShareScreen,
     });
-    this.settingsDialog = new SettingsDialog({ onChoose: (device, id) => this.#choose(device, id) });
+    this.settingsDialog = new SettingsDialog({
+      sounds: this.settings.sounds,
+      onSounds: (sounds) => this.#remember({ sounds }),
+      onChoose: (device, id) => this.#choose(device, id),
+    });
     this.help = new HelpDialog({
       enabled: this.settings.shortcuts,
       onToggle: (shortcuts) => this.#remember({ shortcuts }),
@@ -122,6 +135,7 @@ class Page {
     this.lobby.focus();
     const name = this.lobby.name.value.trim();
     const again = takeCall(Date.now()) === this.address.room;
+    if (this.address.unreadable) this.lobby.showError(t('lobby.badLink'), this.lobby.room);
     if (name && this.address.room && (this.address.join || again)) {
       await Promise.race([
         this.media.start(),
@@ -152,7 +166,7 @@ class Page {
       this.#asking = false;
     }
     const query = new URLSearchParams(location.search);
-    query.set('room', room);
+    query.set('room', roomToText(room));
     query.delete('join');
     query.delete('token');
     history.replaceState(null, '', `${location.pathname}?${query}`);
@@ -181,14 +195,14 @@ class Page {
     const changed = screen !== this.#shown;
     this.#shown = screen;
     if (screen === 'lobby') this.lobby.render(state, this.settings.speaker);
-    if (screen === 'call') this.view.render(this.call, this.media);
+    if (screen === 'call') this.view.render(this.call, this.media, this.settings);
     if (changed) this.#swap(screen, state);
-    this.notices.connection(state);
+    this.notices.connection(state, this.call.alive);
     this.settingsDialog.render(this.media, this.settings.speaker);
     this.voices.render(this.#heard());
     this.gate.hidden = !(this.voices.blocked && screen === 'call');
-    const unread = state.unread ? `(${state.unread}) ` : '';
-    document.title = state.phase === 'call' ? `${unread}${state.room} – Tandem` : 'Tandem';
+    this.attention.render(state);
+    this.awake.set(screen === 'call');
   }
 
   /** @param {string} screen @param {State} state */
@@ -210,7 +224,7 @@ class Page {
     this.app.replaceChildren(shown);
     document.body.dataset.screen = screen;
     if (screen === 'call') {
-      this.view.render(this.call, this.media);
+      this.view.render(this.call, this.media, this.settings);
       // One who came back to a closed door has been outside: what leaves the page is paused.
       for (const video of this.view.element.querySelectorAll('video')) video.play().catch(() => {});
       const { mic, leave } = this.view.toolbar;
@@ -232,7 +246,8 @@ class Page {
   /** @param {Event} event @param {State} before */
   #onEvent(event, before) {
     const { state } = this.call;
-    announce(event, before, state, this.notices);
+    announce(event, before, state, this.notices, (panel) => this.actions.panel(panel));
+    this.attention.hear(event, state);
     if (event.type === 'joined' || event.type === 'grants-updated') {
       if (!state.grants.publish) this.media.stop();
       else if (before.phase === 'call' && !before.grants.publish) this.media.start();
@@ -242,7 +257,7 @@ class Page {
 
   async #again() {
     const { room, name } = this.call.state;
-    this.lobby.room.value = room;
+    this.lobby.room.value = roomToText(room);
     this.lobby.name.value = name;
     this.call.dispatch({ type: 'lobby' });
     this.lobby.showError(''); // what joining ran into the last time
@@ -265,10 +280,11 @@ class Page {
     else this.media.choose(device, id);
   }
 
-  /** @param {Partial<import('./settings.js').Settings>} some */
+  /** @type {import('./actions.js').Remember} */
   #remember(some) {
-    Object.assign(this.settings, some);
+    Object.assign(this.settings, typeof some === 'function' ? some(this.settings) : some);
     saveSettings(this.settings);
+    this.draw();
   }
 
   #listen() {
@@ -290,7 +306,7 @@ class Page {
     for (const event of ['online', 'offline', 'visibilitychange']) {
       (event === 'visibilitychange' ? document : window).addEventListener(event, () => {
         if (navigator.onLine) this.call.probe();
-        this.draw();
+        this.call.dispatch({ type: 'hidden', hidden: document.hidden });
       });
     }
     window.addEventListener('pagehide', () => {

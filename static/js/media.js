@@ -54,6 +54,7 @@ export class Media {
   /** From `start` to `stop`: what a browser gives out after that, because it was asked before, goes back. */
   #running = false;
   /** The browser is asking which screen. */ #picking = false;
+  /** Which way the camera is to look, once that was chosen. @type {'' | 'user' | 'environment'} */ #facing = '';
 
   /** @param {{onChange: () => void, onLost?: (device: Device, problem: Problem) => void}} events */
   constructor({ onChange, onLost = () => {} }) {
@@ -64,6 +65,25 @@ export class Media {
 
   get supported() {
     return window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
+  }
+
+  /** Of the devices that are on, those that the system has taken away for now. @returns {Device[]} */
+  paused() {
+    return /** @type {const} */ (['camera', 'microphone']).filter((device) => {
+      const { on, track } = this.devices[device];
+      return on && track?.muted;
+    });
+  }
+
+  /** The camera looks at what the person sees: a mirror would turn its letters around. */
+  get facesAway() {
+    return this.devices.camera.track?.getSettings().facingMode === 'environment';
+  }
+
+  /** There is a camera on either side, as on phones. */
+  get canFlip() {
+    const facing = this.devices.camera.track?.getSettings().facingMode;
+    return Boolean(facing) && this.available.filter(({ kind }) => kind === 'videoinput').length > 1;
   }
 
   get canShareScreen() {
@@ -118,6 +138,15 @@ export class Media {
     this.#close(device); // a microphone that is off, too: it is not the one to speak into any more
     await this.#open(device);
     this.onChange();
+  }
+
+  /** From the camera on the front to the one on the back, or the other way. */
+  async flip() {
+    this.#facing = this.facesAway ? 'user' : 'environment';
+    this.devices.camera.id = '';
+    this.#close('camera'); // a phone opens one at a time
+    await this.#open('camera');
+    await this.refresh();
   }
 
   async refresh() {
@@ -204,7 +233,8 @@ export class Media {
   #constraints(device) {
     const { id } = this.devices[device];
     const base = device === 'camera' ? CAMERA : MICROPHONE;
-    return id ? { ...base, deviceId: { ideal: id } } : base;
+    if (id) return { ...base, deviceId: { ideal: id } };
+    return device === 'camera' && this.#facing ? { ...base, facingMode: { ideal: this.#facing } } : base;
   }
 
   /** @param {Device} device @returns {Promise<void>} */
@@ -249,6 +279,7 @@ export class Media {
       state.problem = '';
       track.enabled = state.on;
       track.onended = () => this.#ended(device, track);
+      track.onmute = track.onunmute = () => this.onChange();
       this.stream.addTrack(track);
       if (device === 'microphone') this.#analyse(track);
     }
@@ -274,7 +305,7 @@ export class Media {
   #close(device) {
     const state = this.devices[device];
     if (!state.track) return;
-    state.track.onended = null;
+    state.track.onended = state.track.onmute = state.track.onunmute = null;
     state.track.stop();
     this.stream.removeTrack(state.track);
     state.track = null;

@@ -15,6 +15,7 @@
  * @property {boolean} [camera]      whether the camera is on
  * @property {boolean} [microphone]  whether the microphone is on
  * @property {string | null} [screen]  the id of the media stream that carries the screen
+ * @property {('camera' | 'microphone')[]} [paused]  what the system has taken away for now
  *
  * @typedef {object} Participant
  * @property {string} id
@@ -48,6 +49,9 @@
  * @property {number} heartbeat
  * @property {number} resume_within
  * @property {number} seq
+ * @property {ChatMessage[]} [history]  what was written before, the oldest first
+ *
+ * @typedef {{type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}} ChatMessage
  *
  * @typedef {object} SlotTrack  which track an m-line of the relay's offer carries
  * @property {string} mid
@@ -68,7 +72,7 @@
  *   | {type: 'track-updated', participant: string, track: Track}
  *   | {type: 'track-unpublished', participant: string, track: string}
  *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
- *   | {type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}
+ *   | ChatMessage
  *   | {type: 'data', from: string, topic: string, content: any}
  *   | {type: 'silenced', by: string}
  *   | {type: 'knock', knock: string, name: string}

@@ -16,6 +16,7 @@
  * @property {import('./messages.js').Track[]} tracks
  * @property {boolean} elder     was there before this side, which is therefore the polite one
  * @property {boolean} viaRelay  this pair uses the relay whatever the room does
+ * @property {boolean} away      the hub has given them up, yet their media still flow directly
  * @property {Flow} p2p
  * @property {Flow} relay
  */
@@ -27,6 +28,8 @@
  * @property {string} content
  * @property {number} timestamp
  * @property {boolean} own
+ * @property {string} to            whom it was meant for alone, '' for everyone
+ * @property {boolean} past         was written before we came
  */
 /** @typedef {{id: string, name: string}} Knock */
 /**
@@ -53,7 +56,8 @@
  * @property {ChatLine[]} chat
  * @property {number} unread
  * @property {'' | 'chat' | 'people' | 'stats'} panel
- * @property {string} pinned       tile id, '' for none
+ * @property {boolean} hidden      nobody looks at the page now
+ * @property {string[]} pinned     tile ids
  * @property {number} generation   grows with each `joined`: nothing of the last session counts any more
  */
 /**
@@ -65,6 +69,8 @@
  *   | {type: 'ice-servers', iceServers: RTCIceServer[]}
  *   | {type: 'panel', panel: State['panel']}
  *   | {type: 'pin', tile: string}
+ *   | {type: 'hidden', hidden: boolean}
+ *   | {type: 'participant-lost', participant: string}
  *   | {type: 'flow', participant: string, path: 'p2p' | 'relay', flow: Flow}} Event
  */
 
@@ -95,7 +101,8 @@ export const INITIAL = Object.freeze({
   chat: [],
   unread: 0,
   panel: '',
-  pinned: '',
+  hidden: false,
+  pinned: [],
   generation: 0,
 });
 
@@ -108,6 +115,7 @@ function enter(participant, elder) {
     tracks: participant.tracks ?? [],
     elder,
     viaRelay: participant.via === 'relay',
+    away: false,
     p2p: 'none',
     relay: 'none',
   };
@@ -133,8 +141,11 @@ function changeTracks(state, id, update) {
   return change(state, id, ({ tracks }) => ({ tracks: update(tracks) }));
 }
 
-/** @param {State} state @param {Extract<Event, {type: 'chat'}>} message @returns {State} */
-function addChat(state, message) {
+/**
+ * @param {State} state @param {import('./messages.js').ChatMessage} message @param {boolean} [past]
+ * @returns {State}
+ */
+function addChat(state, message, past = false) {
   const line = {
     key: (state.chat.at(-1)?.key ?? 0) + 1,
     from: message.from,
@@ -142,14 +153,25 @@ function addChat(state, message) {
     content: message.content,
     timestamp: message.timestamp,
     own: message.from === state.self,
+    to: message.to ?? '',
+    past,
   };
-  const unread = line.own || state.panel === 'chat' ? state.unread : state.unread + 1;
-  return { ...state, chat: [...state.chat, line].slice(-CHAT_MAX), unread };
+  const read = past || line.own || (state.panel === 'chat' && !state.hidden);
+  return { ...state, chat: [...state.chat, line].slice(-CHAT_MAX), unread: read ? state.unread : state.unread + 1 };
+}
+
+/** Of what was written before we came, what is not here yet. @param {State} state @param {import('./messages.js').ChatMessage[]} history */
+function addHistory(state, history) {
+  const known = new Set(state.chat.map(({ from, timestamp, content }) => `${from} ${timestamp} ${content}`));
+  return history
+    .filter(({ from, timestamp, content }) => !known.has(`${from} ${timestamp} ${content}`))
+    .reduce((all, message) => addChat(all, message, true), state);
 }
 
 /** @param {State} state @param {import('./messages.js').Joined} message @returns {State} */
 function enterRoom(state, message) {
-  return {
+  /** @type {State} */
+  const entered = {
     ...state,
     phase: 'call',
     waiting: false,
@@ -165,9 +187,31 @@ function enterRoom(state, message) {
     ownTracks: [],
     knocks: [],
     speakers: [],
-    pinned: '',
+    pinned: [],
     generation: state.generation + 1,
   };
+  return addHistory(entered, message.history ?? []);
+}
+
+/** Somebody is gone for good. @param {State} state @param {string} id @returns {State} */
+function remove(state, id) {
+  return {
+    ...state,
+    participants: state.participants.filter((one) => one.id !== id),
+    speakers: state.speakers.filter(({ participant }) => participant !== id),
+    pinned: state.pinned.filter((tile) => tile !== id && tile !== `${id}/screen`),
+  };
+}
+
+/**
+ * The hub has given somebody up. If what they send directly still arrives, they are in trouble with
+ * the hub alone: the call with them goes on.
+ * @param {State} state @param {Extract<Event, {type: 'participant-left'}>} event @returns {State}
+ */
+function leave(state, { participant, reason }) {
+  const one = state.participants.find(({ id }) => id === participant);
+  if (reason !== 'timeout' || one?.p2p !== 'flowing') return remove(state, participant);
+  return change(state, participant, () => ({ away: true, relay: /** @type {Flow} */ ('none'), tracks: [] }));
 }
 
 /** Before the door; that is also where one who comes back too late finds a lobby. @param {State} state @returns {State} */
@@ -181,6 +225,7 @@ export function reduce(state, event) {
     case 'joining':
       return {
         ...INITIAL,
+        hidden: state.hidden,
         phase: 'joining',
         room: event.room,
         name: event.name,
@@ -216,12 +261,9 @@ export function reduce(state, event) {
         metadata: event.participant.metadata ?? one.metadata,
       }));
     case 'participant-left':
-      return {
-        ...state,
-        participants: state.participants.filter((one) => one.id !== event.participant),
-        speakers: state.speakers.filter((one) => one.participant !== event.participant),
-        pinned: state.pinned.startsWith(event.participant) ? '' : state.pinned,
-      };
+      return leave(state, event);
+    case 'participant-lost':
+      return remove(state, event.participant);
     case 'room-updated':
       return {
         ...state,
@@ -265,17 +307,34 @@ export function reduce(state, event) {
       return addChat(state, event);
     case 'panel':
       return { ...state, panel: event.panel, unread: event.panel === 'chat' ? 0 : state.unread };
+    case 'hidden': {
+      const read = !event.hidden && state.panel === 'chat';
+      return { ...state, hidden: event.hidden, unread: read ? 0 : state.unread };
+    }
     case 'pin':
-      return { ...state, pinned: state.pinned === event.tile ? '' : event.tile };
+      return { ...state, pinned: toggled(state.pinned, event.tile) };
     case 'flow': {
       const one = state.participants.find(({ id }) => id === event.participant);
       if (!one || one[event.path] === event.flow) return state;
-      return change(state, event.participant, () => ({ [event.path]: event.flow }));
+      return change(arrived(state, event, one.name), event.participant, () => ({ [event.path]: event.flow }));
     }
     default:
       return state;
   }
 }
+
+/**
+ * Somebody whom the hub had given up is here again, under a new id, and is seen: the old one can go.
+ * @param {State} state @param {{flow: Flow}} event @param {string} name @returns {State}
+ */
+function arrived(state, { flow }, name) {
+  if (flow !== 'flowing') return state;
+  const old = state.participants.filter((one) => one.away && one.name === name);
+  return old.reduce((rest, { id }) => remove(rest, id), state);
+}
+
+/** @param {string[]} list @param {string} item */
+const toggled = (list, item) => (list.includes(item) ? list.filter((one) => one !== item) : [...list, item]);
 
 /**
  * Whether to show a picture for someone's camera. Clients that say nothing are taken by what they send.
@@ -291,6 +350,12 @@ export function microphoneOn(participant) {
   const published = participant.tracks.find((track) => track.source === 'microphone');
   if (published?.muted) return false;
   return participant.metadata.microphone ?? true;
+}
+
+/** What somebody's system has taken away for now: a call that came in, another app. @param {ParticipantState} participant */
+export function pausedOf({ metadata: { paused } }) {
+  if (!Array.isArray(paused)) return [];
+  return /** @type {const} */ (['camera', 'microphone']).filter((device) => paused.includes(device));
 }
 
 /** @param {ParticipantState} participant */

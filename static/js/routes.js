@@ -31,7 +31,10 @@ export function routes(state) {
   if (state.phase !== 'call') return result;
   result.publish = state.relayAvailable && state.topology === 'relay';
   for (const one of state.participants) {
-    if (throughRelay(state, one)) {
+    if (one.away) {
+      result.keep.add(one.id);
+      result.show.set(one.id, 'p2p');
+    } else if (throughRelay(state, one)) {
       result.publish = state.relayAvailable;
       if (one.relay !== 'flowing' && one.p2p === 'flowing') result.keep.add(one.id);
       result.show.set(one.id, one.relay !== 'flowing' && one.p2p === 'flowing' ? 'p2p' : 'relay');

@@ -1,5 +1,8 @@
 /** What the page remembers between visits, and what its address asks for. */
 
+import { roomToText, roomToWire } from './roomname.js';
+import { shorten } from './text.js';
+
 /**
  * @typedef {object} Settings
  * @property {string} name
@@ -9,8 +12,13 @@
  * @property {boolean} cameraOn
  * @property {boolean} microphoneOn
  * @property {boolean} shortcuts
+ * @property {boolean} sounds       for knocks, and for messages that nobody sees
+ * @property {import('./view/stage.js').View} view
+ * @property {import('./layout.js').Corner} corner  where one's own small picture is
+ * @property {boolean} selfHidden
  */
 
+export const NAME_MAX = 64; // characters: what a hub takes by default
 const KEY = 'tandem';
 /** @type {Settings} */
 const DEFAULTS = {
@@ -21,6 +29,10 @@ const DEFAULTS = {
   cameraOn: true,
   microphoneOn: true,
   shortcuts: true,
+  sounds: true,
+  view: 'auto',
+  corner: 'bottom-right',
+  selfHidden: false,
 };
 
 /** @returns {Settings} */
@@ -44,16 +56,6 @@ export function saveSettings(settings) {
   } catch {
     // Storage is full or switched off: the visit works all the same.
   }
-}
-
-/** A room name as the hub takes it: 1–64 of letters, digits, `.`, `_`, `-`. @param {string} text */
-export function roomName(text) {
-  return text
-    .trim()
-    .normalize('NFKD')
-    .replace(/\s+/g, '-')
-    .replace(/[^A-Za-z0-9._-]/g, '')
-    .slice(0, 64);
 }
 
 const FIRST = [
@@ -97,9 +99,12 @@ export function suggestRoom(random = (size) => crypto.getRandomValues(new Uint32
  */
 export function readAddress(search, fragment = '') {
   const query = new URLSearchParams(search);
+  const asked = query.get('room') ?? '';
+  const room = roomToWire(asked);
   return {
-    room: roomName(query.get('room') ?? ''),
-    name: (query.get('name') ?? '').slice(0, 64),
+    room,
+    unreadable: Boolean(asked.trim()) && !room,
+    name: shorten(query.get('name') ?? '', NAME_MAX),
     token: new URLSearchParams(fragment.slice(1)).get('token') ?? query.get('token') ?? undefined,
     join: query.get('join') === '1',
     relay: query.get('relay') === '1',
@@ -158,11 +163,16 @@ export function keptToken(room) {
   }
 }
 
+/** Whether the page's address leads others to nobody but themselves. */
+export function isOnlyHere() {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
+}
+
 /**
  * The address that brings someone else into the room.
  * @param {string} room @param {string} [token]  an invitation, where one is needed
  */
 export function inviteLink(room, token) {
   const fragment = token ? `#${new URLSearchParams({ token })}` : '';
-  return `${location.origin}${location.pathname}?room=${encodeURIComponent(room)}${fragment}`;
+  return `${location.origin}${location.pathname}?room=${encodeURIComponent(roomToText(room))}${fragment}`;
 }

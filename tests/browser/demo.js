@@ -1,5 +1,5 @@
 // Fills a page that has joined with drawn people, so that pictures of any size of call can be made.
-async ({ names, dark, silent, talking, screen }) => {
+async ({ names, dark, silent, talking, screen, upright = [], aside = 0.02 }) => {
   const { page } = await import('/static/js/main.js');
   const { call, media } = page;
   const PALETTES = [
@@ -23,7 +23,7 @@ async ({ names, dark, silent, talking, screen }) => {
     context.fillRect(0, 0, w, h);
     context.fillStyle = 'rgb(255 255 255 / 22%)';
     context.fillRect(w * (0.08 + 0.55 * (index % 2)), h * 0.1, w * 0.2, h * 0.42);
-    const x = w / 2 + w * 0.02 * ((index % 3) - 1);
+    const x = w / 2 + Math.min(w, h * 1.2) * aside * ((index % 3) - 1);
     const ellipse = (cx, cy, rx, ry, fill) => {
       context.fillStyle = fill;
       context.beginPath();
@@ -64,9 +64,9 @@ async ({ names, dark, silent, talking, screen }) => {
     });
   };
   globalThis.demoCanvases = [];
-  const picture = (index) => {
+  const picture = (index, tall = false) => {
     const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = index < 0 ? [1280, 720] : [960, 540];
+    [canvas.width, canvas.height] = index < 0 ? [1280, 720] : tall ? [540, 960] : [960, 540];
     const draw = () => (index < 0 ? slides(canvas) : paint(canvas, index));
     draw();
     setInterval(draw, 200);
@@ -74,7 +74,7 @@ async ({ names, dark, silent, talking, screen }) => {
     return canvas.captureStream(10).getVideoTracks()[0];
   };
   media.devices.camera.track?.stop();
-  const own = picture(3);
+  const own = picture(3, upright.includes(-1));
   media.devices.camera = { on: true, id: '', track: own, problem: '', pending: false };
   for (const track of media.stream.getVideoTracks()) media.stream.removeTrack(track);
   media.stream.addTrack(own);
@@ -90,7 +90,9 @@ async ({ names, dark, silent, talking, screen }) => {
     others.map(({ id, metadata }, index) => [
       id,
       {
-        ...(metadata.camera && { camera: { track: picture(index + (index > 2)), receiver: {} } }),
+        ...(metadata.camera && {
+          camera: { track: picture(index + (index > 2), upright.includes(index)), receiver: {} },
+        }),
         ...(metadata.screen && { screen: { track: picture(-1), receiver: {} } }),
       },
     ]),

@@ -86,14 +86,41 @@ def test_shortcuts_act_but_not_while_typing(enter: Enter) -> None:
     assert one.state()["panel"] == "stats"
 
 
-def test_the_space_bar_talks_while_it_is_held(enter: Enter) -> None:
+@pytest.mark.parametrize("label", ["Turn microphone on", "Leave call", "Chat", "Pin You"])
+def test_the_space_bar_talks_while_it_is_held_wherever_the_focus_is(
+    enter: Enter, label: str
+) -> None:
+    one = enter("Ada")
+    one.press("Turn microphone off")  # which leaves the focus there, as joining does
+    one.wait("(call, page) => !page.media.live('microphone')")
+    one.page.get_by_role("button", name=label, exact=True).focus()
+    for _ in range(2):
+        one.page.keyboard.down(" ")
+        one.wait("(call, page) => page.media.live('microphone')")
+        one.page.keyboard.up(" ")
+        one.wait("(call, page) => !page.media.live('microphone')")
+        one.pause(50)  # what a button does, it does when the key comes up
+        assert not one.ask("(call, page) => page.media.live('microphone')")
+    state = one.state()
+    assert (state["phase"], state["panel"], state["pinned"]) == ("call", "", [])
+    remembered = "() => JSON.parse(localStorage.getItem('tandem')).microphoneOn"
+    assert one.page.evaluate(remembered) is False  # a key is no wish for the next call
+
+
+def test_the_space_bar_is_let_go_when_the_window_is(enter: Enter) -> None:
     one = enter("Ada")
     one.press("Turn microphone off")
-    one.page.evaluate("() => document.activeElement.blur()")
     one.page.keyboard.down(" ")
     one.wait("(call, page) => page.media.live('microphone')")
-    one.page.keyboard.up(" ")
+    one.page.evaluate("() => window.dispatchEvent(new Event('blur'))")
     one.wait("(call, page) => !page.media.live('microphone')")
+    one.page.keyboard.up(" ")
+    assert not one.ask("(call, page) => page.media.live('microphone')")
+
+
+def test_the_space_bar_leaves_fields_and_an_open_microphone_alone(enter: Enter) -> None:
+    one = enter("Ada")
+    one.press("Turn microphone off")
     one.act("people")
     switch = one.page.get_by_label("Waiting room")
     switch.focus()
@@ -101,9 +128,12 @@ def test_the_space_bar_talks_while_it_is_held(enter: Enter) -> None:
     assert not one.ask("(call, page) => page.media.live('microphone')")
     one.page.keyboard.up(" ")
     one.wait("(call) => call.state.lobby")
-    one.act("microphone")
+    one.act("chat")
+    one.page.keyboard.type("a b")
+    assert one.page.get_by_role("textbox").input_value() == "a b"
+    assert not one.ask("(call, page) => page.media.live('microphone')")
+    one.press("Turn microphone on")
     one.wait("(call, page) => page.media.live('microphone')")
-    one.page.evaluate("() => document.activeElement.blur()")
     one.page.keyboard.press(" ")
     assert one.ask("(call, page) => page.media.live('microphone')")
 

@@ -82,7 +82,7 @@ class Screens:
         )
         if others or screen >= 0:
             self.one.page.wait_for_function(
-                "(count) => document.querySelectorAll('.tile:not([hidden])').length === count",
+                "(count) => document.querySelectorAll('.tile').length === count",
                 arg=others + 1 + (screen >= 0),
             )
 
@@ -185,9 +185,9 @@ def test_a_small_phone_on_its_side(browser: Browser, hub: Hub, room: str) -> Non
     tap = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     one.page.touchscreen.tap(*tap)
     one.page.wait_for_selector("[data-tile=p_1].revealed")
-    assert one.state()["pinned"] == ""
+    assert one.state()["pinned"] == []
     one.page.touchscreen.tap(*tap)
-    one.wait("(call) => call.state.pinned === 'p_1'")
+    one.wait("(call) => call.state.pinned[0] === 'p_1'")
     one.press("More")
     screens.keep("menu")
     menu = one.page.locator(".menu").bounding_box()
@@ -239,7 +239,7 @@ def test_what_is_not_shown_is_not_forgotten(browser: Browser, hub: Hub, room: st
         if (wait > 3_000) late.push(callback);
         else real(callback, wait);
       };
-      const data = { id: 'x', name: 'X', person: 'X', source: 'camera', path: '', quality: '' };
+      const data = { id: 'x', name: 'X', person: 'X', source: 'camera', paused: [], quality: '' };
       for (const video of [direct, relayed, direct]) tile.render({ ...data, video });
       globalThis.setTimeout = real;
       for (const callback of late) callback();

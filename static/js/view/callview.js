@@ -1,16 +1,19 @@
 /** The whole screen of a call: stage, toolbar, panel, banner. */
 
+import { t } from '../i18n.js';
 import { ChatPanel } from './chat.js';
 import { ConnectionPanel } from './connection.js';
-import { el } from './dom.js';
+import { el, icon } from './dom.js';
 import { KnockCard } from './knocks.js';
 import { Panel } from './panels.js';
 import { PeoplePanel } from './people.js';
-import { Stage, tilesOf } from './stage.js';
+import { Stage } from './stage.js';
+import { tilesOf } from './tiles.js';
 import { Toolbar } from './toolbar.js';
 
 /** @typedef {import('../call.js').Call} Call */
 /** @typedef {import('../media.js').Media} Media */
+/** @typedef {import('../settings.js').Settings} Settings */
 
 export class CallView {
   /**
@@ -18,6 +21,7 @@ export class CallView {
    * @param {import('./notices.js').Notices} options.notices
    * @param {(action: import('./keys.js').Action) => void} options.act
    * @param {(tile: string) => void} options.onPin
+   * @param {(corner: import('../layout.js').Corner) => void} options.onCorner
    * @param {(text: string) => Promise<void>} options.onSend
    * @param {(locked: boolean) => void} options.onLock
    * @param {(enabled: boolean) => Promise<void>} options.onLobby
@@ -26,17 +30,28 @@ export class CallView {
    * @param {(participant: import('../room.js').ParticipantState) => void} options.onKick
    * @param {boolean} options.canShareScreen
    */
-  constructor({ notices, act, onPin, onSend, onLock, onLobby, onMute, onKick, knocks, canShareScreen }) {
-    this.stage = new Stage({ onPin, onInvite: () => act('invite') });
+  constructor({ notices, act, onPin, onCorner, onSend, onLock, onLobby, onMute, onKick, knocks, canShareScreen }) {
+    this.stage = new Stage({ onPin, onCorner, onInvite: () => act('invite'), onHideSelf: () => act('self') });
     this.toolbar = new Toolbar({ act, canShareScreen });
     this.chat = new ChatPanel({ onSend });
     this.people = new PeoplePanel({ onInvite: () => act('invite'), onLock, onLobby, onMute, onKick, knocks });
     this.knocks = new KnockCard(knocks);
     this.panel = new Panel({ chat: this.chat, people: this.people, stats: new ConnectionPanel() }, () => act('close'));
+    // Instead of the screen itself, which would show itself in itself.
+    const stop = el('button', { type: 'button', class: 'secondary', onclick: () => act('share') }, t('sharing.stop'));
+    this.sharing = el(
+      'div',
+      { class: 'sharing', role: 'status' },
+      icon('screen'),
+      el('p', {}, t('sharing.title')),
+      stop,
+    );
+    this.sharing.hidden = true;
     this.element = el(
       'div',
       { class: 'call' },
       notices.banner,
+      this.sharing,
       this.stage.element,
       this.panel.element,
       this.knocks.element,
@@ -44,14 +59,16 @@ export class CallView {
     );
   }
 
-  /** @param {Call} call @param {Media} media */
-  render(call, media) {
+  /** @param {Call} call @param {Media} media @param {Settings} settings */
+  render(call, media, settings) {
+    const { state } = call;
     this.people.state = () => call.state;
-    this.stage.render(tilesOf(call, media));
-    this.toolbar.render(call, media);
+    this.sharing.hidden = !media.screen;
+    this.stage.render(tilesOf(call, media, settings.selfHidden), settings);
+    this.toolbar.render(call, media, settings);
     this.panel.render(call, media.live('microphone'));
-    const left = this.knocks.render(call.state.knocks, call.state.panel !== 'people');
-    if (left && call.state.panel !== 'people') this.toolbar.people.focus(); // the focus must not get lost with the card
-    this.element.classList.toggle('with-panel', call.state.panel !== '');
+    const left = this.knocks.render(state.knocks, state.panel !== 'people');
+    if (left && state.panel !== 'people') this.toolbar.people.focus(); // the focus must not get lost with the card
+    this.element.classList.toggle('with-panel', state.panel !== '');
   }
 }

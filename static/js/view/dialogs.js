@@ -30,9 +30,29 @@ function dialog(id, title, ...children) {
   return element;
 }
 
+/**
+ * @param {string} id @param {string} label @param {string} hint @param {boolean} checked
+ * @param {(on: boolean) => void} onToggle
+ */
+function switchRow(id, label, hint, checked, onToggle) {
+  const words = el('span', { class: 'hint', id: `${id}-hint` }, hint);
+  const onchange = (/** @type {Event} */ event) => onToggle(/** @type {HTMLInputElement} */ (event.target).checked);
+  const box = { type: 'checkbox', id, class: 'switch', checked, onchange, 'aria-describedby': `${id}-hint` };
+  return el(
+    'div',
+    { class: 'switch-row' },
+    el('label', { for: id, class: 'switch-text' }, label, words),
+    el('input', box),
+  );
+}
+
 export class SettingsDialog {
-  /** @param {{onChoose: (device: 'camera' | 'microphone' | 'speaker', id: string) => void}} options */
-  constructor({ onChoose }) {
+  /**
+   * @param {object} options
+   * @param {boolean} options.sounds @param {(sounds: boolean) => void} options.onSounds
+   * @param {(device: 'camera' | 'microphone' | 'speaker', id: string) => void} options.onChoose
+   */
+  constructor({ sounds, onSounds, onChoose }) {
     this.pickers = new DevicePickers({ prefix: 'settings', onChoose });
     this.meter = meter(20);
     this.problem = el('p', { class: 'form-error', role: 'alert' });
@@ -42,6 +62,7 @@ export class SettingsDialog {
       this.pickers.element,
       el('div', { class: 'field' }, el('p', { class: 'label' }, t('lobby.level')), this.meter.element),
       this.problem,
+      switchRow('sounds-on', t('settings.sounds'), t('settings.soundsHint'), sounds, onSounds),
     );
   }
 

@@ -1,7 +1,9 @@
 /** Before the call: name, room, preview, devices, and what is wrong with them. */
 
 import { t, tOther } from '../i18n.js';
-import { roomName } from '../settings.js';
+import { roomToText, roomToWire } from '../roomname.js';
+import { NAME_MAX } from '../settings.js';
+import { shorten } from '../text.js';
 import { DevicePickers, meter } from './devices.js';
 import { avatar, el, icon, iconButton, initials, logo, setAttribute, setIcon, setLabel, setText, tint } from './dom.js';
 
@@ -51,13 +53,13 @@ export class Lobby {
     this.placeholder = el('div', { class: 'preview-placeholder' }, avatar('?'), el('p', { class: 'quiet' }));
     this.mic = iconButton('mic', '', () => onToggle('microphone', !media.devices.microphone.on), { class: 'control' });
     this.camera = iconButton('camera', '', () => onToggle('camera', !media.devices.camera.on), { class: 'control' });
+    this.flip = iconButton('flip', t('control.flip'), () => media.flip(), { class: 'control' });
     this.meter = meter();
     this.problem = el('div', { class: 'problem', role: 'alert' });
     this.name = el('input', {
       id: 'name',
       dir: 'auto',
       value: initial.name,
-      maxlength: 64,
       autocomplete: 'name',
       placeholder: t('lobby.namePlaceholder'),
       required: true,
@@ -65,8 +67,8 @@ export class Lobby {
     });
     this.room = el('input', {
       id: 'room',
-      value: initial.room,
-      maxlength: 64,
+      value: roomToText(initial.room),
+      dir: 'auto',
       autocomplete: 'off',
       autocapitalize: 'none',
       spellcheck: 'false',
@@ -75,6 +77,7 @@ export class Lobby {
     this.error = el('p', { class: 'form-error', role: 'alert', id: 'form-error' });
     this.join = el('button', { type: 'submit', class: 'primary' }, t('lobby.join'));
     this.pickers = new DevicePickers({ prefix: 'lobby', onChoose });
+    this.abort = el('button', { type: 'button', class: 'secondary', onclick: onCancel }, t('waiting.cancel'));
     this.cancel = el('button', { type: 'button', class: 'secondary', onclick: onCancel }, t('waiting.cancel'));
     this.waitingText = el('p', { class: 'quiet', role: 'status', 'aria-live': 'polite' });
     this.waiting = el(
@@ -103,7 +106,7 @@ export class Lobby {
         el('p', { class: 'hint', id: 'room-hint' }, t('lobby.roomHint')),
       ),
       this.error,
-      this.join,
+      el('div', { class: 'lobby-buttons' }, this.join, this.abort),
     );
     this.element = el(
       'div',
@@ -120,7 +123,7 @@ export class Lobby {
             { class: 'preview' },
             this.video,
             this.placeholder,
-            el('div', { class: 'preview-controls' }, this.meter.element, this.mic, this.camera),
+            el('div', { class: 'preview-controls' }, this.meter.element, this.mic, this.camera, this.flip),
           ),
           this.problem,
         ),
@@ -154,12 +157,13 @@ export class Lobby {
   /** @param {Event} event */
   #submit(event) {
     event.preventDefault();
-    const name = this.name.value.trim();
-    const room = roomName(this.room.value);
+    const name = shorten(this.name.value.trim(), NAME_MAX);
+    const room = roomToWire(this.room.value);
     if (!name) return this.showError(t('lobby.needName'), this.name);
-    if (!room) return this.showError(t('lobby.needRoom'), this.room);
+    if (!room) return this.showError(t(this.room.value.trim() ? 'lobby.badRoom' : 'lobby.needRoom'), this.room);
     this.showError('');
-    this.room.value = room;
+    this.name.value = name;
+    this.room.value = roomToText(room);
     this.onJoin(name, room);
   }
 
@@ -176,12 +180,15 @@ export class Lobby {
     const joining = state.phase === 'joining';
     this.join.disabled = joining;
     setText(this.join, t(joining ? 'lobby.joining' : 'lobby.join'));
+    this.abort.hidden = !joining;
     if (joining && !state.waiting && state.connectionReason === 'lost') this.showError(t('lobby.unreachable'));
     this.#renderWaiting(state);
     const picture = this.media.live('camera');
     if (picture && this.video.srcObject !== this.media.stream) this.video.srcObject = this.media.stream;
     if (!picture) this.video.srcObject = null;
     this.video.hidden = !picture;
+    this.video.classList.toggle('mirror', !this.media.facesAway);
+    this.flip.hidden = !this.media.canFlip;
     this.placeholder.hidden = picture;
     const words = camera.pending
       ? 'lobby.cameraStarting'
@@ -210,7 +217,10 @@ export class Lobby {
     this.waiting.hidden = !waiting;
     this.fields.hidden = waiting;
     if (waiting)
-      setText(this.waitingText, connection === 'knocking' ? t('waiting.hint', { room }) : t('waiting.reconnecting'));
+      setText(
+        this.waitingText,
+        connection === 'knocking' ? t('waiting.hint', { room: roomToText(room) }) : t('waiting.reconnecting'),
+      );
     if (!changed) return;
     if (waiting) {
       this.showError('');

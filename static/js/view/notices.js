@@ -3,8 +3,9 @@
 import { t } from '../i18n.js';
 import { el, setText } from './dom.js';
 
-const TOAST_FOR = 4_000; // ms: time to read a dozen words
-const TOASTS_MAX = 3;
+/** @typedef {import('../room.js').State} State */
+
+const TOAST_FOR = 5_000; // ms: time to read a dozen words, and to press them
 const BACK_FOR = 2_000; // ms that "connected again" stays
 const CALM_FOR = 800; // ms before a loss is worth a banner: most are over by then
 
@@ -20,11 +21,16 @@ export class Notices {
     this.whisper = el('div', { class: 'visually-hidden', role: 'status', 'aria-live': 'polite' });
   }
 
-  /** @param {string} text */
-  toast(text) {
-    const toast = el('p', { class: 'toast' }, text);
-    this.toasts.append(toast);
-    while (this.toasts.childElementCount > TOASTS_MAX) this.toasts.firstElementChild?.remove();
+  /**
+   * The newest takes the place of the one before: there is room for one where it covers nobody.
+   * @param {string} text @param {() => void} [open]  what it speaks of
+   */
+  toast(text, open) {
+    const words = el('span', { dir: 'auto' }, text);
+    const toast = open
+      ? el('button', { type: 'button', class: 'toast', onclick: open }, words)
+      : el('p', { class: 'toast' }, words);
+    this.toasts.replaceChildren(toast);
     setTimeout(() => toast.remove(), TOAST_FOR);
   }
 
@@ -38,31 +44,25 @@ export class Notices {
     setText(this.whisper, text);
   }
 
-  /** @param {import('../room.js').State} state */
-  connection({ phase, connection, connectionReason }) {
-    if (phase !== 'call') return this.#hide();
-    if (connection === 'open') {
-      if (!this.#wrong) return;
-      this.#wrong = false;
-      clearTimeout(this.#timer);
-      if (this.banner.hidden) return;
-      this.#show(t('banner.back'), true);
-      this.#timer = setTimeout(() => this.#hide(), BACK_FOR);
-      return;
-    }
-    const text =
-      connection === 'rejoining'
-        ? t('banner.rejoining')
-        : !navigator.onLine
-          ? t('banner.offline')
-          : connectionReason === 'draining'
-            ? t('banner.draining')
-            : t('banner.reconnecting');
+  /** @param {State} state @param {boolean} alive  whether anything still flows */
+  connection(state, alive) {
+    if (state.phase !== 'call') return this.#hide();
+    if (state.connection === 'open') return this.#back();
+    const text = troubleOf(state, alive);
     if (this.#wrong && !this.banner.hidden) return this.#show(text, false);
     if (this.#wrong) return;
     this.#wrong = true;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#show(text, false), CALM_FOR);
+  }
+
+  #back() {
+    if (!this.#wrong) return;
+    this.#wrong = false;
+    clearTimeout(this.#timer);
+    if (this.banner.hidden) return;
+    this.#show(t('banner.back'), true);
+    this.#timer = setTimeout(() => this.#hide(), BACK_FOR);
   }
 
   /** @param {string} text @param {boolean} good */
@@ -78,4 +78,12 @@ export class Notices {
     setText(this.banner, '');
     this.#wrong = false;
   }
+}
+
+/** Only what is so: a call goes on where something still flows. @param {State} state @param {boolean} alive */
+function troubleOf({ connection, connectionReason }, alive) {
+  if (connection === 'rejoining') return t('banner.rejoining');
+  if (!navigator.onLine) return t('banner.offline');
+  if (connectionReason === 'draining') return t(alive ? 'banner.draining' : 'banner.drainingAlone');
+  return t(alive ? 'banner.reconnecting' : 'banner.lost');
 }

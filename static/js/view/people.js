@@ -101,11 +101,10 @@ export class PeoplePanel {
       const samples = call.history.of(one.id);
       const path = samples.at(-1)?.path ?? '';
       const how = quality(samples);
-      const detail =
-        one.p2p !== 'flowing' && one.relay !== 'flowing'
-          ? t('tile.connecting')
-          : [t(`path.${path}`), t(`quality.${how}`)].filter(Boolean).join(' · ');
-      this.#renderRow(one.id, one.name, one.name, detail, microphoneOn(one), moderate ? one : null);
+      const waiting = one.p2p !== 'flowing' && one.relay !== 'flowing';
+      const words = [t(`path.${path}`), t(`quality.${how}`)].filter(Boolean).join(' · ');
+      const detail = one.away ? t('tile.reconnecting') : waiting ? t('tile.connecting') : words;
+      this.#renderRow(one.id, one.name, one.name, detail, microphoneOn(one), moderate && !one.away ? one : null);
     }
   }
 

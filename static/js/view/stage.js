@@ -1,110 +1,59 @@
-/** The tiles of a call, in the layout that suits their number and the window. */
+/** The tiles of a call, in the layout that suits their number, their pictures and the window. */
 
 import { t } from '../i18n.js';
-import { conversation, grid, spotlight } from '../layout.js';
-import { cameraOn, microphoneOn, screenShared } from '../room.js';
-import { quality } from '../stats.js';
-import { el, icon, setText } from './dom.js';
+import { capacity, conversation, grid, spotlight, stripCapacity } from '../layout.js';
+import { Order } from '../order.js';
+import { el, icon, iconButton, setText } from './dom.js';
+import { movable } from './movable.js';
 import { Tile } from './tile.js';
 
-/** @typedef {import('../call.js').Call} Call */
-/** @typedef {import('../media.js').Media} Media */
 /** @typedef {import('./tile.js').TileData} TileData */
+/** @typedef {import('../layout.js').Rect} Rect */
+/** @typedef {import('../layout.js').Corner} Corner */
+/** @typedef {'auto' | 'grid' | 'speaker'} View */
+/** @typedef {{large: TileData[], others: TileData[]}} Split */
 
-const MOST_TILES = { wide: 25, tall: 16 }; // more would be too small to know a face
-
-/** What there is to show, screens first. @param {Call} call @param {Media} media @returns {TileData[]} */
-export function tilesOf(call, media) {
-  const { state } = call;
-  /** @type {TileData[]} */ const screens = [];
-  /** @type {TileData[]} */ const people = [];
-  const own = {
-    person: state.name,
-    self: true,
-    waiting: false,
-    path: /** @type {''} */ (''),
-    quality: /** @type {''} */ (''),
-  };
-  if (media.screen) {
-    screens.push({
-      ...own,
-      id: 'self/screen',
-      name: t('tile.yourScreen'),
-      source: 'screen',
-      video: media.screen.video,
-      microphone: true,
-      talking: false,
-      pinned: state.pinned === 'self/screen',
-    });
-  }
-  people.push({
-    ...own,
-    id: 'self',
-    name: t('tile.you'),
-    source: 'camera',
-    video: media.live('camera') ? media.devices.camera.track : null,
-    microphone: media.live('microphone'),
-    talking: call.talking.has(state.self),
-    pinned: state.pinned === 'self',
-  });
-  for (const one of state.participants) {
-    const tracks = call.tracksOf(one.id);
-    const samples = call.history.of(one.id);
-    const common = {
-      person: one.name,
-      self: false,
-      waiting: one.p2p !== 'flowing' && one.relay !== 'flowing',
-      path: samples.at(-1)?.path ?? /** @type {''} */ (''),
-      quality: quality(samples),
-    };
-    const picture = tracks.camera && cameraOn(one) && (one.metadata.camera !== undefined || !tracks.camera.track.muted);
-    people.push({
-      ...common,
-      id: one.id,
-      name: one.name,
-      source: 'camera',
-      video: picture ? (tracks.camera?.track ?? null) : null,
-      microphone: microphoneOn(one),
-      talking: call.talking.has(one.id),
-      pinned: state.pinned === one.id,
-    });
-    if (screenShared(one)) {
-      const id = `${one.id}/screen`;
-      screens.push({
-        ...common,
-        id,
-        name: t('tile.screenOf', { name: one.name }),
-        source: 'screen',
-        video: tracks.screen?.track ?? null,
-        microphone: true,
-        talking: false,
-        pinned: state.pinned === id,
-      });
-    }
-  }
-  return [...screens, ...people];
-}
+const PAGER = 48; // px below the tiles
 
 export class Stage {
+  /** @type {TileData[]} */ tiles = [];
   /** @type {Map<string, Tile>} */ #tiles = new Map();
-  #order = '';
+  #order = new Order();
+  #page = 0;
+  #placed = '';
+  /** @type {View} */ #view = 'auto';
+  /** @type {Corner} */ #corner = 'bottom-right';
 
-  /** @param {{onPin: (id: string) => void, onInvite: () => void}} options */
-  constructor({ onPin, onInvite }) {
-    this.onPin = onPin;
-    this.more = el('div', { class: 'tile more-tile' }, el('p', {}));
+  /**
+   * @param {object} options
+   * @param {(id: string) => void} options.onPin
+   * @param {() => void} options.onInvite
+   * @param {(corner: Corner) => void} options.onCorner  where oneself is to be
+   * @param {() => void} options.onHideSelf
+   */
+  constructor({ onPin, onInvite, onCorner, onHideSelf }) {
+    this.options = { onPin, onHideSelf, onShape: () => this.#place(), onCorner };
+    this.back = iconButton('back', t('stage.pageBack'), () => this.#turn(-1));
+    this.where = el('p', { class: 'pager-where', role: 'status', 'aria-live': 'polite' });
+    this.more = el('button', { type: 'button', class: 'pager-more', onclick: () => this.#turn(1) });
+    this.pager = el('nav', { class: 'pager', 'aria-label': t('stage.pages') }, this.back, this.where, this.more);
+    this.pager.hidden = true;
     this.alone = el(
       'div',
       { class: 'alone' },
       el('div', {}, el('h2', {}, t('stage.alone')), el('p', {}, t('stage.aloneHint'))),
       el('button', { type: 'button', class: 'primary', onclick: onInvite }, icon('link'), t('control.invite')),
     );
-    this.element = el('section', { class: 'stage', 'aria-label': t('stage.label') }, this.alone);
+    this.element = el('section', { class: 'stage', 'aria-label': t('stage.label') }, this.alone, this.pager);
+    movable(this.element, {
+      handle: (target) => /** @type {HTMLElement | null} */ (target.closest('.tile.floating')),
+      onDrop: (corner) => onCorner(corner),
+    });
     new ResizeObserver(() => this.#place()).observe(this.element);
   }
 
-  /** @param {TileData[]} tiles */
-  render(tiles) {
+  /** @param {TileData[]} tiles @param {{view: View, corner: Corner}} preferences */
+  render(tiles, { view, corner }) {
     this.tiles = tiles;
     const present = new Set(tiles.map(({ id }) => id));
     for (const [id, tile] of this.#tiles) {
@@ -112,72 +61,102 @@ export class Stage {
       tile.remove();
       this.#tiles.delete(id);
     }
-    for (const data of tiles) {
-      let tile = this.#tiles.get(data.id);
-      if (!tile) {
-        tile = new Tile({ onPin: this.onPin }, data);
-        this.#tiles.set(data.id, tile);
-        this.element.append(tile.element);
-      }
-      tile.render(data);
-    }
+    for (const data of tiles) this.#tile(data).render(data);
     this.alone.hidden = tiles.some(({ self }) => !self);
-    const order = tiles.map(({ id, pinned }) => id + (pinned ? '*' : '')).join(' ');
-    const unseen = tiles.some(({ id, talking }) => talking && this.#tiles.get(id)?.element.hidden);
-    if (order !== this.#order || unseen) {
-      this.#order = order;
-      this.#place();
-    }
+    this.#view = view;
+    this.#corner = corner;
+    // Who talks may come to page one, or onto the stage of the speaker view.
+    const talking = tiles.filter((one) => one.talking).map(({ id }) => id);
+    const key = JSON.stringify([tiles.map(({ id, pinned }) => id + (pinned ? '*' : '')), talking, view, corner]);
+    const waiting = talking.some((id) => this.#tiles.get(id)?.element.hidden) || view === 'speaker';
+    if (key === this.#placed && !waiting) return;
+    this.#placed = key;
+    this.#place();
   }
 
-  /** @type {TileData[]} */ tiles = [];
+  /** @param {TileData} data */
+  #tile(data) {
+    let tile = this.#tiles.get(data.id);
+    if (!tile) {
+      tile = new Tile(this.options, data);
+      this.#tiles.set(data.id, tile);
+      this.element.insertBefore(tile.element, this.pager);
+    }
+    return tile;
+  }
+
+  /** @param {number} step */
+  #turn(step) {
+    this.#page += step;
+    this.#place();
+    if (this.more.hidden) this.back.focus();
+    else if (this.back.hidden) this.more.focus();
+  }
+
+  /** What is large, and what is beside it. @param {number} now @returns {Split} */
+  #split(now) {
+    const pinned = this.tiles.filter((one) => one.pinned);
+    const screens = this.tiles.filter(({ source }) => source === 'screen');
+    let large = pinned.length ? pinned : screens.slice(0, 1);
+    if (!large.length && this.#view === 'speaker' && this.tiles.length > 1) {
+      const speaker = this.#order.speaker(this.tiles, now);
+      large = this.tiles.filter(({ id }) => id === speaker);
+    }
+    return { large, others: this.tiles.filter((one) => !large.includes(one)) };
+  }
 
   #place() {
     const area = { width: this.element.clientWidth, height: this.element.clientHeight };
     if (!area.width || !area.height || this.tiles.length === 0) return;
-    const tall = area.height > area.width;
-    const big = this.tiles.find(({ pinned }) => pinned) ?? this.tiles.find(({ source }) => source === 'screen');
-    const others = this.tiles.filter((one) => one !== big);
-    const hidden = this.#limit(others, big ? (tall ? 8 : 12) : tall ? MOST_TILES.tall : MOST_TILES.wide);
-    const count = others.length + (hidden ? 1 : 0);
-    let rects;
-    let floating = false;
-    if (big) rects = spotlight(count, area, big.source === 'screen');
-    else if (this.tiles.length === 2) {
-      rects = conversation(area);
-      others.sort((one, two) => Number(one.self) - Number(two.self));
-      floating = true;
-    } else rects = grid(count, area);
-    const shown = big ? [big, ...others] : others;
+    const now = performance.now();
+    const { large, others } = this.#split(now);
+    const size = (/** @type {import('../layout.js').Size} */ room) =>
+      large.length ? stripCapacity(room) : capacity(room);
+    const paged = others.length > size(area);
+    if (paged) area.height -= PAGER;
+    const first = paged ? size(area) : others.length;
+    const ordered = this.#order.arrange(others, first, now);
+    const page = this.#choosePage(ordered, first);
+    const { rects, floating } = this.#arrange(large, page, area, paged);
+    const shown = [...large, ...page];
     for (const tile of this.#tiles.values()) tile.element.hidden = true;
-    shown.forEach(({ id }, index) => {
+    for (const [index, { id }] of shown.entries()) {
       const tile = this.#tiles.get(id);
-      if (!tile) return;
+      if (!tile) continue;
       tile.element.hidden = false;
-      tile.place(rects[index], !floating ? '' : index === 1 ? 'floating' : tall ? 'under' : '');
-    });
-    if (hidden) {
-      const { x, y, width, height } = rects[rects.length - 1];
-      Object.assign(this.more.style, {
-        transform: `translate(${x}px, ${y}px)`,
-        width: `${width}px`,
-        height: `${height}px`,
-      });
-      setText(/** @type {Element} */ (this.more.firstElementChild), t('tile.more', { count: hidden }));
-      this.element.append(this.more);
-    } else this.more.remove();
+      tile.place(rects[index], floating && index === 1);
+      tile.corner = this.#corner;
+    }
   }
 
-  /** Shortens the list to what can be shown; who talks is never among the rest. @param {TileData[]} tiles @param {number} most */
-  #limit(tiles, most) {
-    if (tiles.length <= most) return 0;
-    const kept = new Set(
-      [...tiles]
-        .sort((one, two) => Number(two.talking || two.self) - Number(one.talking || one.self))
-        .slice(0, most - 1),
-    );
-    const hidden = tiles.length - kept.size;
-    tiles.splice(0, tiles.length, ...tiles.filter((one) => kept.has(one)));
-    return hidden;
+  /** @param {TileData[]} ordered @param {number} size @returns {TileData[]} */
+  #choosePage(ordered, size) {
+    const pages = Math.max(1, Math.ceil(ordered.length / Math.max(1, size)));
+    this.#page = Math.min(Math.max(0, this.#page), pages - 1);
+    this.pager.hidden = pages === 1;
+    const from = this.#page * size;
+    const left = ordered.length - from - size;
+    this.back.hidden = this.#page === 0;
+    this.more.hidden = left <= 0;
+    setText(this.more, t('tile.more', { count: Math.max(0, left) }));
+    setText(this.where, pages > 1 ? t('stage.page', { page: this.#page + 1, pages }) : '');
+    return ordered.slice(from, from + size);
+  }
+
+  /**
+   * @param {TileData[]} large @param {TileData[]} page  is put in the order of the places
+   * @param {import('../layout.js').Size} area @param {boolean} paged @returns {{rects: Rect[], floating: boolean}}
+   */
+  #arrange(large, page, area, paged) {
+    const shape = (/** @type {TileData} */ { id }) => this.#tiles.get(id)?.shape ?? null;
+    if (large.length) {
+      const screen = large.some(({ source }) => source === 'screen');
+      return { rects: spotlight(large.map(shape), page.map(shape), area, screen), floating: false };
+    }
+    if (page.length === 2 && !paged && page.some(({ self }) => self) && this.#view === 'auto') {
+      page.sort((one, two) => Number(one.self) - Number(two.self));
+      return conversation(shape(page[0]), shape(page[1]), area, this.#corner);
+    }
+    return { rects: grid(page.map(shape), area), floating: false };
   }
 }

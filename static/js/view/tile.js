@@ -1,7 +1,9 @@
-/** One tile: a picture or initials, a name, how it is connected. */
+/** One tile: a camera or a screen, with a name, and what is not as it should be. */
 
 import { t } from '../i18n.js';
+import { fills } from '../layout.js';
 import { avatar, el, icon, iconButton, initials, setAttribute, setIcon, setLabel, setText, tint } from './dom.js';
+import { cornerAfter } from './movable.js';
 
 /**
  * @typedef {object} TileData
@@ -11,15 +13,26 @@ import { avatar, el, icon, iconButton, initials, setAttribute, setIcon, setLabel
  * @property {'camera' | 'screen'} source
  * @property {boolean} self
  * @property {MediaStreamTrack | null} video
+ * @property {boolean} mirrored
  * @property {boolean} microphone  on
+ * @property {('camera' | 'microphone')[]} paused  what the system has taken away for now
  * @property {boolean} talking
  * @property {boolean} pinned
- * @property {boolean} waiting    no media yet
- * @property {'' | 'direct' | 'turn' | 'relay'} path
+ * @property {boolean} waiting      no media yet
+ * @property {boolean} reconnecting the server has lost them; what still flows is shown
  * @property {import('../stats.js').Quality} quality
+ */
+/** @typedef {import('../layout.js').Corner} Corner */
+/**
+ * @typedef {object} TileActions
+ * @property {(id: string) => void} onPin
+ * @property {() => void} [onShape]  the picture has another shape now
+ * @property {() => void} [onHideSelf]
+ * @property {(corner: Corner) => void} [onCorner]
  */
 
 const SWAP_PATIENCE = 4_000; // ms to wait for a new path's first picture before the old one goes
+const REVEAL_FOR = 4_000; // ms that a tap shows the actions
 
 /** Three bars, as many lit as the connection deserves. */
 function bars() {
@@ -28,27 +41,34 @@ function bars() {
 
 export class Tile {
   /** @type {HTMLVideoElement | null} */ video = null;
+  /** The picture's width by its height, once it is known. @type {import('../layout.js').Shape} */ shape = null;
   /** @type {MediaStreamTrack | null} */ #track = null;
   /** @type {any} */ #revealed = null;
+  /** The person wants the whole picture. */ #whole = false;
+  #size = { width: 0, height: 0 };
+  /** @type {Corner} */ #corner = 'bottom-right';
 
-  /** @param {{onPin: (id: string) => void}} options @param {TileData} data */
-  constructor({ onPin }, data) {
+  /** @param {TileActions} actions @param {TileData} data */
+  constructor({ onPin, onShape = () => {}, onHideSelf = () => {}, onCorner = () => {} }, data) {
     this.id = data.id;
+    this.onShape = onShape;
     this.avatar = avatar(data.person);
     this.name = el('span', { class: 'tile-name-text', dir: 'auto' });
-    this.mic = icon('micOff');
-    this.label = el(
-      'div',
-      { class: 'tile-name' },
-      this.mic,
-      el('span', { class: 'wave', 'aria-hidden': 'true' }, el('i'), el('i'), el('i')),
-      this.name,
-    );
-    this.pathText = el('span', { class: 'path-text' });
-    this.path = el('div', { class: 'tile-path' }, bars(), this.pathText);
+    const wave = el('span', { class: 'wave', 'aria-hidden': 'true' }, el('i'), el('i'), el('i'));
+    this.label = el('div', { class: 'tile-name' }, icon('micOff'), wave, this.name);
+    this.stateText = el('span', { class: 'state-text' });
+    this.state = el('div', { class: 'tile-state' }, bars(), this.stateText);
     this.pin = iconButton('pin', '', () => onPin(this.id));
+    this.fitting = iconButton('whole', '', () => this.#toggleWhole());
     this.pip = iconButton('pip', '', () => this.#pictureInPicture());
-    this.actions = el('div', { class: 'tile-actions' }, this.pin, document.pictureInPictureEnabled && this.pip);
+    this.hide = iconButton('hide', t('tile.hideSelf'), onHideSelf);
+    this.move = iconButton('move', t('tile.move'), () => {}, {
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#moveByKey(event, onCorner),
+    });
+    const own = data.self && data.source === 'camera';
+    const pip = document.pictureInPictureEnabled && this.pip;
+    const tools = [this.pin, this.fitting, pip, own && this.move, own && this.hide];
+    this.actions = el('div', { class: 'tile-actions' }, ...tools);
     this.frame = el('div', { class: 'tile-frame' }, this.avatar);
     this.element = el(
       'article',
@@ -59,7 +79,7 @@ export class Tile {
         ondblclick: (/** @type {Event} */ event) => this.#doubleClick(event, onPin),
       },
       this.frame,
-      this.path,
+      this.state,
       this.label,
       this.actions,
     );
@@ -68,7 +88,7 @@ export class Tile {
   /** @param {TileData} data */
   render(data) {
     const { element } = this;
-    this.#show(data.video, data.self && data.source === 'camera');
+    this.#show(data.video, data.mirrored);
     setText(this.name, data.name);
     setText(this.avatar, initials(data.person));
     setAttribute(this.avatar, 'data-tint', tint(data.person));
@@ -78,41 +98,41 @@ export class Tile {
     element.classList.toggle('muted', !data.microphone);
     element.classList.toggle('pinned', data.pinned);
     element.classList.toggle('waiting', data.waiting);
+    element.classList.toggle('reconnecting', data.reconnecting);
     setIcon(this.label, 'micOff');
-    const path = data.waiting ? t('tile.connecting') : t(`path.${data.path}`);
-    setText(this.pathText, path);
-    setAttribute(this.path, 'data-quality', data.waiting ? '' : data.quality);
-    setAttribute(this.path, 'title', data.quality ? `${path} · ${t(`quality.${data.quality}`)}` : path);
-    this.path.hidden = data.self;
+    const state = stateOf(data);
+    setText(this.stateText, state);
+    setAttribute(this.state, 'data-quality', data.waiting || data.reconnecting ? '' : data.quality);
+    this.state.hidden = !state;
     setLabel(this.pin, t(data.pinned ? 'tile.unpin' : 'tile.pin', { name: data.name }));
     setAttribute(this.pin, 'aria-pressed', String(data.pinned));
     setLabel(this.pip, t('tile.pip', { name: data.name }));
     this.pip.hidden = !data.video;
+    this.#renderFit(data.name);
     const facts = [
       data.name,
       data.talking && t('tile.talking'),
       !data.microphone && data.source === 'camera' && t('tile.micOff'),
       !data.video && data.source === 'camera' && !data.waiting && t('tile.cameraOff'),
-      !data.self && path,
-      !data.self && data.quality && t(`quality.${data.quality}`),
+      state,
     ];
     setAttribute(element, 'aria-label', facts.filter(Boolean).join(', '));
   }
 
-  /** @param {import('../layout.js').Rect} rect @param {'' | 'floating' | 'under'} [layer]  above another tile, or below one */
-  place({ x, y, width, height }, layer = '') {
+  /** @param {import('../layout.js').Rect} rect @param {boolean} [floating]  above another tile */
+  place({ x, y, width, height }, floating = false) {
     const { style, classList } = this.element;
     style.transform = `translate(${x}px, ${y}px)`;
     style.width = `${width}px`;
     style.height = `${height}px`;
-    this.avatar.style.setProperty(
-      '--size',
-      `${Math.round(Math.min(112, Math.max(32, Math.min(width, height) * 0.36)))}px`,
-    );
-    classList.toggle('small', width < 200 || height < 130);
+    this.#size = { width, height };
+    const size = Math.round(Math.min(112, Math.max(32, Math.min(width, height) * 0.36)));
+    this.avatar.style.setProperty('--size', `${size}px`);
+    classList.toggle('small', width < 240 || height < 130);
     classList.toggle('tiny', width < 130 || height < 90);
-    classList.toggle('floating', layer === 'floating');
-    classList.toggle('under', layer === 'under');
+    classList.toggle('floating', floating);
+    this.move.hidden = !floating;
+    this.#renderFit(this.name.textContent ?? '');
   }
 
   remove() {
@@ -120,17 +140,49 @@ export class Tile {
     this.element.remove();
   }
 
+  /** Which corner it is moved from, by keys. @param {Corner} corner */
+  set corner(corner) {
+    this.#corner = corner;
+  }
+
+  /** @param {string} name */
+  #renderFit(name) {
+    const { shape } = this;
+    const filled = this.element.dataset.source === 'camera' && fills(shape, this.#size);
+    const tile = this.#size.width / this.#size.height;
+    const cut = filled && shape !== null && Math.min(shape / tile, tile / shape) < 0.97;
+    this.element.classList.toggle('whole', !filled || (this.#whole && cut));
+    this.fitting.hidden = !cut || !this.#track;
+    setLabel(this.fitting, t(this.#whole ? 'tile.fill' : 'tile.whole', { name }));
+    setAttribute(this.fitting, 'aria-pressed', String(this.#whole));
+  }
+
+  #toggleWhole() {
+    this.#whole = !this.#whole;
+    this.#renderFit(this.name.textContent ?? '');
+  }
+
+  /** @param {KeyboardEvent} event @param {(corner: Corner) => void} onCorner */
+  #moveByKey(event, onCorner) {
+    const corner = cornerAfter(this.#corner, event.key);
+    if (!corner) return;
+    event.preventDefault();
+    onCorner(corner);
+  }
+
   /**
    * Changes the picture without a black moment: the old one stays until the new one has a frame.
    * @param {MediaStreamTrack | null} track @param {boolean} mirrored
    */
   #show(track, mirrored) {
+    this.video?.classList.toggle('mirror', mirrored);
     if (track === this.#track) return;
     this.#track = track;
     this.element.classList.toggle('picture', Boolean(track));
     if (!track) {
       for (const video of this.frame.querySelectorAll('video')) this.#drop(video);
       this.video = null;
+      this.#setShape(null);
       return;
     }
     const video = el('video', { playsinline: true, autoplay: true, 'aria-hidden': 'true', tabindex: -1 });
@@ -145,10 +197,27 @@ export class Tile {
       if (this.video !== video) return; // a path that flaps: another has come meanwhile
       for (const other of this.frame.querySelectorAll('video')) if (other !== video) this.#drop(other);
       video.classList.add('shown');
+      this.#measure(video);
     };
     const timer = setTimeout(swap, before ? SWAP_PATIENCE : 0);
     video.addEventListener('loadeddata', swap, { once: true });
+    video.addEventListener('resize', () => this.#measure(video)); // a phone was turned
     this.frame.append(video);
+  }
+
+  /** @param {HTMLVideoElement} video */
+  #measure(video) {
+    const { videoWidth, videoHeight } = video;
+    if (this.video === video && videoWidth && videoHeight) this.#setShape(videoWidth / videoHeight);
+  }
+
+  /** @param {import('../layout.js').Shape} shape */
+  #setShape(shape) {
+    // The encoder rounds to whole blocks: that is no other picture.
+    const same = shape === this.shape || (shape && this.shape && Math.abs(shape / this.shape - 1) < 0.03);
+    if (same) return;
+    this.shape = shape;
+    this.onShape();
   }
 
   /** @param {HTMLVideoElement} video */
@@ -166,11 +235,21 @@ export class Tile {
   #reveal() {
     this.element.classList.add('revealed');
     clearTimeout(this.#revealed);
-    this.#revealed = setTimeout(() => this.element.classList.remove('revealed'), 4_000);
+    this.#revealed = setTimeout(() => this.element.classList.remove('revealed'), REVEAL_FOR);
   }
 
   async #pictureInPicture() {
     if (document.pictureInPictureElement === this.video) await document.exitPictureInPicture();
     else await this.video?.requestPictureInPicture().catch(() => {});
   }
+}
+
+/** What is not as it should be, in a word; a good connection is not worth one. @param {TileData} data */
+function stateOf({ self, waiting, reconnecting, paused, quality }) {
+  if (reconnecting) return t('tile.reconnecting');
+  if (waiting) return t('tile.connecting');
+  if (paused.length === 2) return t('tile.paused');
+  if (paused.length) return t(paused[0] === 'camera' ? 'tile.cameraPaused' : 'tile.microphonePaused');
+  if (self || quality === '' || quality === 'good') return '';
+  return t(quality === 'fair' ? 'tile.fair' : 'tile.poor');
 }

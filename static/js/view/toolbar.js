@@ -1,10 +1,13 @@
-/** The controls of a call, and the menu behind "More". */
+/** The controls of a call. */
 
 import { t } from '../i18n.js';
+import { roomToText } from '../roomname.js';
 import { el, icon, iconButton, setAttribute, setIcon, setLabel, setText } from './dom.js';
+import { Menu } from './menu.js';
 
 /** @typedef {import('../call.js').Call} Call */
 /** @typedef {import('../media.js').Media} Media */
+/** @typedef {import('../settings.js').Settings} Settings */
 /** @typedef {import('./keys.js').Action} Action */
 /** @typedef {(action: Action) => void} Act */
 
@@ -48,11 +51,12 @@ export class Toolbar {
     );
   }
 
-  /** @param {Call} call @param {Media} media */
-  render(call, media) {
+  /** @param {Call} call @param {Media} media @param {Settings} settings */
+  render(call, media, settings) {
     const { state } = call;
-    setText(this.roomName, state.room);
-    setAttribute(this.room, 'aria-label', t('control.roomMenu', { room: state.room }));
+    const room = roomToText(state.room);
+    setText(this.roomName, room);
+    setAttribute(this.room, 'aria-label', t('control.roomMenu', { room }));
     setAttribute(this.room, 'data-tip', t('control.invite'));
     this.roomLock.hidden = !state.locked;
     for (const [button, device, icons, names, key] of /** @type {const} */ ([
@@ -102,123 +106,6 @@ export class Toolbar {
       setAttribute(button, 'aria-expanded', String(state.panel === panel));
       button.classList.toggle('active', state.panel === panel);
     }
-    this.menu.render(state, sharing);
-  }
-}
-
-export class Menu {
-  /** @param {Act} act @param {boolean} canShareScreen */
-  constructor(act, canShareScreen) {
-    this.act = act;
-    this.share = this.#item('screen', 'control.share', 'share', 'S');
-    this.share.classList.add('narrow-only');
-    this.canShareScreen = canShareScreen;
-    this.lock = this.#item('lock', 'control.lock', 'lock', '');
-    const fullscreen = this.#item('expand', 'control.fullscreen', 'fullscreen', 'F');
-    fullscreen.hidden = !document.fullscreenEnabled;
-    this.lobby = this.#item('door', 'control.lobbyOn', 'lobby', '');
-    this.list = el(
-      'div',
-      {
-        class: 'menu',
-        role: 'menu',
-        'aria-label': t('control.more'),
-        onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
-      },
-      this.share,
-      this.#item('link', 'control.invite', 'invite', 'I'),
-      this.#item('sliders', 'control.settings', 'settings', 'D'),
-      this.#item('chart', 'control.stats', 'stats', 'N'),
-      fullscreen,
-      this.lobby,
-      this.lock,
-      this.#item('keyboard', 'control.help', 'help', '?'),
-    );
-    this.list.hidden = true;
-    this.button = iconButton('more', t('control.more'), () => this.toggle(), {
-      class: 'control',
-      'aria-haspopup': 'menu',
-      'aria-expanded': 'false',
-    });
-    this.element = el(
-      'div',
-      {
-        class: 'menu-anchor',
-        onfocusout: (/** @type {FocusEvent} */ event) => {
-          if (!this.element.contains(/** @type {Node | null} */ (event.relatedTarget))) this.toggle(false);
-        },
-      },
-      this.button,
-      this.list,
-    );
-  }
-
-  /** @param {import('../room.js').State} state @param {boolean} sharing */
-  render(state, sharing) {
-    this.share.hidden = !this.canShareScreen || !state.grants.publish;
-    this.lock.hidden = !state.grants.moderate;
-    this.lobby.hidden = !state.grants.moderate;
-    setText(
-      /** @type {Element} */ (this.lobby.querySelector('span')),
-      t(state.lobby ? 'control.lobbyOff' : 'control.lobbyOn'),
-    );
-    setIcon(this.lock, state.locked ? 'unlock' : 'lock');
-    setText(
-      /** @type {Element} */ (this.lock.querySelector('span')),
-      t(state.locked ? 'control.unlock' : 'control.lock'),
-    );
-    setText(
-      /** @type {Element} */ (this.share.querySelector('span')),
-      t(sharing ? 'control.stopShare' : 'control.share'),
-    );
-  }
-
-  toggle(open = this.list.hidden) {
-    if (open === !this.list.hidden) return;
-    this.list.hidden = !open;
-    setAttribute(this.button, 'aria-expanded', String(open));
-    if (open) this.#items()[0]?.focus();
-  }
-
-  /**
-   * @param {import('./dom.js').IconName} name @param {import('../i18n.js').Key} label
-   * @param {import('./keys.js').Action} action @param {string} key
-   */
-  #item(name, label, action, key) {
-    return el(
-      'button',
-      {
-        type: 'button',
-        role: 'menuitem',
-        tabindex: -1,
-        onclick: () => {
-          this.button.focus();
-          this.toggle(false);
-          this.act(action);
-        },
-      },
-      icon(name),
-      el('span', {}, t(label)),
-      key && el('kbd', { 'aria-hidden': 'true' }, key),
-    );
-  }
-
-  #items() {
-    return /** @type {HTMLElement[]} */ ([...this.list.children]).filter((item) => item.offsetParent !== null);
-  }
-
-  /** @param {KeyboardEvent} event */
-  #key(event) {
-    const items = this.#items();
-    const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
-    /** @type {Record<string, number>} */
-    const targets = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 };
-    if (event.key in targets) items.at(targets[event.key] % items.length)?.focus();
-    else if (event.key === 'Escape') {
-      this.button.focus();
-      this.toggle(false);
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
+    this.menu.render(state, media, settings);
   }
 }

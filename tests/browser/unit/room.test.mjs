@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { INITIAL, cameraOn, microphoneOn, reduce } from '../../../static/js/room.js';
+import { INITIAL, cameraOn, microphoneOn, pausedOf, reduce } from '../../../static/js/room.js';
 import { routes } from '../../../static/js/routes.js';
 
 const someone = (id, more = {}) => ({ id, name: id, metadata: {}, tracks: [], ...more });
@@ -227,4 +227,69 @@ test('the room says whether it has a lobby; saying nothing means none', () => {
   assert.equal(state.lobby, true);
   state = reduce(state, { type: 'room-updated', room });
   assert.equal(state.lobby, false);
+});
+
+test('whom the hub gives up stays as long as what they send directly arrives', () => {
+  const lost = { type: 'participant-left', participant: 'a', reason: 'timeout' };
+  assert.equal(after(joined(), lost).participants.length, 1);
+  const left = { ...lost, reason: 'left' };
+  assert.equal(after(joined(), flow('a', 'p2p'), left).participants.length, 1);
+  assert.equal(after(joined(), flow('a', 'relay'), lost).participants.length, 1);
+  let state = after(joined(), flow('a', 'p2p'), lost);
+  assert.deepEqual(
+    state.participants.map(({ id, away }) => [id, away]),
+    [
+      ['a', true],
+      ['b', false],
+    ],
+  );
+  assert.equal(routes(state).connect.has('a'), false);
+  assert.equal(routes(state).keep.has('a'), true);
+  assert.equal(shown(state).a, 'p2p');
+  state = reduce(state, { type: 'participant-joined', participant: someone('a2', { name: 'a' }) });
+  assert.equal(state.participants.length, 3);
+  state = reduce(state, flow('a2', 'p2p')); // here again, under a new id
+  assert.deepEqual(
+    state.participants.map(({ id }) => id),
+    ['b', 'a2'],
+  );
+});
+
+test('several are pinned, and let go one by one, or by leaving', () => {
+  const pin = (tile) => ({ type: 'pin', tile });
+  const state = after(joined(), pin('a'), pin('b/screen'), pin('self'), pin('self'));
+  assert.deepEqual(state.pinned, ['a', 'b/screen']);
+  assert.deepEqual(reduce(state, { type: 'participant-left', participant: 'b', reason: 'left' }).pinned, ['a']);
+});
+
+test('in a page that nobody looks at a message is unread though the chat is open', () => {
+  const line = { type: 'chat', from: 'a', user: 'a', content: 'hi', timestamp: 1 };
+  const open = after(joined(), { type: 'panel', panel: 'chat' }, { type: 'hidden', hidden: true }, line);
+  assert.equal(open.unread, 1);
+  assert.equal(reduce(open, { type: 'hidden', hidden: false }).unread, 0);
+});
+
+test('who comes late reads what was written before, once, and it is not new', () => {
+  const line = (content, timestamp, more) => ({ type: 'chat', from: 'a', user: 'a', content, timestamp, ...more });
+  const state = after(joined({ history: [line('one', 1), line('two', 2, { to: 'me' })] }), line('three', 3));
+  assert.deepEqual(
+    state.chat.map(({ content, past, to, key }) => [content, past, to, key]),
+    [
+      ['one', true, '', 1],
+      ['two', true, 'me', 2],
+      ['three', false, '', 3],
+    ],
+  );
+  assert.equal(state.unread, 1);
+  const again = reduce(state, joined({ history: [line('two', 2), line('three', 3), line('four', 4)] }));
+  assert.deepEqual(
+    again.chat.map(({ content }) => content),
+    ['one', 'two', 'three', 'four'],
+  );
+});
+
+test('what the system has taken away is told', () => {
+  const state = after(joined({ participants: [someone('a', { metadata: { paused: ['microphone', 'x', 7] } })] }));
+  assert.deepEqual(pausedOf(state.participants[0]), ['microphone']);
+  assert.deepEqual(pausedOf({ metadata: { paused: 'camera' } }), []);
 });
