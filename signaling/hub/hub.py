@@ -528,6 +528,7 @@ class Hub:
             relay=room.relay,
             heartbeat=_plain(self.limits.heartbeat),
             resume_within=_plain(self.limits.resume_within),
+            history=room.history or UNSET,
         )
         joined.id = UNSET if id is None else id
         return messages.encode_body(joined)

@@ -115,6 +115,10 @@ def chat(hub: Hub, session: Session, message: messages.Chat) -> bytes:
     hearers = {sender.id: sender}
     if message.to is None:
         hearers |= {peer.id: peer for peer in room.peers}
+        line = messages.ChatLine(
+            from_=said.from_, user=said.user, content=said.content, timestamp=said.timestamp
+        )
+        room.remember(line)
     else:
         peer = room.find(message.to)
         said.to = peer.id

@@ -6,6 +6,7 @@ to do. Whoever calls them sends it. Long, for topology, routes and tracks depend
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,8 @@ NO_METADATA: Final = Raw(b"{}")
 MESH_OVERLAP: Final = 10.0
 # For one room; a moderator who removes more had better lock it.
 MAX_BANS: Final = 1000
+HISTORY_BYTES: Final = 64 * 1024
+"""Of chat kept for those who come later: what is told to each of them beside everything else."""
 
 
 class Participant:
@@ -129,6 +132,8 @@ class Room:
     """`relay` is whether media can be relayed now."""
 
     __slots__ = (
+        "_history",
+        "_history_bytes",
         "_lost_at",
         "_restarted",
         "_return_at",
@@ -150,6 +155,8 @@ class Room:
         self.relay = relay
         self.locked = False
         self.lobby = lobby
+        self._history: deque[messages.ChatLine] = deque()
+        self._history_bytes = 0
         self.banned: set[str] = set()  # keys of those who may not come in again
         self.topology: Topology = "mesh"
         self.participants: dict[str, Participant] = {}  # in the order in which they came
@@ -314,6 +321,19 @@ class Room:
             if len(self.banned) >= MAX_BANS:
                 self.banned.pop()
             self.banned.add(participant.ban_key)
+
+    def remember(self, line: messages.ChatLine) -> None:
+        """Keep a message to everyone for those who come later; the oldest go first."""
+        self._history.append(line)
+        self._history_bytes += _size(line)
+        while self._history and (
+            len(self._history) > self.limits.chat_history or self._history_bytes > HISTORY_BYTES
+        ):
+            self._history_bytes -= _size(self._history.popleft())
+
+    @property
+    def history(self) -> list[messages.ChatLine]:
+        return list(self._history)
 
     def lock(self, locked: bool) -> Effects:
         effects = Effects()
@@ -614,3 +634,7 @@ def _lacks_relay() -> messages.Error:
         code="relay-unavailable",
         message="Your media go through the relay alone, and there is none now.",
     )
+
+
+def _size(line: messages.ChatLine) -> int:
+    return len(line.content.encode()) + len(line.user.encode())

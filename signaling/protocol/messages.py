@@ -310,7 +310,18 @@ class HeartbeatReply(Reply, tag="heartbeat", kw_only=True):
     server_time: int
 
 
+class ChatLine(msgspec.Struct, kw_only=True):
+    """What was written to everyone before; `timestamp` in ms since the epoch."""
+
+    from_: str = field(name="from")
+    user: str
+    content: str
+    timestamp: int
+
+
 class Joined(Reply, tag="joined", kw_only=True):
+    """`history`, an addition, holds the last chat messages, the oldest first."""
+
     protocol: int
     participant: str
     session: str
@@ -321,6 +332,7 @@ class Joined(Reply, tag="joined", kw_only=True):
     relay: bool
     heartbeat: float
     resume_within: float
+    history: list[ChatLine] | UnsetType = UNSET
 
 
 class Knocking(Reply, tag="knocking", kw_only=True):

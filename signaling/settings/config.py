@@ -50,6 +50,14 @@ class Limits:
     max_chat: int = setting(
         4096, "Longest chat message, in characters.", "limits", least=1, most=MIB
     )
+    chat_history: int = setting(
+        50,
+        "Chat messages to everyone that those who come later get, as long as the room lasts;"
+        " at most 64 KiB of them. 0: none.",
+        "limits",
+        least=0,
+        most=1000,
+    )
     max_data: int = setting(
         16 * KIB,
         "Largest content of a data message, in bytes of JSON.",

@@ -51,7 +51,7 @@
  * @property {number} seq
  * @property {ChatMessage[]} [history]  what was written before, the oldest first
  *
- * @typedef {{type: 'chat', from: string, user: string, content: string, timestamp: number, to?: string}} ChatMessage
+ * @typedef {{from: string, user: string, content: string, timestamp: number, to?: string}} ChatMessage
  *
  * @typedef {object} SlotTrack  which track an m-line of the relay's offer carries
  * @property {string} mid
@@ -72,7 +72,7 @@
  *   | {type: 'track-updated', participant: string, track: Track}
  *   | {type: 'track-unpublished', participant: string, track: string}
  *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
- *   | ChatMessage
+ *   | ({type: 'chat'} & ChatMessage)
  *   | {type: 'data', from: string, topic: string, content: any}
  *   | {type: 'silenced', by: string}
  *   | {type: 'knock', knock: string, name: string}

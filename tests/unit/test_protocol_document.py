@@ -14,7 +14,7 @@ import pytest
 from signaling.access.addresses import VIOLATIONS_FOR_BAN
 from signaling.hub.lobby import KNOCK_TIMEOUT, MAX_KNOCKS
 from signaling.hub.relaying import ANSWER_TIMEOUT
-from signaling.hub.room import MESH_OVERLAP
+from signaling.hub.room import HISTORY_BYTES, MESH_OVERLAP
 from signaling.hub.session import MAX_PENDING, RETENTION
 from signaling.protocol import messages
 from signaling.protocol.errors import KINDS
@@ -76,6 +76,8 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"{limits.max_name} characters (`--max-name`)",
         f"{limits.max_metadata // 1024} KiB of JSON (`--max-metadata`)",
         f"{limits.max_chat} characters (`--max-chat`)",
+        f"at most {limits.chat_history} (`--chat-history`; 0: none)",
+        f"and {HISTORY_BYTES // 1024} KiB, as long as the room lasts",
         f"{limits.max_data // 1024} KiB of JSON (`--max-data`)",
         f"at most {limits.max_data // 1024} KiB and nested at most {messages.MAX_DEPTH} deep",
         f"`topic`, at most {messages.MAX_TOPIC} characters",
