@@ -135,9 +135,9 @@ export class Call {
     this.#connections.sync();
   }
 
-  /** @param {string} content */
-  sendChat(content) {
-    return this.#request({ type: 'chat', content });
+  /** @param {string} content @param {string} [to]  one participant alone */
+  sendChat(content, to) {
+    return this.#request({ type: 'chat', content, ...(to && { to }) });
   }
 
   /** @param {string} participant @param {boolean} ban  keep the person out, too */

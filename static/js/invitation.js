@@ -48,10 +48,10 @@ async function share(room, link) {
   }
 }
 
-/** @param {Notices} notices @param {string} until */
-function tell(notices, until) {
-  if (isOnlyHere()) notices.toast(t('toast.copiedOnlyHere'));
-  else notices.toast(until ? t('toast.copiedUntil', { time: until }) : t('toast.copied'));
+/** @param {Notices} notices @param {string} time  until when it works, where it ends */
+function tell(notices, time) {
+  if (isOnlyHere()) notices.toast(time ? t('toast.copiedUntilOnlyHere', { time }) : t('toast.copiedOnlyHere'));
+  else notices.toast(time ? t('toast.copiedUntil', { time }) : t('toast.copied'));
 }
 
 /** @param {{token?: string, expires?: number}} invitation @returns {string} in words, or nothing */

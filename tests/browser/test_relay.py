@@ -94,7 +94,8 @@ def test_three_through_a_forced_relay(enter: Enter) -> None:
     for one in everyone.values():
         assert one.ask("(call) => call.connections().length") == 0
     ada, ben = everyone["Ada"], everyone["Ben"]
-    tile = ben.page.get_by_role("article", name=re.compile("^Ada, .*Relay"))
+    ben.act("stats")
+    tile = ben.page.locator(".stats-path", has_text="Relay").first
     tile.wait_for()
 
     ada.press("Turn microphone off")

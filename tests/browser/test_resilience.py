@@ -141,3 +141,56 @@ def test_a_pair_whose_connection_is_lost_finds_another(enter: Enter) -> None:
     ada.ask("(call) => call.connections()[0].restartIce()")
     ada.wait(f"(call, page, before) => {UFRAG} !== before", before)
     see_and_hear({"Ada": ada, "Ben": ben})
+
+
+@pytest.fixture
+def short_hub() -> Iterator[Hub]:
+    """Gives those up soon whom it does not hear."""
+    with running_hub("--relay-workers", "0", "--resume-within", "2") as running:
+        yield running
+
+
+def test_a_call_goes_on_when_the_server_has_given_one_up(
+    browser: Browser, short_hub: Hub, enter: Enter
+) -> None:
+    wire = Wire(short_hub.port)
+    ada = enter("Ada", port=wire.port)
+    ben = enter("Ben", port=short_hub.port)
+    see_and_hear({"Ada": ada, "Ben": ben})
+    before = ben.ask("(call) => call.connections().length")
+    wire.cut()
+    # The server has given Ada up; what she sends still arrives, and that is what is said.
+    ben.page.locator(".tile.reconnecting", has_text="Ada").wait_for()
+    assert "Reconnecting" in (ben.page.locator(".tile.reconnecting").text_content() or "")
+    assert ben.page.locator(".toast", has_text="Ada left").count() == 0
+    assert ben.ask("(call) => call.connections().length") == before
+    ben.wait_for_media({"Ada"})
+    ada.page.locator(".banner", has_text="Your call goes on").wait_for()
+    ada.wait_for_media({"Ben"})
+    wire.mend()
+    ben.wait("(call) => call.state.participants.length === 1 && !call.state.participants[0].away")
+    see_and_hear({"Ada": ada, "Ben": ben})
+    assert ada.state()["generation"] == 2  # joined anew
+    wire.close()
+
+
+def test_who_is_really_gone_is_gone(browser: Browser, short_hub: Hub, enter: Enter) -> None:
+    wire = Wire(short_hub.port)
+    ada = enter("Ada", port=wire.port)
+    ben = enter("Ben", port=short_hub.port)
+    see_and_hear({"Ada": ada, "Ben": ben})
+    wire.cut()
+    ben.page.locator(".tile.reconnecting", has_text="Ada").wait_for()
+    ada.page.close()
+    ben.page.locator(".toast", has_text="Ada left").wait_for()
+    assert ben.state()["participants"] == []
+    assert ben.ask("(call) => call.connections().length") == 0
+    wire.close()
+
+
+def test_alone_nobody_is_told_that_a_call_goes_on(enter: Enter, wire: Wire) -> None:
+    ada = enter("Ada", port=wire.port)
+    wire.cut()
+    banner = ada.page.locator(".banner:not([hidden])")
+    banner.wait_for()
+    assert banner.text_content() == "Connection to the server lost. Reconnecting…"

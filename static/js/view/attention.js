@@ -10,17 +10,26 @@ import { setAttribute } from './dom.js';
 /** Notes in hertz, one after the other. */
 const KNOCK = [659, 523];
 const MESSAGE = [784];
+const DOT = '<circle cx="25" cy="7" r="7" fill="#d9432f" stroke="#fff" stroke-width="1.600"/>';
 const NOTE = 0.16; // s from one note to the next
 const LOUDNESS = 0.06; // of full scale: heard beside a conversation, and not over it
 
 export class Attention {
   /** @type {AudioContext | null} */ #context = null;
   #icon = /** @type {HTMLLinkElement} */ (document.querySelector('link[rel=icon]'));
-  #quietIcon = this.#icon.getAttribute('href') ?? '';
+  /** Both at hand, because the server may be away when they change. */
+  #icons = { quiet: this.#icon.getAttribute('href') ?? '', waiting: '' };
 
   /** @param {() => boolean} sounds  whether they are wanted */
   constructor(sounds) {
     this.sounds = sounds;
+    this.#drawIcons().catch(() => {}); // the one there is does
+  }
+
+  async #drawIcons() {
+    const drawing = await (await fetch(this.#icons.quiet)).text();
+    const address = (/** @type {string} */ svg) => `data:image/svg+xml,${encodeURIComponent(svg)}`;
+    this.#icons = { quiet: address(drawing), waiting: address(drawing.replace('</svg>', `${DOT}</svg>`)) };
   }
 
   /** @param {State} state */
@@ -29,11 +38,7 @@ export class Attention {
     const what = knocks.length && phase === 'call' ? `${t('knock.one', { name: knocks[0].name })} – ` : '';
     const title = phase === 'call' ? `${waiting ? `(${waiting}) ` : ''}${what}${roomToText(room)} – Tandem` : 'Tandem';
     if (document.title !== title) document.title = title;
-    setAttribute(
-      this.#icon,
-      'href',
-      waiting ? this.#quietIcon.replace('icon.svg', 'icon-waiting.svg') : this.#quietIcon,
-    );
+    setAttribute(this.#icon, 'href', (waiting && this.#icons.waiting) || this.#icons.quiet);
   }
 
   /** @param {Event} event @param {State} state */

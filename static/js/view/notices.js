@@ -6,11 +6,16 @@ import { el, setText } from './dom.js';
 /** @typedef {import('../room.js').State} State */
 
 const TOAST_FOR = 5_000; // ms: time to read a dozen words, and to press them
+const TOAST_LEAST = 1_500; // ms, when others wait
+const TOASTS_WAITING = 3;
 const BACK_FOR = 2_000; // ms that "connected again" stays
 const CALM_FOR = 800; // ms before a loss is worth a banner: most are over by then
 
 export class Notices {
   /** @type {any} */ #timer = null;
+  /** @type {HTMLElement[]} */ #waiting = [];
+  /** Runs as long as a toast is shown. @type {any} */ #shown = null;
+  /** It has been shown long enough to make way. */ #resting = false;
   #wrong = false;
 
   constructor() {
@@ -22,7 +27,7 @@ export class Notices {
   }
 
   /**
-   * The newest takes the place of the one before: there is room for one where it covers nobody.
+   * One after the other: there is room for one where it covers nobody.
    * @param {string} text @param {() => void} [open]  what it speaks of
    */
   toast(text, open) {
@@ -30,13 +35,30 @@ export class Notices {
     const toast = open
       ? el('button', { type: 'button', class: 'toast', onclick: open }, words)
       : el('p', { class: 'toast' }, words);
-    this.toasts.replaceChildren(toast);
-    setTimeout(() => toast.remove(), TOAST_FOR);
+    this.#waiting.push(toast);
+    if (this.#waiting.length > TOASTS_WAITING) this.#waiting.shift(); // what is told late tells little
+    if (!this.#shown || this.#resting) this.#next();
   }
 
   /** What they told can be read elsewhere now. */
   clear() {
-    this.toasts.replaceChildren();
+    this.#waiting = [];
+    this.#next();
+  }
+
+  #next() {
+    clearTimeout(this.#shown);
+    this.#resting = false;
+    const toast = this.#waiting.shift();
+    this.toasts.replaceChildren(...(toast ? [toast] : []));
+    this.#shown = toast ? setTimeout(() => this.#rest(), TOAST_LEAST) : null;
+  }
+
+  /** Several get a while each, the last one the rest of its time. */
+  #rest() {
+    if (this.#waiting.length) return this.#next();
+    this.#resting = true;
+    this.#shown = setTimeout(() => this.#next(), TOAST_FOR - TOAST_LEAST);
   }
 
   /** @param {string} text */
