@@ -28,7 +28,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--api-key", metavar="NAME:SECRET", help="The key that signs.")
     parser.add_argument("--api-key-file", metavar="FILE", help="File with keys, one a line.")
     parser.add_argument("--room", help="The room it opens; left out, with --admin: all rooms.")
-    parser.add_argument("--identity", required=True, help="Who holds it, for logs and programs.")
+    parser.add_argument(
+        "--identity",
+        required=True,
+        help="Who holds it; in a room once, unless it is '' or --identity many lets it be.",
+    )
     parser.add_argument("--name", default="", help="The name that others see.")
     parser.add_argument(
         "--ttl",

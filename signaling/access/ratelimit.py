@@ -39,3 +39,26 @@ class TokenBucket:
         self._stamp = now
         self._level = level = (burst if level > burst else level) - cost
         return 0.0 if level >= 0.0 else -level / rate
+
+
+class KeyedBuckets:
+    """A token bucket for each of many keys; beyond `most` the one silent longest is forgotten."""
+
+    def __init__(self, rate: float, burst: float, most: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._most = most
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: str, now: float) -> float:
+        """Take one token of `key`; as `TokenBucket.take`."""
+        bucket = self._buckets.pop(key, None)
+        if bucket is None:
+            bucket = TokenBucket(self._burst, now)
+            if len(self._buckets) >= self._most:
+                del self._buckets[next(iter(self._buckets))]
+        self._buckets[key] = bucket
+        return bucket.take(now, self._rate, self._burst)

@@ -7,6 +7,7 @@ hold at once, so that one can be replaced while tokens of the other are still ab
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,7 +30,8 @@ MAX_TOKEN = 8192
 class Access(msgspec.Struct, frozen=True):
     """What a token opens. `room` empty: every room, for administration only.
 
-    `sources`: the only kinds of track that may be published; None: any.
+    `sources`: the only kinds of track that may be published; None: any. `serial` tells one token
+    from others, without being one.
     """
 
     grant: Grant
@@ -38,6 +40,7 @@ class Access(msgspec.Struct, frozen=True):
     identity: str = ""
     name: str = ""
     sources: frozenset[Source] | None = None
+    serial: str = ""
 
     @property
     def full_grant(self) -> Grant:
@@ -118,7 +121,7 @@ class Authority:
             raise ProtocolError("unauthorized", "The token has expired.")
         if claims.nbf is not None and claims.nbf - LEEWAY > wall:
             raise ProtocolError("unauthorized", "The token does not hold yet.")
-        return _make_access(claims)
+        return _make_access(claims, _digest(token))
 
     def authorize_join(self, token: str | None, room: str, wall: float) -> Access:
         """Return the access of one who may join `room`. Raises ProtocolError `unauthorized`."""
@@ -172,7 +175,12 @@ class Authority:
             raise malformed from None
 
 
-def _make_access(claims: _Claims) -> Access:
+def _digest(token: str) -> str:
+    """A name for what was signed: one signature can be written in several ways."""
+    return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:32]
+
+
+def _make_access(claims: _Claims, serial: str) -> Access:
     video = claims.video
     sources = None
     if video.can_publish_sources:
@@ -195,6 +203,7 @@ def _make_access(claims: _Claims) -> Access:
         identity=_mend(claims.sub),
         name=_mend(claims.name),
         sources=sources,
+        serial=serial,
     )
 
 

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--server", metavar="URL", default="http://localhost:8443")
         sub.add_argument("--room", required=True)
         sub.add_argument("--name", default=name.capitalize())
-        sub.add_argument("--token", help="where the server asks for one")
+        sub.add_argument(
+            "--token", help="where the server asks for one; for several bots one with no identity"
+        )
         sub.add_argument("--insecure", action="store_true", help="take any certificate")
         sub.add_argument(
             "--relay", action="store_true", help="receive through the relay, never directly"

@@ -34,7 +34,7 @@ class Kicked(ClientError):
 
 
 class Replaced(ClientError):
-    """Somebody resumed this session on another connection."""
+    """This session was resumed, or its identity joined, on another connection."""
 
 
 class NotConnected(ClientError):

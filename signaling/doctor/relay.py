@@ -21,7 +21,7 @@ from relay.control import PublishTrack
 
 from ..access.turn import IceServer
 from ..bot import Bot
-from ..client import Client, ClientError, Refused, TokenRefused
+from ..client import Client, ClientError, Refused, Replaced, TokenRefused
 from ..protocol import messages
 from . import report
 from .report import Finding
@@ -70,7 +70,7 @@ async def examine_relay(
             yield finding
             if finding.status is report.Status.FAILURE and finding.check != "advertised":
                 return
-        yield await _receive(server, room, token, context)
+        yield await _receive(server, client, token, context)
     finally:
         await pc.close()
         await client.close()
@@ -86,7 +86,7 @@ async def _join(client: Client) -> Finding | None:
             "join",
             f"A bot may not join room {client.room}: {error}",
             "Give a token for it: --token $(python -m signaling token --room"
-            f" {client.room} --identity doctor).",
+            f" {client.room} --identity '').",
         )
     except TimeoutError:
         await client.close()
@@ -184,12 +184,12 @@ def _explain_udp(connected: bool, candidates: Sequence[tuple[str, int]]) -> Find
 
 
 async def _receive(
-    server: Server, room: str, token: str | None, context: ssl.SSLContext
+    server: Server, sender: Client, token: str | None, context: ssl.SSLContext
 ) -> Finding:
     """Have a second bot hear the first one."""
     bot = Bot.join(
         server.url,
-        room=room,
+        room=sender.room,
         name="Doctor, listening",
         token=token,
         via="relay",
@@ -203,6 +203,12 @@ async def _receive(
                 return report.ok("relay", "Sound went to the relay and came back to another bot.")
     except (TimeoutError, ClientError, EOFError):
         pass
+    if isinstance(sender.error, Replaced):
+        return report.skipped(
+            "relay",
+            "The token's identity may be in a room once, and this takes two: give one that names"
+            " nobody (--identity '').",
+        )
     return report.failure(
         "relay",
         "What one bot sends to the relay does not reach another one.",

@@ -25,14 +25,19 @@ class Desk(Protocol):
     def find_room(self, name: str) -> Room | None: ...
     def admit(self, applicant: Applicant, *, invited: bool = False) -> None: ...
     def turn_away(self, applicant: Applicant, error: ProtocolError) -> None: ...
+    def replace(self, applicant: Applicant) -> None: ...
     def tell(self, applicant: Applicant, message: ServerMessage) -> None: ...
     def deliver(self, to: Iterable[Participant], message: ServerMessage) -> bytes: ...
 
 
 class Entrance:
-    """`always` is the lobby by configuration; `tokens` whether rights come from tokens."""
+    """`always` is the lobby by configuration; `tokens` whether rights come from tokens; `once`
+    whether an identity knocks once."""
 
-    def __init__(self, desk: Desk, *, always: bool, tokens: bool, token: Callable[[], str]) -> None:
+    def __init__(
+        self, desk: Desk, *, always: bool, tokens: bool, once: bool, token: Callable[[], str]
+    ) -> None:
+        self._once = once
         self._desk = desk
         self.always = always
         self._tokens = tokens
@@ -49,11 +54,16 @@ class Entrance:
         """Let one in, or have it wait. Raise ProtocolError."""
         room = self._desk.find_room(applicant.room)
         if room is not None:
-            room.check_entry(applicant.ban_key)
+            self._check(room, applicant)
         if self._has_to_wait(room, applicant.access):
             self._knock(applicant, now)
         else:
             self._desk.admit(applicant)
+
+    def _check(self, room: Room, applicant: Applicant, *, invited: bool = False) -> None:
+        former = self._once and applicant.identity
+        replaces = former and room.find_same(former, guest=False, hidden=False) is not None
+        room.check_entry(applicant.ban_key, invited=invited, replaces=bool(replaces))
 
     def check_guest(self, room: Room | None, access: Access | None) -> None:
         """Raise ProtocolError for one that would have to wait, but cannot."""
@@ -73,6 +83,10 @@ class Entrance:
         return room is not None and next(room.peers, None) is not None
 
     def _knock(self, applicant: Applicant, now: float) -> None:
+        former = self._lobby.find_same(applicant) if self._once else None
+        if former is not None:
+            self.end(former, "left")
+            self._desk.replace(former.applicant)
         knock = self._lobby.add("k_" + self._token(), applicant, now)
         applicant.link.knock = knock
         knocking = messages.Knocking()
@@ -85,7 +99,7 @@ class Entrance:
     def admit(self, room: Room, id: str) -> None:
         """Raise ProtocolError; whom it is about then goes on waiting."""
         knock = self._lobby.find(room.name, id)
-        room.check_entry(knock.applicant.ban_key, invited=True)
+        self._check(room, knock.applicant, invited=True)
         self.end(knock, "admitted")
         self._desk.admit(knock.applicant, invited=True)
 
@@ -147,7 +161,7 @@ class Entrance:
         room = self._desk.find_room(applicant.room)
         try:
             if room is not None:
-                room.check_entry(applicant.ban_key, invited=True)
+                self._check(room, applicant, invited=True)
         except ProtocolError as error:
             self.end(knock, "declined")
             self._desk.turn_away(applicant, error)

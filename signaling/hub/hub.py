@@ -17,8 +17,8 @@ from msgspec import UNSET
 
 from relay import control
 
-from ..access.addresses import Guard
-from ..access.ratelimit import TokenBucket
+from ..access.addresses import MAX_ADDRESSES, Guard
+from ..access.ratelimit import KeyedBuckets, TokenBucket
 from ..logs import Log
 from ..metrics import Metrics
 from ..protocol import messages
@@ -166,13 +166,22 @@ class Hub:
         self._sessions: dict[str, Session] = {}  # by secret
         self._restored: set[str] = set()  # hashes in place of secrets, until these are shown
         self._guests: dict[str, Room] = {}  # by participant
+        self._unconnected: deque[tuple[float, Participant]] = deque()  # guests, in order
+        self._once = config.identity == "once"
+        self._token_joins = KeyedBuckets(
+            self.limits.token_join_rate, self.limits.token_join_burst, MAX_ADDRESSES
+        )
         self._timers: list[tuple[float, int, Session | Room]] = []
         self._timer_count = 0
         self._draining = False
         self.arrived = 0.0  # when the message that is carried out came
         self.relaying = Relaying(self._relays, self)
         self.entrance = Entrance(
-            self, always=config.lobby, tokens=authorize is not None, token=token
+            self,
+            always=config.lobby,
+            tokens=authorize is not None,
+            once=config.identity == "once",
+            token=token,
         )
 
     # -- Connections --------------------------------------------------------------------
@@ -443,6 +452,7 @@ class Hub:
         self.check_name(message.name)
         metadata = messages.parse_metadata_untrusted(message.metadata, self.limits.max_metadata)
         access = self._authorize and self._authorize(message.token, message.room)
+        self._check_token(access, self.arrived)
         applicant = Applicant(
             link, message.id, message.room, message.name, metadata or NO_METADATA, access
         )
@@ -451,7 +461,12 @@ class Hub:
 
     def admit(self, applicant: Applicant, *, invited: bool = False) -> None:
         """Take one into its room. Raise ProtocolError."""
-        room = self._enter(applicant.room, applicant.ban_key, invited=invited)
+        former = self._find_former(applicant.room, applicant.identity)
+        room = self._enter(
+            applicant.room, applicant.ban_key, invited=invited, replaces=former is not None
+        )
+        if former is not None:
+            self._supersede(former)
         now = self.clock()
         link, access = applicant.link, applicant.access
         secret = f"s_{self._token()}{SEPARATOR}{room.name}"
@@ -488,6 +503,11 @@ class Hub:
         self._refuse(applicant.link, error, applicant.id)
         self._await_join(applicant.link)
 
+    def replace(self, applicant: Applicant) -> None:
+        """The same person waits on another connection now."""
+        error = ProtocolError("replaced", "Somebody of the same identity waits now.")
+        self._refuse(applicant.link, error, applicant.id)
+
     def tell(self, applicant: Applicant, message: ServerMessage) -> None:
         self.metrics.sent += 1
         applicant.link.outlet.send(messages.encode(message))
@@ -496,11 +516,47 @@ class Hub:
         if len(name) > self.limits.max_name:
             raise ProtocolError("bad-request", f"`name` is over {self.limits.max_name} characters.")
 
-    def _enter(self, name: str, ban_key: str = "", *, invited: bool = False) -> Room:
+    def _find_former(
+        self, room: str, identity: str, *, guest: bool = False, hidden: bool = False
+    ) -> Participant | None:
+        """Whom a participant of this identity replaces."""
+        found = self._rooms.get(room)
+        if not (self._once and identity and found):
+            return None
+        return found.find_same(identity, guest=guest, hidden=hidden)
+
+    def _supersede(self, former: Participant) -> None:
+        """The same person has come again: the first one goes, the room stays."""
+        session = former.session
+        if session is None:
+            self.leave_guest(former.id, keep=True)
+            return
+        error = ProtocolError("replaced", "Somebody of the same identity has joined.")
+        self._dismiss(session, error)
+        self._end_session(session, "left", keep=True)
+
+    def _dismiss(self, session: Session, error: ProtocolError) -> None:
+        """Tell a client why its session ends, and close its connection."""
+        self.metrics.errors[error.code] += 1
+        self.send(session, messages.build_error(error, None))
+        if session.link is not None:
+            assert error.kind.close is not None
+            self._drop_link(session.link, error.kind.close, error.code)
+
+    def _check_token(self, access: Access | None, now: float) -> None:
+        """Raise ProtocolError where one token joins too often."""
+        wait = self._token_joins.take(access.serial, now) if access and access.serial else 0.0
+        if wait:
+            self.guard.refused["token-join-rate"] += 1
+            raise ProtocolError("rate-limited", "Too many joins with this token.", retry_after=wait)
+
+    def _enter(
+        self, name: str, ban_key: str = "", *, invited: bool = False, replaces: bool = False
+    ) -> Room:
         """Return the room, a new one where there is none. Raise ProtocolError."""
         room = self._rooms.get(name)
         if room is not None:
-            room.check_entry(ban_key, invited=invited)
+            room.check_entry(ban_key, invited=invited, replaces=replaces)
             return room
         if len(self._rooms) >= self.limits.max_rooms:
             raise ProtocolError("room-full", "The server has no room for another room.")
@@ -597,10 +653,10 @@ class Hub:
         self.reply(session, message.id, messages.build_ok(message.id))
         self._end_session(session, "left")
 
-    def _end_session(self, session: Session, reason: LeaveReason) -> None:
-        """Take a participant out of its room for good."""
+    def _end_session(self, session: Session, reason: LeaveReason, *, keep: bool = False) -> None:
+        """Take a participant out of its room for good; `keep` an empty room for who comes now."""
         self._close_session(session, reason)
-        self._remove(session.room, session.participant, reason)
+        self._remove(session.room, session.participant, reason, keep=keep)
         log.info("participant left", extra=get_fields(session) | {"reason": reason})
 
     def _close_session(self, session: Session, reason: LeaveReason) -> None:
@@ -617,10 +673,14 @@ class Hub:
         # The two point at each other: cut, they are freed at once and not by the collector.
         session.participant.session = None
 
-    def _remove(self, room: Room, participant: Participant, reason: LeaveReason) -> None:
+    def _remove(
+        self, room: Room, participant: Participant, reason: LeaveReason, *, keep: bool = False
+    ) -> None:
         self.metrics.participants -= 1
         self.apply(room, room.remove(participant, reason, self.clock()))
         self._notify_left(room, participant, reason)
+        if keep:
+            return
         if self._authorize is None:
             effects = room.promote()
             self.apply(room, effects)
@@ -650,12 +710,7 @@ class Hub:
         if session is None:
             self.leave_guest(participant.id, "kicked")
             return
-        error = ProtocolError("kicked", "A moderator has removed you.")
-        self.send(session, messages.build_error(error, None))
-        self.metrics.errors[error.code] += 1
-        if session.link is not None:
-            assert error.kind.close is not None
-            self._drop_link(session.link, error.kind.close, error.code)
+        self._dismiss(session, ProtocolError("kicked", "A moderator has removed you."))
         self._end_session(session, "kicked")
 
     def end_room(self, room: Room) -> None:
@@ -816,12 +871,17 @@ class Hub:
             raise ProtocolError("draining", "The server is going away.")
         if not self._relays.available:
             raise ProtocolError("relay-unavailable", "There is no media relay now.")
+        now = self.clock()
+        self._check_token(access, now)
         identity = access.identity if access else ""
         ban_key = make_ban_key(identity, address) if identity or address else ""
         self.entrance.check_guest(self._rooms.get(room), access)
-        entered = self._enter(room, ban_key)
+        former = self._find_former(room, identity, guest=True, hidden=hidden)
+        entered = self._enter(room, ban_key, replaces=former is not None)
         if watches is not None:
             entered.find(watches)
+        if former is not None:
+            self._supersede(former)
         guest = Participant(
             "p_" + self._token(),
             name[: self.limits.max_name],
@@ -834,20 +894,23 @@ class Hub:
         )
         self._open(entered)
         self._guests[guest.id] = entered
+        self._unconnected.append((now + self.limits.media_timeout, guest))
         self.metrics.participants += 1
-        effects = entered.add(guest, self.clock())
+        effects = entered.add(guest, now)
         if not hidden:
             self._notify("participant-joined", room, participant=_outline(guest))
         self.apply(entered, effects)
         log.info("guest joined", extra={"room": room, "participant": guest.id, "hidden": hidden})
         return guest.id
 
-    def leave_guest(self, participant: str, reason: LeaveReason = "left") -> None:
+    def leave_guest(
+        self, participant: str, reason: LeaveReason = "left", *, keep: bool = False
+    ) -> None:
         """Take a guest out; one that is out already stays so."""
         room = self._guests.pop(participant, None)
         guest = room and room.participants.get(participant)
         if room is not None and guest:
-            self._remove(room, guest, reason)
+            self._remove(room, guest, reason, keep=keep)
             fields = {"room": room.name, "participant": participant, "reason": reason}
             log.info("guest left", extra=fields)
 
@@ -897,6 +960,7 @@ class Hub:
         deadlines = (
             self._timers[0][0] if self._timers else None,
             self._newcomers[0][0] if self._newcomers else None,
+            self._unconnected[0][0] if self._unconnected else None,
             self.relaying.get_timer(),
             self.entrance.get_timer(),
         )
@@ -914,6 +978,10 @@ class Hub:
                 subject.scheduled = None
                 if self._rooms.get(subject.name) is subject:
                     self.apply(subject, subject.handle_timer(now))
+        while self._unconnected and self._unconnected[0][0] <= now:
+            guest = self._unconnected.popleft()[1]
+            if not guest.connected:
+                self.leave_guest(guest.id, "timeout")
         self.relaying.handle_timer(now)
         self.entrance.handle_timer(now)
         while self._newcomers and self._newcomers[0][0] <= now:

@@ -103,6 +103,13 @@ class Lobby:
             raise ProtocolError("unknown-participant", f"Nobody waits as {id[:64]}.")
         return knock
 
+    def find_same(self, applicant: Applicant) -> Knock | None:
+        """The knock of the same identity at the same room."""
+        for knock in self._rooms.get(applicant.room, {}).values():
+            if applicant.identity and knock.applicant.identity == applicant.identity:
+                return knock
+        return None
+
     def remove(self, knock: Knock) -> None:
         """One that waits no longer."""
         room = knock.applicant.room

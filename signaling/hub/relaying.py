@@ -243,7 +243,8 @@ class Relaying:
             case control.Reception():
                 self._tell(participant, messages.ReceptionChanged(tracks=event.tracks))
             case control.TransportChanged():
-                pass  # clients see their own transports; the worker counts them
+                # Clients see their own transports; of a guest there is nothing else to see.
+                participant.connected |= event.state == "connected"
 
     def _tell(self, participant: Participant, message: messages.ServerMessage) -> None:
         if participant.session is not None:

@@ -46,6 +46,7 @@ class Participant:
     __slots__ = (
         "attached",
         "ban_key",
+        "connected",
         "data",
         "grant",
         "guest",
@@ -87,6 +88,7 @@ class Participant:
         self.data = data  # whether it takes data through the relay
         self.tracks: dict[str, Track] | None = None
         self.routes: set[str] | None = None  # whom it receives through the relay, in a mesh
+        self.connected = False  # whether a guest's media connection ever stood
         self.attached = False  # whether the relay has been told of it
 
     @property
@@ -220,13 +222,27 @@ class Room:
             raise ProtocolError("forbidden", f"Media with {id} go through the relay alone.")
         return peer
 
-    def check_entry(self, ban_key: str = "", *, invited: bool = False) -> None:
-        """Raise ProtocolError unless one more may come in, `invited` also where it is locked."""
+    def find_same(self, identity: str, *, guest: bool, hidden: bool) -> Participant | None:
+        """The one of an identity that came in the same way: by WebSocket, WHIP or WHEP."""
+        for participant in self.participants.values():
+            if (participant.identity, participant.guest, participant.hidden) == (
+                identity,
+                guest,
+                hidden,
+            ):
+                return participant
+        return None
+
+    def check_entry(
+        self, ban_key: str = "", *, invited: bool = False, replaces: bool = False
+    ) -> None:
+        """Raise ProtocolError unless one more may come in, `invited` also where it is locked, or
+        where it `replaces` another, into a full room."""
         if ban_key in self.banned:
             raise ProtocolError("forbidden", "You were removed from this room.")
         if self.locked and not invited:
             raise ProtocolError("room-locked", f"Room {self.name} is locked.")
-        if len(self.participants) >= self.limits.max_participants:
+        if len(self.participants) - replaces >= self.limits.max_participants:
             raise ProtocolError(
                 "room-full", f"Room {self.name} has {self.limits.max_participants} participants."
             )

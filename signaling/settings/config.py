@@ -180,6 +180,27 @@ class Limits:
     join_burst: int = setting(
         50, "Joins from one address at once.", "limits", least=1, most=1_000_000
     )
+    token_join_rate: float = setting(
+        1.0,
+        "Joins a second with one token for long, also by WHIP and WHEP. Over it: rate-limited.",
+        "limits",
+        least=0.01,
+        most=1_000_000,
+    )
+    token_join_burst: int = setting(
+        50,
+        "Joins with one token at once; an invitation is one token for many.",
+        "limits",
+        least=1,
+        most=1_000_000,
+    )
+    media_timeout: float = setting(
+        15.0,
+        "Seconds from a WHIP or WHEP request to its media connection; after that it ends.",
+        "limits",
+        least=1,
+        most=HOUR,
+    )
     ban: float = setting(
         300.0,
         "Seconds for which an address is shut out after 20 violations within a minute.",
@@ -271,6 +292,12 @@ class Config:
         "File with such keys, one a line; read again on SIGHUP.",
         "access",
         example="/etc/tandem/keys",
+    )
+    identity: Literal["once", "many"] = setting(
+        "once",
+        "How often the identity of a token may be in a room: once, so that a second join replaces"
+        " the first, or many times.",
+        "access",
     )
     lobby: bool = setting(
         False, "Whoever has no right to moderate waits until a moderator lets them in.", "access"

@@ -204,7 +204,7 @@ async def test_keys_are_rotated_without_dropping_anyone(
 
     write(KEY)
     async with run_server("--api-key-file", str(file)) as server, connect(session, server) as ada:
-        assert (await _join(ada, mint()))["type"] == "joined"
+        assert (await _join(ada, mint("first of all")))["type"] == "joined"
         assert await try_joining(session, server, mint(key=NEW)) == "unauthorized"
         write(NEW, KEY)
         await reload(server, "secrets reloaded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import AsyncIterator
@@ -78,6 +79,30 @@ async def test_who_is_restricted_reaches_nobody_directly_and_the_others_stay_dir
             assert joined["participant"] not in bob._connections.direct
             await see(video)
             assert bob._connections.direct[ada.client.id].connected
+
+
+async def test_one_token_fills_no_room_and_the_call_in_it_goes_on(
+    server: ServerProcess, session: ClientSession
+) -> None:
+    async with join(server, "ada", "filled") as ada, join(server, "bob", "filled") as bob:
+        await publish_known(ada)
+        video = await soon(bob.track("video"))
+        await see(video)
+        token = make_token("eve", "filled")
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
+        async with contextlib.AsyncExitStack() as stack:
+            refused = 0
+            for _ in range(60):
+                eve = await stack.enter_async_context(connect(session, server))
+                reply = await eve.ask(type="join", room="filled", name="Eve", token=token)
+                refused += reply.get("code") == "rate-limited"
+            for _ in range(10):
+                url = f"{server.url}/whip/filled"
+                async with session.post(url, data="v=0", headers=headers) as response:
+                    assert response.status in (400, 429)
+            assert refused
+            assert len(bob.client.participants) <= 3
+            await see(video)
 
 
 async def test_one_who_may_only_speak_is_heard_through_the_relay(server: ServerProcess) -> None:

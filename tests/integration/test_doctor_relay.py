@@ -30,9 +30,9 @@ async def examine(server: ServerProcess, *arguments: str) -> dict[str, Finding]:
     return {finding.check: finding async for finding in examination.examine()}
 
 
-def mint(**grant: bool) -> str:
+def mint(identity: str = "", **grant: bool) -> str:
     return tokens.mint(
-        KEY, room="doctor", identity="doctor", wall=time.time(), ttl=600, grant=Grant(**grant)
+        KEY, room="doctor", identity=identity, wall=time.time(), ttl=600, grant=Grant(**grant)
     )
 
 

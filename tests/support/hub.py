@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from relay import control
 from signaling.access.tokens import Access
@@ -43,6 +43,7 @@ class World:
         authorize: Callable[[str | None, str], Access] | None = None,
         invite: Callable[[str], tuple[str, float] | None] = lambda _: None,
         lobby: bool = False,
+        identity: Literal["once", "many"] = "once",
         notify: Notify = notify_nobody,
         soon: Soon = call_now,
         **limits: Any,
@@ -52,7 +53,7 @@ class World:
         self.relays = relays
         numbers = itertools.count(1)
         self.hub = Hub(
-            Config(limits=Limits(**limits), lobby=lobby),
+            Config(limits=Limits(**limits), lobby=lobby, identity=identity),
             self.metrics,
             clock=self.clock,
             wall=self.clock.wall,

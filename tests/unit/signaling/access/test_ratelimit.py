@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signaling.access.ratelimit import TokenBucket
+from signaling.access.ratelimit import KeyedBuckets, TokenBucket
 
 
 def test_a_burst_passes_and_then_the_rate() -> None:
@@ -40,3 +40,21 @@ def test_who_waits_as_long_as_it_was_told_passes(now: float, rate: float) -> Non
     wait = bucket.take(now + 0.3 / rate, rate, 1)
     assert wait > 0.0
     assert bucket.take(now + 0.3 / rate + wait, rate, 1) == 0.0
+
+
+def test_debt_is_paid_at_the_rate() -> None:
+    bucket = TokenBucket(10, 0.0)
+    assert bucket.spend(8, 0.0, 2, 10) == 0.0
+    assert bucket.spend(6, 0.0, 2, 10) == 2.0
+    assert bucket.spend(0, 1.0, 2, 10) == 1.0
+    assert bucket.spend(0, 100.0, 2, 10) == 0.0
+    assert bucket.spend(11, 100.0, 2, 10) == 0.5
+
+
+def test_many_keys_have_a_bucket_each_and_the_one_silent_longest_is_forgotten() -> None:
+    buckets = KeyedBuckets(1.0, 1.0, most=2)
+    assert [buckets.take(key, 0.0) for key in ("a", "b", "a", "b")] == [0.0, 0.0, 1.0, 1.0]
+    assert buckets.take("c", 0.0) == 0.0
+    assert len(buckets) == 2
+    assert buckets.take("b", 0.0) == 1.0
+    assert buckets.take("a", 0.0) == 0.0
