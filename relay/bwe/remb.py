@@ -39,6 +39,11 @@ class RembEstimate:
         self._at: float | None = None
         self._held_until = float("-inf")
 
+    @property
+    def judges(self) -> bool:
+        """Whether anything was said, or lost, by which to judge."""
+        return self.heard or self._held_until > float("-inf")
+
     def receive_remb(self, bitrate: int, ssrcs: tuple[int, ...], sent: float, now: float) -> None:
         """`sent` is the bit/s that went out lately."""
         self.heard = True

@@ -15,8 +15,11 @@ from ..rtp.twcc import parse_feedback_untrusted
 from ..stats import DropReason, Stats
 from .history import LENGTH, SendHistory
 
-STALE: Final = 5.0
-"""Seconds without transport-wide feedback after which REMB and reports tell instead."""
+PATIENCE: Final = 1.5
+"""Seconds in which a receiver that tells anything has told it: one that does not gets all."""
+
+NEW: Final = 3.0
+"""Seconds in which everybody gets the smallest picture: not much is known of the line."""
 
 MAX_FEEDBACK: Final = 100
 """Feedback packets that are read in a second: browsers send 20 at most."""
@@ -46,22 +49,39 @@ class Bandwidth:
         self._measured_at = float("-inf")
         self._window_at = float("-inf")
         self._window = 0
+        self._began: float | None = None
 
-    def has_feedback(self, now: float) -> bool:
+    @property
+    def has_feedback(self) -> bool:
         """Whether transport-wide feedback tells, and not REMB and reports alone."""
-        return now - self._estimate.at < STALE
+        return self._estimate.at > float("-inf")
 
-    def get_rate(self, now: float) -> float:
+    @property
+    def rate(self) -> float:
         """What the line carries."""
-        return self._estimate.rate if self.has_feedback(now) else self._remb.rate
+        return self._estimate.rate if self.has_feedback else self._remb.rate
+
+    @property
+    def loss(self) -> float:
+        """The share of packets lost lately, 0 to 1."""
+        return self._estimate.loss if self.has_feedback else self._remb.loss
+
+    def begin(self, now: float) -> None:
+        """Something is received from now on."""
+        if self._began is None:
+            self._began = now
 
     def get_budget(self, now: float) -> float:
         """What is to be sent: less, while a queue has to empty."""
-        return self._estimate.budget if self.has_feedback(now) else self._remb.rate
+        if self.has_feedback:
+            return self._estimate.budget
+        if self._remb.judges or self._began is None or now - self._began < PATIENCE:
+            return self._remb.rate
+        return float("inf")
 
-    def get_loss(self, now: float) -> float:
-        """The share of packets lost lately, 0 to 1."""
-        return self._estimate.loss if self.has_feedback(now) else self._remb.loss
+    def is_new(self, now: float) -> bool:
+        """Whether little is known of the line yet."""
+        return self._began is None or now - self._began < NEW
 
     @property
     def queue(self) -> float:
@@ -117,7 +137,7 @@ class Bandwidth:
         """Bytes of a probe to send now; `sent` bytes of media have gone out in all."""
         probing = self.probing
         if probing.state is State.IDLE:
-            if not self.has_feedback(now) or not probing.begin(self._estimate.rate, now):
+            if not self.has_feedback or not probing.begin(self._estimate.rate, now):
                 return 0
             self._before = self._estimate.rate
             self._probe = Probe(int(self._history.values[self._index]))
@@ -139,8 +159,8 @@ class Bandwidth:
             last = int(self._history.values[self._index]) - 1 & 0xFFFF
             self._probe.last, self._probe.ended = last, now
 
-    def get_timer(self, now: float) -> float | None:
+    def get_timer(self) -> float | None:
         """When to call `take_probe`; None: nobody would gain."""
-        if not self.has_feedback(now):
+        if not self.has_feedback:
             return None
         return self.probing.get_timer(self._estimate.rate)

@@ -58,6 +58,7 @@ class Layer:
         "newest",
         "number",
         "octets",
+        "off",
         "received",
         "rid",
         "rtx_ssrc",
@@ -85,6 +86,8 @@ class Layer:
         self._cuts = {(TOP, TOP): self.whole}
         self.active: list[Cut] = []
         """Those that somebody receives."""
+        self.off = False
+        """Whether its publisher was told that nobody takes it."""
         self.taken = False
         """Whether somebody receives it, or is about to."""
         self.unwrapper = Unwrapper()
@@ -186,7 +189,9 @@ class Layer:
             return
         if self._window_at >= 0:
             self._rate = 8 * (self.octets - self._window_octets) / elapsed
-            self._part_rates = self._get_part_rates(elapsed)
+            if self._parts != self._parts_before:
+                # Of one that is off, what it cost last is remembered.
+                self._part_rates = self._get_part_rates(elapsed)
         self._window_at = now
         self._window_octets = self.octets
         self._parts_before = list(self._parts)

@@ -58,6 +58,9 @@ datagram."""
 REPLACE_AFTER: Final = 0.25
 """Seconds of silence after which another SSRC may take a stream's place."""
 
+MIN_PUBLISHED: Final = 150_000
+"""Bit/s that a publisher of one layer is asked for at least: a picture that one can recognise."""
+
 RELAY_SSRC: Final = 1
 """The sender of reports about publishers' streams."""
 
@@ -346,7 +349,7 @@ class Leg:
         except rtcp.RtcpError:
             self._plane.stats.drops[DropReason.MALFORMED] += 1
             return
-        timer = self.bandwidth.get_timer(now)
+        timer = self.bandwidth.get_timer()
         if timer is not None:
             self.wake(timer)
 
@@ -435,13 +438,13 @@ class Leg:
     def _probe(self, now: float, timers: list[float]) -> None:
         """Send what is to show that the line carries more."""
         bandwidth = self.bandwidth
-        if bandwidth.get_timer(now) is None:
+        if bandwidth.get_timer() is None:
             return
         octets = bandwidth.take_probe(self._count_octets(), now)
         if octets:
             octets = self._plane.probe(self.downs.values(), octets, now)
         bandwidth.end_step(octets, now)
-        timer = bandwidth.get_timer(now)
+        timer = bandwidth.get_timer()
         if timer is not None:
             timers.append(timer)
 
@@ -493,7 +496,9 @@ class Leg:
 
     def _build_reports(self, now: float) -> list[bytes]:
         out: list[bytes] = []
-        self.bandwidth.measure(self._count_octets(), now)
+        if self.downs:
+            self.bandwidth.begin(now)
+            self.bandwidth.measure(self._count_octets(), now)
         for down in self.downs.values():
             segment = down.map.current
             if down.layer is None or segment is None or not down.packets:
@@ -523,9 +528,23 @@ class Leg:
             video = [layer for layer in layers if layer.track.kind == "video"]
             if video:
                 bitrate = self._rate.on_loss(max(layer.received.fraction for layer in video))
+                bitrate = min(bitrate, self._get_room())
                 ssrcs = [layer.ssrc for layer in video][:255]
                 out.append(rtcp.build_remb(RELAY_SSRC, bitrate, ssrcs))
         return out
+
+    def _get_room(self) -> int:
+        """Bit/s that are of use to anybody: of a picture in one layer, what the best of its
+        receivers can take, so that with one receiver the call is adaptive from end to end."""
+        total = 0.0
+        for track in self.ups:
+            if track.kind == "video" and track.layers and not track.muted:
+                single = len(track.layers) == 1 and not any(
+                    layer.top[0] for layer in track.layers.values()
+                )
+                room = track.get_room() if single else float("inf")
+                total += max(room, MIN_PUBLISHED)
+        return int(min(total or float("inf"), self._plane.publish_bitrate))
 
     def _send(self, packets: list[bytes]) -> None:
         """Send them in as few datagrams as they fit into, each of them a compound packet.

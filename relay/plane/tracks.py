@@ -194,6 +194,10 @@ class UpTrack:
         current = self.choice.current
         return None if current is None else self.layers.get(current)
 
+    def get_room(self) -> float:
+        """Bit/s that the best of its receivers could take."""
+        return max((down.room for down in self.downs), default=float("inf"))
+
     def is_wanted(self) -> bool:
         """Whether anybody is to receive it now: if not, it is asked for nothing."""
         return not self.muted and any(not down.is_idle for down in self.downs)
@@ -255,6 +259,8 @@ class DownTrack:
         """Whose packets go out now."""
         self.target: Rung | None = None
         """What is to go out; None: the best there is."""
+        self.room = float("inf")
+        """Bit/s of its source that could go out: what the line carries beside all else."""
         self.paused = False
         self.withheld = False
         """Whether nothing goes out because the line does not carry it."""

@@ -51,7 +51,7 @@ COMMANDS_TURN = 0.002
 included only once: then packets have theirs. The dearest takes some 3 ms."""
 
 _ALPHABET = string.ascii_letters + string.digits
-_LOSSY = (control.Speakers, control.WorkerMetrics)
+_LOSSY = (control.Speakers, control.Quality, control.WorkerMetrics)
 """Messages that the next one of their kind makes superfluous."""
 
 EXIT_NO_SOCKET = 3

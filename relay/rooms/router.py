@@ -18,6 +18,7 @@ from ..timers import Timers
 from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState
 from . import figures
+from .adaptation import Adaptation
 from .data import Receiving, pass_on
 from .participant import Participant
 from .publisher import Changes, Published, Publisher, SourceForbidden
@@ -60,6 +61,7 @@ class Router:
         self._participants: dict[str, Participant] = {}
         self._tracks: dict[str, Published] = {}
         self._speakers = Speakers()
+        self._adaptation = Adaptation(room, emit)
         self._stale: set[str] = set()
         """Participants whose reception has to be looked at in `flush`."""
         self._ended: list[Publisher | Receiver] = []
@@ -105,6 +107,9 @@ class Router:
                 self._route(command)
             case control.Select():
                 self._select(command)
+            case control.Prefer() if command.participant in self._participants:
+                self._adaptation.prefer(command, self._tracks)
+                self._look_at = now
             case control.Mute():
                 self._mute(command, now)
             case control.RestartIce():
@@ -155,6 +160,8 @@ class Router:
             if heard:
                 self._look_at_levels(now)
                 self._look_at_codecs(now)
+            talking = self._speakers.talking
+            self._adaptation.update(self._participants, self._tracks, talking, now)
         return self.flush(now)
 
     def _set_timer(self, transport: Transport[Leg], at: float | None) -> None:
@@ -201,6 +208,7 @@ class Router:
         del self._participants[name]
         self._stale.discard(name)
         self._speakers.remove(name)
+        self._adaptation.forget(name)
 
     def _route(self, command: control.Route) -> None:
         participant = self._participants.get(command.participant)
@@ -312,6 +320,7 @@ class Router:
     def _withdraw(self, tracks: list[Published]) -> None:
         for track in tracks:
             self._tracks.pop(track.id, None)
+            self._adaptation.forget_track(track.id)
             for participant in self._participants.values():
                 participant.refused.discard(track.id)
             self._emit(control.TrackUnpublished(self.room, track.participant, track.id))

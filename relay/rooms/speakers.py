@@ -50,6 +50,11 @@ class Speakers:
         self._order: list[str] = []
         self._next_report = 0.0
 
+    @property
+    def talking(self) -> list[str]:
+        """Who talks, as it was told last."""
+        return self._order
+
     def receive_level(self, participant: str, level: int, now: float) -> None:
         """One audio packet's level in dBov, 0 (loudest) to -127."""
         voice = self._voices.get(participant)

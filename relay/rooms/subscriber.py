@@ -15,6 +15,7 @@ from ..sdp.description import BadSdp, Description, TransportDescription
 from ..sdp.subscription import Playback, Slot, Subscription, answer_player
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
+from .allotment import FULL
 from .data import Receiving
 from .publisher import Published
 from .site import Site
@@ -33,6 +34,8 @@ class Receiver:
         on_state: Callable[[Receiver, TransportState], None],
     ) -> None:
         self.participant = participant
+        self.preference = FULL
+        """What is wanted of a track of which nothing was said."""
         self._site = site
         self._downs: dict[str, DownTrack] = {}
         self._former: dict[str, DownTrack] = {}
