@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..rtp.codecs import Picture, write_picture
-from ..rtp.packet import HEADER_SIZE, header_size
+from ..rtp.packet import HEADER_SIZE, ReadBuffer, header_size
 from ..rtp.seq import Segment
 from .arena import ROW, Arena, Destinations, Outbox, Pointer, runs_of
 from .cut import Cut
 from .history import SendHistory
 from .item import Item
+from .red import adapt, get_wrapped_type
 from .tracks import DownTrack, UpTrack
 
 MAX_LENGTH: Final = ROW - 32
@@ -46,6 +47,8 @@ class FanOut:
 
     def __init__(self, cut: Cut, downs: Sequence[DownTrack], extensions: bool) -> None:
         self.downs = list(downs)
+        self.wrapped = get_wrapped_type(downs[0])
+        """The payload type under which they take what is in RED; None: they take no RED."""
         self._thinned = not cut.whole
         self._extensions = extensions
         self._groups: dict[int, list[Group]] = {}
@@ -263,13 +266,14 @@ def build_fan_outs(track: UpTrack) -> dict[Cut, list[FanOut]]:
     Who accepted other payload types is in another: what goes to some alone must not go one by
     one to all.
     """
-    alike: dict[tuple[Cut, bool, frozenset[int]], list[DownTrack]] = {}
+    alike: dict[tuple[Cut, bool, frozenset[int], int | None], list[DownTrack]] = {}
     for down in track.downs:
         if down.cut is not None and down.leg.ready:
             accepted = frozenset(track.inspectors).intersection(down.payload_types)
-            alike.setdefault((down.cut, down.extensions, accepted), []).append(down)
+            wrapped = get_wrapped_type(down)
+            alike.setdefault((down.cut, down.extensions, accepted, wrapped), []).append(down)
     fans: dict[Cut, list[FanOut]] = {}
-    for (cut, extensions, _), downs in alike.items():
+    for (cut, extensions, _, _), downs in alike.items():
         fans.setdefault(cut, []).append(FanOut(cut, downs, extensions))
     return fans
 
@@ -277,7 +281,7 @@ def build_fan_outs(track: UpTrack) -> dict[Cut, list[FanOut]]:
 def render(
     down: DownTrack,
     segment: Segment,
-    data: bytes | memoryview,
+    data: ReadBuffer,
     number: int,
     picture: Picture,
     picture_base: int,
@@ -289,6 +293,7 @@ def render(
     known of its payload, with offsets that count from `picture_base`. None if the subscriber
     did not accept its payload type.
     """
+    data = adapt(data, down)
     payload_type = down.payload_types.get(data[1] & 0x7F)
     if payload_type is None:
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ from ..sdp.capabilities import DEPENDENCY_DESCRIPTOR, TRANSPORT_CC
 from ..stats import DropReason, Stats
 from ..timers import Timers
 from ..transport import srtp
+from . import red
 from .arena import HEADROOM, ROW, Arena, Destinations, Outbox, Pointer
 from .cut import Cut, Cuts
 from .fanout import MAX_LENGTH, FanOut, build_fan_outs, render
@@ -252,6 +254,11 @@ class Forwarder:
         packet, picture = item.packet, item.picture
         item.marker = packet.marker
         track, view = layer.track, self._view
+        is_red = packet.payload_type == red.RED_TYPE
+        if is_red and not red.normalise(view, packet, track.payload_types):
+            # It would be forwarded to no use, or unwrapped to noise.
+            self.stats.drops[DropReason.MALFORMED] += 1
+            return
         inspector = track.inspectors[packet.payload_type]
         inspector(view, packet.payload_start, packet.payload_end, picture)
         size = packet.end - packet.start
@@ -381,8 +388,12 @@ class Forwarder:
             track.dirty = False
             self._fans[track] = build_fan_outs(track)
         fans = self._fans[track].get(cut, ()) if track in self._fans else ()
-        for fan in fans:
-            self._forward_to(fan, cut, items)
+        if red.RED_TYPE in track.inspectors:
+            calls = [(fan.wrapped, partial(self._forward_to, fan, cut, items)) for fan in fans]
+            red.forward(self._view, items, calls)
+        else:
+            for fan in fans:
+                self._forward_to(fan, cut, items)
         octets = 0
         for item in items:
             octets += item.packet.end - item.packet.payload_start
