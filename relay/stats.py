@@ -69,6 +69,8 @@ class Stats:
     nacks_out: int = 0
     """Sequence numbers asked of publishers again."""
     resent: int = 0
+    inserted: int = 0
+    """Packets with parameter sets that a key frame had come without."""
     probed: int = 0
     """Packets sent to learn whether a line carries more."""
     plis_in: int = 0

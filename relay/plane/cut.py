@@ -76,6 +76,12 @@ class Cut:
         """Whether a packet belongs to it."""
         return picture.spatial <= self.spatial and picture.temporal <= self.temporal
 
+    def note(self, item: Item, now: float) -> None:
+        """This packet, the newest, goes out."""
+        self.newest = item.number
+        self.newest_timestamp = item.packet.timestamp
+        self.newest_at = now
+
     def admit(self, item: Item) -> Item | None:
         """The packet as it is in this cut; None: it is left out. Asked again about the same
         packet, it answers the same."""

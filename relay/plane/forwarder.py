@@ -21,6 +21,7 @@ from ..rtp.codecs import Picture, inspect_descriptor
 from ..rtp.packet import (
     Packet,
     PacketError,
+    ReadBuffer,
     build_padding,
     build_rtx,
     find_extension,
@@ -209,9 +210,13 @@ class Forwarder:
                 return  # a probe: padding alone
         else:
             packet.payload_type = payload_type
-        number = item.number = layer.unwrapper.unwrap(packet.sequence)
+        arrived = item.arrived = layer.unwrapper.unwrap(packet.sequence)
+        number = item.number = layer.inserted.apply(arrived)
         if not repeated:
-            layer.received.on_packet(number, packet.timestamp, now)
+            layer.received.on_packet(arrived, packet.timestamp, now)
+        announced = track.announced_sets.get(packet.payload_type)
+        if announced is not None:
+            layer.note_sets(view, packet, announced)
         if packet.audio_level >= 0:
             track.on_level(packet.audio_level)
         if not self._police(layer, packet, size, repeated, now) or not track.downs:
@@ -279,17 +284,24 @@ class Forwarder:
         if size > MAX_LENGTH - HEADROOM:
             self.stats.drops[DropReason.TOO_LARGE] += 1
             return
-        if not layer.nacks.on_packet(item.number, now):
+        if not layer.nacks.on_packet(item.arrived, now):
             track.request_key_frame(now, layer)
         timer = layer.nacks.timer
         if timer is not None and timer < leg.due:
             leg.wake(timer)
+        missing = layer.find_missing_sets(item, now) if layer.sets else None
+        if missing:
+            layer.inserted.insert(item.arrived, len(missing))
+            item.number = layer.inserted.apply(item.arrived)
         self._normalise(layer, item, now)
+        if missing:
+            self._insert(layer, item, missing, now)
+        layer.cache.add(item.number, bytes(view[packet.start : packet.end]), now)
         layer.newest = max(layer.newest, item.number)
         if track.waiters or track.movers:
             self._start(layer, item, now)
-            if track.stale:
-                track.refresh()
+        if track.stale:
+            track.refresh()
         for cut in layer.active:
             out = cut.admit(item)
             if out is None:
@@ -299,6 +311,29 @@ class Forwarder:
                 self._pending[cut] = [out]
             else:
                 pending.append(out)
+
+    def _insert(self, layer: Layer, item: Item, units: list[bytes], now: float) -> None:
+        """Send what a decoder needs before the key frame that begins with `item`: packets of their
+        own (RFC 6184, 5.6), numbered before it, to be had again like any other."""
+        self.flush(now)
+        packet, track = item.packet, layer.track
+        header = bytearray(self._view[packet.start : packet.payload_start])
+        header[1] &= 0x7F
+        item.number -= len(units)
+        self._start(layer, item, now)
+        if track.stale:
+            track.refresh()
+        for unit in units:
+            data = bytes(header) + unit
+            layer.cache.add(item.number, data, now)
+            for cut in layer.active:
+                for fan in self._get_fans(cut):
+                    self._send_apart(fan, cut, item, data, Picture(), 0)
+                cut.note(item, now)
+                cut.sent_packets += 1
+                cut.sent_octets += len(unit)
+            item.number += 1
+        self.stats.inserted += len(units)
 
     def _normalise(self, layer: Layer, item: Item, now: float) -> None:
         packet, view = item.packet, self._view
@@ -310,7 +345,6 @@ class Forwarder:
             send_time = int(now * SEND_TIME_FRACTION) & 0xFFFFFF
             at = start + packet.send_time_at
             view[at : at + 3] = send_time.to_bytes(3, "big")
-        layer.cache.add(item.number, bytes(view[start : packet.end]), now)
 
     def _start(self, layer: Layer, item: Item, now: float) -> None:
         """Whoever waits, or is to take something else, goes on from here if a decoder can."""
@@ -383,11 +417,7 @@ class Forwarder:
         self._outbox.send()
 
     def _forward(self, cut: Cut, items: list[Item], now: float) -> None:
-        track = cut.layer.track
-        if track.dirty:
-            track.dirty = False
-            self._fans[track] = build_fan_outs(track)
-        fans = self._fans[track].get(cut, ()) if track in self._fans else ()
+        track, fans = cut.layer.track, self._get_fans(cut)
         if red.RED_TYPE in track.inspectors:
             calls = [(fan.wrapped, partial(self._forward_to, fan, cut, items)) for fan in fans]
             red.forward(self._view, items, calls)
@@ -398,9 +428,7 @@ class Forwarder:
         for item in items:
             octets += item.packet.end - item.packet.payload_start
             if item.number > cut.newest:
-                cut.newest = item.number
-                cut.newest_timestamp = item.packet.timestamp
-                cut.newest_at = now
+                cut.note(item, now)
                 if item.packet.end > item.packet.payload_start:
                     # A probe shows no picture. Handed over, not copied: the item takes the old
                     # one for its next packet.
@@ -408,6 +436,13 @@ class Forwarder:
         if fans:
             cut.sent_packets += len(items)
             cut.sent_octets += octets
+
+    def _get_fans(self, cut: Cut) -> Sequence[FanOut]:
+        track = cut.layer.track
+        if track.dirty:
+            track.dirty = False
+            self._fans[track] = build_fan_outs(track)
+        return self._fans[track].get(cut, ()) if track in self._fans else ()
 
     def _forward_to(self, fan: FanOut, cut: Cut, items: list[Item]) -> None:
         """In runs of whole frames, broken by packets that go apart."""
@@ -424,7 +459,9 @@ class Forwarder:
                 self._fan_out(fan, run)
                 run = []
             if not takes:
-                self._forward_apart(fan, cut, item)
+                packet = item.packet
+                data = self._view[packet.start : packet.end]
+                self._send_apart(fan, cut, item, data, item.picture, packet.start)
         if run:
             self._fan_out(fan, run)
 
@@ -465,26 +502,26 @@ class Forwarder:
             self._outbox.commit(row, Destinations([destination]), [1])
             row += 1
 
-    def _forward_apart(self, fan: FanOut, cut: Cut, item: Item) -> None:
-        """A packet that is not for all, or not numbered alike for all."""
-        packet = item.packet
-        data = self._view[packet.start : packet.end]
+    def _send_apart(
+        self, fan: FanOut, cut: Cut, item: Item, data: ReadBuffer, picture: Picture, base: int
+    ) -> None:
+        """A packet that is not for all, or not numbered alike for all; `picture` and `base` are as
+        for `render`."""
+        number = item.number
         for down in fan.downs:
-            segment = down.map.find(cut.number, item.number)
+            segment = down.map.find(cut.number, number)
             out = None
             if segment is None:
                 self.stats.drops[DropReason.BEFORE_SWITCH] += 1
             else:
-                out = render(
-                    down, segment, data, item.number, item.picture, packet.start, self.history
-                )
+                out = render(down, segment, data, number, picture, base, self.history)
                 if out is None:
                     self.stats.drops[DropReason.UNKNOWN_PAYLOAD_TYPE] += 1
-                    if item.number > cut.newest:
-                        down.map.skip(item.number)
+                    if number > cut.newest:
+                        down.map.skip(number)
                         fan.outdated = True
             if out is None:
-                down.count_missed(packet.end - packet.payload_start)
+                down.count_missed(len(data) - header_size(data, 0))
             else:
                 self._send_one(down, out)
 

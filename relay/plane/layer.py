@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..rtp.cache import PacketCache
 from ..rtp.codecs import Picture, inspect_layers
@@ -10,8 +10,10 @@ from ..rtp.descriptor import TOP, DescriptorError, Structure, parse_structure_un
 from ..rtp.nack import NackGenerator
 from ..rtp.packet import Packet
 from ..rtp.reports import ReceiverStats, SenderClock
-from ..rtp.seq import Unwrapper
+from ..rtp.seq import Insertions, Unwrapper
+from ..rtp.sets import ParameterSets
 from .cut import Cut, Cuts
+from .item import Item
 from .keyframes import KeyFrameRequests
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ RATE_WINDOW: Final = 2.0
 MAX_SPATIAL: Final = 3
 MAX_TEMPORAL: Final = 3
 """The highest layers that are told apart; what is above counts as these."""
+
+
+INSERT_INTERVAL: Final = 0.25
+"""Seconds between two key frames before which parameter sets are put at least: key frames are
+asked for half as often."""
 
 
 class Rung(NamedTuple):
@@ -53,6 +60,8 @@ class Layer:
         "frame",
         "heard_at",
         "index",
+        "inserted",
+        "inserted_at",
         "key_frames",
         "nacks",
         "newest",
@@ -62,6 +71,7 @@ class Layer:
         "received",
         "rid",
         "rtx_ssrc",
+        "sets",
         "sizes",
         "ssrc",
         "taken",
@@ -91,6 +101,10 @@ class Layer:
         self.taken = False
         """Whether somebody receives it, or is about to."""
         self.unwrapper = Unwrapper()
+        self.inserted = Insertions()
+        self.inserted_at = float("-inf")
+        self.sets: dict[int, ParameterSets] = {}
+        """By payload type."""
         self.received = ReceiverStats(clock)
         self.clock = SenderClock(clock)
         self.nacks = NackGenerator()
@@ -140,7 +154,7 @@ class Layer:
     def begin(self) -> None:
         """Somebody takes it after a while without: what was missed meanwhile is of no use."""
         self.nacks.reset()
-        self.cache.clear(self.unwrapper.newest)
+        self.cache.clear(self.inserted.apply(self.unwrapper.newest))
 
     # -- What packets say -------------------------------------------------------------------
 
@@ -174,6 +188,28 @@ class Layer:
                 spatial = max(template.spatial for template in templates)
                 temporal = max(template.temporal for template in templates)
                 self._rise_to((spatial, min(MAX_TEMPORAL, temporal)))
+
+    def note_sets(self, view: memoryview, packet: Packet, announced: tuple[str, Any]) -> None:
+        """Keep the parameter sets that a packet of such a codec holds."""
+        sets = self.sets.get(packet.payload_type)
+        if sets is None:
+            sets = self.sets[packet.payload_type] = ParameterSets(*announced)
+        sets.receive(view, packet.payload_start, packet.payload_end, packet.timestamp)
+
+    def find_missing_sets(self, item: Item, now: float) -> list[bytes]:
+        """The parameter sets without which the key frame that begins with `item` has come, where
+        they can be put before it."""
+        packet = item.packet
+        sets = self.sets.get(packet.payload_type)
+        if sets is None or not item.picture.key_frame or not sets.lacks(packet.timestamp):
+            return []
+        # Nothing that comes after them may have been sent already, and who describes frames in
+        # header extensions sends a key frame whole.
+        late = item.arrived < self.unwrapper.newest or packet.descriptor_at >= 0
+        if late or now < self.inserted_at + INSERT_INTERVAL:
+            return []
+        self.inserted_at = now
+        return sets.list_units()
 
     def _rise_to(self, top: tuple[int, int]) -> None:
         if top != self.top:

@@ -23,6 +23,7 @@ from ..sdp.capabilities import (
     Kind,
 )
 from ..sdp.negotiation import PublishedMedia
+from ..sdp.parameters import read_parameters
 from .arena import Destination, Pointer
 from .cut import Cut, may_move
 from .layer import Layer, Rung
@@ -90,6 +91,12 @@ class UpTrack:
             codec.codec.payload_type: get_inspector(f"{self.kind}/{codec.codec.name}")
             for codec in media.codecs
         }
+        self.announced_sets = {
+            codec.codec.payload_type: (codec.codec.name, read_parameters(codec.parameters))
+            for codec in media.codecs
+            if codec.codec.name in ("H264", "H265")
+        }
+        """By the relay's payload type: the codec, and its `a=fmtp` with its parameter sets."""
         self.clock_rate = media.codecs[0].codec.clock_rate if media.codecs else 90000
         self.codec = self.codec or (media.codecs[0].codec.name if media.codecs else "")
         incoming = {
@@ -178,7 +185,7 @@ class UpTrack:
         """Somebody wants it after a while without: what was missed meanwhile is of no use."""
         for layer in self.layers.values():
             layer.nacks.reset()
-            layer.cache.clear(layer.unwrapper.newest + 1)
+            layer.cache.clear(layer.inserted.apply(layer.unwrapper.newest) + 1)
 
     def request_key_frame(self, now: float, layer: Layer | None = None) -> None:
         """A subscriber cannot go on without one of the layer, or of the best; asked upstream when

@@ -6,6 +6,8 @@ are what is on the wire. RFC 3550, 5.1.
 
 from __future__ import annotations
 
+from typing import Final
+
 SEQUENCE_MOD = 1 << 16
 TIMESTAMP_MOD = 1 << 32
 MAX_SEGMENTS = 16  # per subscriber, a splice each: more than happen while packets are cached
@@ -220,6 +222,37 @@ class SeqMap:
             if number >= segment.first:
                 return (segment, number) if number <= segment.last else None
         return None
+
+
+MAX_INSERTIONS: Final = 64
+"""Places that are remembered: packets from before are too old to be sent."""
+
+
+class Insertions:
+    """Packets that the relay puts into a publisher's stream: what comes after them is numbered
+    further on. Numbers are extended."""
+
+    __slots__ = ("_base", "_places")
+
+    def __init__(self) -> None:
+        self._base = 0
+        self._places: list[tuple[int, int]] = []
+        """From which number on how much is added, oldest first."""
+
+    def apply(self, number: int) -> int:
+        """The number under which a publisher's packet goes on."""
+        for first, total in reversed(self._places):
+            if number >= first:
+                return number + total
+        return number + self._base
+
+    def insert(self, number: int, count: int) -> None:
+        """Put `count` packets before the publisher's `number`: the newest one, so that nothing
+        that was sent already is numbered anew."""
+        total = self._places[-1][1] if self._places else self._base
+        self._places.append((number, total + count))
+        if len(self._places) > MAX_INSERTIONS:
+            self._base = self._places.pop(0)[1]
 
 
 class TimestampMap:
