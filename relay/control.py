@@ -390,6 +390,7 @@ class WorkerMetrics(Message, frozen=True):
     plis_in: int = 0
     plis_out: int = 0
     retransmissions: int = 0
+    parameter_sets: int = 0
     rtt_ms: float | None = None
     rooms: int = 0
     participants: int = 0

@@ -156,6 +156,7 @@ _COUNTERS: Final = (
     ("plis_received", "Key frame requests from subscribers.", "plis_in"),
     ("plis_sent", "Key frame requests to publishers.", "plis_out"),
     ("retransmissions", "Packets sent again.", "retransmissions"),
+    ("parameter_sets", "Parameter sets put before key frames without.", "parameter_sets"),
 )
 _GAUGES: Final = (
     ("rooms", "Rooms on the worker.", "rooms"),

@@ -241,6 +241,7 @@ class Worker:
             plis_in=stats.plis_in,
             plis_out=stats.plis_out,
             retransmissions=stats.resent,
+            parameter_sets=stats.inserted,
             rtt_ms=sum(rtts) / len(rtts) if rtts else None,
             rooms=len(self._routers),
             participants=sum(router.participant_count for router in self._routers.values()),
