@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import os
 import random
-import resource
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -21,23 +16,23 @@ import relay.config
 from relay.process.node import Node
 
 from . import clustering
+from .about import VERSION
 from .access.credentials import Credentials
 from .access.tokens import Access
-from .http.door import Door, RequestLog
-from .http.guests import Guests
-from .http.listener import bind
+from .http.listener import Listener
+from .http.middleware import RequestLog
 from .http.proxy import parse_networks
 from .http.routes import Routes
-from .http.tls import list_addresses, make_context, reload_context, stamp_files
-from .http.whip import Denial, Whip
+from .http.sockets import bind
+from .http.tls import Tls, list_addresses
+from .http.whip.admission import Admission
+from .http.whip.routes import Whip
 from .hub.hub import Hub, notify_nobody
 from .logs import Log
 from .metrics import Metrics
-from .protocol.errors import ProtocolError
 from .relaynode import Receive, Relays
 from .settings.config import Config, is_local
 from .webhooks.notifier import Notifier
-from .webhooks.outbox import parse_secret
 from .websocket.connection import Connections
 from .websocket.connection import Hub as HubOrFront
 
@@ -51,14 +46,18 @@ CERTIFICATE_CHECK = 30.0
 SHUTDOWN_TIMEOUT = 2.0
 # How long what is left of a refused request's body is read, so that the refusal arrives. Seconds.
 LINGERING = 2.0
-# The largest body of an HTTP request: an SDP for WHIP. Bytes.
-MAX_BODY = 256 * 1024
+# Seconds that webhooks get to go out at the end, whatever the drain has left.
+WEBHOOK_PATIENCE = 2.0
+# Seconds between two looks at how late the event loop is.
+LAG_CHECK = 0.25
+# Seconds between two looks at whether the relay still carries media, while draining.
+MEDIA_CHECK = 0.2
 
 _log = Log(__name__)
 
 
 class Server:
-    """A hub with its door. `start`, then `drain`, then `stop`."""
+    """A hub with all that is around it. `start`, then `drain`, then `stop`."""
 
     def __init__(
         self,
@@ -70,7 +69,7 @@ class Server:
         self.config = config
         self._certificate_check = certificate_check
         self.metrics = Metrics()
-        self._tls, self.fingerprint = make_context(config)
+        self._tls = Tls(config)
         self.credentials = Credentials(config, time.time)
         self.relays = Relays()
         self.notifier = self._make_notifier()
@@ -93,12 +92,14 @@ class Server:
             metrics=self.metrics,
             readiness=self.find_faults,
             credentials=self.credentials,
+            whip=self._make_whip() if config.relay_workers else None,
             static=static,
         )
-        self._runner = self._make_runner()
-        self._listeners: list[asyncio.AbstractServer] = []
+        self._runners: list[web.AppRunner] = []
+        self._listeners: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.sockets: list[socket.socket] = []
+        self.metrics_sockets: list[socket.socket] = []
 
     # -- Wiring -------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Server:
             return None
         notifier = Notifier(
             self.config.webhook_url,
-            parse_secret(self.config.webhook_secret or ""),
+            lambda: self.credentials.webhook_key,
             clock=time.monotonic,
             wall=time.time,
             jitter=random.random,
@@ -143,33 +144,14 @@ class Server:
     def _authorize_join(self) -> Callable[[str | None, str], Access] | None:
         return self.credentials.authorize_join if self.credentials.needs_tokens else None
 
-    def _make_runner(self) -> web.AppRunner:
-        app = web.Application(client_max_size=MAX_BODY)
-        self.routes.add_to(app)
-        if self.config.relay_workers:
-            self._make_whip().add_to(app)
-        return web.AppRunner(
-            app,
-            access_log=None,
-            logger=RequestLog("signaling.http.door"),
-            handle_signals=False,
-            keepalive_timeout=self.config.limits.handshake_timeout,
-            lingering_time=LINGERING,
-            shutdown_timeout=SHUTDOWN_TIMEOUT,
-        )
-
     def _make_whip(self) -> Whip:
-        whip: Whip
-        guests = Guests(
-            self.hub,
-            self.relays,
-            forget=lambda guest: whip.forget(guest),
-            authorize=self._authorize_join,
+        return Whip(
+            lambda forget: Admission(
+                self.hub, self.relays, forget=forget, authorize=self._authorize_join
+            ),
+            token=lambda: secrets.token_urlsafe(16),
             ice_servers=self.credentials.ice_servers,
-            find_address=self.routes.address.get,
         )
-        whip = Whip(guests, token=lambda: secrets.token_urlsafe(16), explain=_explain_refusal)
-        return whip
 
     def _make_node(self, on_event: Receive) -> Node:
         config = relay.config.Config(
@@ -202,23 +184,48 @@ class Server:
             await self.relays.start(self._make_node)
         if self.cluster is not None:
             await clustering.start(self.cluster, self.config, self.list_urls()[0])
-        await self._runner.setup()
-        assert self._runner.server is not None
-        door = self.routes.door = Door(
-            self._runner.server,
+        listener = await self._serve(self.routes.app)
+        self.routes.bind(listener)
+        for sock in self.sockets:
+            listener.listen(sock, self._tls)
+        if self.config.metrics_port is not None:
+            self.metrics_sockets = bind([self.config.metrics_host], self.config.metrics_port)
+            metrics_listener = await self._serve(self.routes.metrics_app)
+            for sock in self.metrics_sockets:
+                metrics_listener.listen(sock)
+        self._tasks += [
+            asyncio.create_task(self.connections.run_sweeps()),
+            asyncio.create_task(self._keep_time()),
+            asyncio.create_task(self._watch_loop()),
+            asyncio.create_task(self._watch_files()),
+        ]
+        if self.notifier is not None:
+            self.notifier.notify_server("server-started", version=VERSION)
+
+    async def _serve(self, application: web.Application) -> Listener:
+        """A listener whose sockets `application` answers."""
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            logger=RequestLog("signaling.http"),
+            handle_signals=False,
+            keepalive_timeout=self.config.limits.handshake_timeout,
+            lingering_time=LINGERING,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        assert runner.server is not None
+        listener = Listener(
+            runner.server,
             self.config.limits,
             self.metrics,
             trusted=parse_networks(self.config.trusted_proxy),
             loop=asyncio.get_running_loop(),
         )
-        for sock in self.sockets:
-            self._listeners.append(await door.listen(sock, self._tls))
-        self._tasks = [
-            asyncio.create_task(self.connections.run_sweeps()),
-            asyncio.create_task(door.run_sweeps()),
-            asyncio.create_task(self._keep_time()),
-            asyncio.create_task(self._watch_certificate()),
-        ]
+        self._listeners.append(listener)
+        self._tasks.append(asyncio.create_task(listener.run_sweeps()))
+        return listener
 
     async def _keep_time(self) -> None:
         """Run the hub's timers. A look now and then costs less than to re-arm at each message."""
@@ -237,41 +244,56 @@ class Server:
                     # A fault of ours must not end all the others' timers with this one.
                     _log.exception("a timer failed")
 
-    async def _watch_certificate(self) -> None:
+    async def _watch_loop(self) -> None:
+        """Measure how late the event loop is."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_CHECK
+            await asyncio.sleep(LAG_CHECK)
+            self.metrics.observe_lag(max(0.0, loop.time() - due))
+
+    async def _watch_files(self) -> None:
         """Load a renewed certificate without being told."""
-        known = stamp_files(self.config)
-        while self._tls is not None and known:
+        known = self._tls.stamp_files()
+        while known:
             await asyncio.sleep(self._certificate_check)
-            found = stamp_files(self.config)
-            if found != known and reload_context(self._tls, self.config):
+            found = self._tls.stamp_files()
+            if found != known and self._tls.reload():
                 known = found
 
     def reload(self) -> None:
         """Read keys, secrets and certificates again; nobody's connection notices."""
         self.credentials.reload()
-        if self._tls is not None:
-            reload_context(self._tls, self.config)
+        self._tls.reload()
 
     async def drain(self) -> None:
-        """Take nobody in, tell all clients to go elsewhere, and wait for them to be gone."""
-        self.routes.draining = True
-        self._stop_listening()
+        """Take nobody in, send all clients elsewhere, and go on relaying while they move.
+
+        What is relayed goes on until nothing is any more, or the time is up: a client that has
+        joined elsewhere ends its old transports, and one that cannot yet goes on hearing.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.drain_timeout
+        self.routes.drain()
+        for listener in self._listeners:
+            listener.close()
         _log.info("draining", extra={"connections": len(self.connections)})
         self.hub.drain()
         if not await self.connections.wait_closed(self.config.drain_timeout):
             _log.warning("cut off", extra={"connections": len(self.connections)})
+        # The workers tell once a second, to nobody in particular.
+        while self.relays.carries_media() and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(MEDIA_CHECK)
         # Sessions end with their server; whoever is told of rooms hears that these have ended.
         for room in self.hub.list_rooms():
             self.hub.end_room(room)
-
-    def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._listeners = []
+        if self.notifier is not None:
+            await self.notifier.drain(max(WEBHOOK_PATIENCE, until - loop.time()))
 
     async def stop(self) -> None:
         """End everything at once; idempotent."""
-        self._stop_listening()
+        for listener in self._listeners:
+            await listener.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -279,7 +301,8 @@ class Server:
         if self.cluster is not None:
             await self.cluster.stop()
         await self.connections.abort_all()
-        await self._runner.cleanup()
+        for runner in self._runners:
+            await runner.cleanup()
         await self.relays.stop()
         if self.notifier is not None:
             await self.notifier.stop()
@@ -293,7 +316,12 @@ class Server:
 
     @property
     def scheme(self) -> str:
-        return "https" if self._tls else "http"
+        return "https" if self._tls.context else "http"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The SHA-256 of a certificate made for this run."""
+        return self._tls.fingerprint
 
     def list_urls(self) -> list[str]:
         """Where a browser finds the page, this machine's own name for itself first."""
@@ -309,60 +337,8 @@ class Server:
         return [f"{self.scheme}://{host}:{self.port}/" for host in named]
 
 
-def _explain_refusal(error: Exception) -> Denial | None:
-    if isinstance(error, ProtocolError):
-        return Denial(error.kind.status, error.code, error.message)
-    return None
-
-
 def _version(address: str) -> int:
     return 6 if ":" in address else 4
-
-
-async def run(config: Config, announce: Callable[[Server], None]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status. Raises ConfigError before it serves."""
-    raise_file_limit()
-    server = Server(config)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stopping.is_set():
-            # Asked twice: at once, and without tidying up.
-            os._exit(1)
-        stopping.set()
-
-    try:
-        await server.start()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal)
-        loop.add_signal_handler(signal.SIGHUP, server.reload)
-        tune_collector()
-        announce(server)
-        await stopping.wait()
-        await server.drain()
-    finally:
-        await server.stop()
-    return 0
-
-
-def raise_file_limit() -> None:
-    """Each connection is a file; what this process may have, it takes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def tune_collector() -> None:
-    """Have the garbage collector leave alone what lives as long as the process, and run seldom.
-
-    Connections hold no cycles once they are closed; a full collection with 10,000 of them open
-    takes tens of milliseconds, in which nothing is relayed.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def check_secure(server: Server) -> str | None:

@@ -13,7 +13,8 @@ import uvloop
 
 from relay import logs
 
-from . import app
+from . import app, life
+from .about import VERSION
 from .access import minting
 from .settings.arguments import Parser, read_file
 from .settings.config import Config, list_options, load
@@ -44,6 +45,9 @@ METAVARS = {
     "api_key": "NAME:SECRET",
     "api_key_file": "FILE",
     "turn_secret_file": "FILE",
+    "webhook_secret_file": "FILE",
+    "metrics_host": "ADDRESS",
+    "metrics_token_file": "FILE",
     "cluster_secret_file": "FILE",
     "cluster_host": "ADDRESS",
     "redis_url": "URL",
@@ -75,7 +79,7 @@ def serve(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> 
     config = parse_serve(arguments, environ)
     logs.configure(err, form=config.log_format, level=config.log_level, environ=environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(app.run(config, announce))
+        return runner.run(life.run(config, announce))
 
 
 def bot(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> int:
@@ -137,6 +141,7 @@ def make_parser() -> Parser:
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=96),
     )
+    parser.add_argument("--version", action="version", version=f"tandem-rtc {VERSION}")
     parser.add_argument("--config", metavar="FILE", help="A TOML file with settings.")
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for option in list_options():

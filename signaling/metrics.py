@@ -9,17 +9,37 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from .protocol import messages
+from .protocol.errors import KINDS
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+REFUSED: Final = (
+    "address-sockets",
+    "bad-request",
+    "draining",
+    "files",
+    "forbidden",
+    "overloaded",
+    "plain-http",
+    "rate-limited",
+    "sockets",
+    "upgrade-required",
+)
+LIMITED: Final = ("banned", "connection-rate", "connections", "join-rate", "request-rate")
+DROPPED: Final = ("outbox",)
 
 # Seconds. A message is relayed in some ten microseconds; a second is a machine that gave in.
 LATENCY_BOUNDS = (
@@ -107,9 +127,23 @@ class Metrics:
         """What was thrown away, by reason."""
         self.relay_latency = Histogram(LATENCY_BOUNDS)
         """From a message's arrival to when it was handed to its receivers' sockets."""
+        self.loop_lag = Histogram(LATENCY_BOUNDS)
+        """How late the event loop ran a timer: every message waits as long."""
+        self.longest_lag = 0.0
+        """The longest of these since the last exposition."""
+        self.requests: defaultdict[tuple[str, str], int] = defaultdict(int)
+        """HTTP requests, by the path's first part and the status."""
         self._samplers: list[Callable[[], None]] = []
         self.collectors: list[Callable[[], Iterable[Metric]]] = []
         """What others count, in Prometheus's form."""
+
+    def count_request(self, family: str, status: int) -> None:
+        """Count an HTTP request that was answered."""
+        self.requests[family, str(status)] += 1
+
+    def observe_lag(self, seconds: float) -> None:
+        self.loop_lag.observe(seconds)
+        self.longest_lag = max(self.longest_lag, seconds)
 
     def add_sampler(self, sampler: Callable[[], None]) -> None:
         """Have `sampler` set its gauges right before each exposition."""
@@ -127,8 +161,9 @@ class Metrics:
 class Exposition:
     """Prometheus text of one Metrics, with what is known of the process and the platform."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, build: Mapping[str, str] | None = None) -> None:
         self._metrics = metrics
+        self._build = dict(build or {})
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -148,23 +183,36 @@ class Exposition:
         yield _counter("resumed", "Sessions that went on on another connection.", m.resumed)
         yield _counter("messages_sent", "Messages to clients.", m.sent)
         yield _counter("messages_relayed", "Messages passed on, per receiver.", m.relayed)
-        yield _labelled("messages_received", "Messages from clients.", "type", m.messages)
-        yield _labelled("errors", "Refusals.", "code", m.errors)
-        yield _labelled(
-            "closes", "WebSocket closes.", "code", {str(k): v for k, v in m.closes.items()}
-        )
-        yield _labelled("connections_refused", "Connections refused.", "reason", m.refused)
-        yield _labelled(
-            "limited", "Connections, joins and requests refused by address.", "reason", m.limited
-        )
+        types = (*messages.TYPES.values(), "invalid")
+        yield _labelled("messages_received", "Messages from clients.", "type", types, m.messages)
+        yield _labelled("errors", "Refusals.", "code", KINDS, m.errors)
+        closes = {str(code): count for code, count in m.closes.items()}
+        codes = {str(kind.close) for kind in KINDS.values() if kind.close} | {"1000"}
+        yield _labelled("closes", "WebSocket closes.", "code", codes, closes)
+        yield _labelled("connections_refused", "Connections refused.", "reason", REFUSED, m.refused)
+        text = "Connections, joins and requests refused by address."
+        yield _labelled("limited", text, "reason", LIMITED, m.limited)
         yield _counter("bans", "Addresses that were banned.", m.bans)
-        yield _labelled("dropped", "What was thrown away.", "reason", m.dropped)
+        yield _labelled("dropped", "What was thrown away.", "reason", DROPPED, m.dropped)
         yield HistogramMetricFamily(
             "signaling_relay_latency_seconds",
             "From a message's arrival to when it was handed to its receivers' sockets.",
             buckets=m.relay_latency.cumulative(),
             sum_value=m.relay_latency.total,
         )
+        yield HistogramMetricFamily(
+            "signaling_loop_lag_seconds",
+            "How late the event loop ran a timer; every message waits as long.",
+            buckets=m.loop_lag.cumulative(),
+            sum_value=m.loop_lag.total,
+        )
+        requests = CounterMetricFamily(
+            "signaling_http_requests", "HTTP requests answered.", labels=["path", "status"]
+        )
+        for labels, count in sorted(m.requests.items()):
+            requests.add_metric(labels, count)
+        yield requests
+        yield InfoMetricFamily("signaling_build", "What runs here.", value=self._build)
         for collector in m.collectors:
             yield from collector()
 
@@ -181,7 +229,13 @@ def _gauges(m: Metrics) -> Iterable[Metric]:
         ("outbox_messages", "Messages that wait for slow clients.", m.outbox_messages),
         ("outbox_bytes", "Bytes that wait for slow clients.", m.outbox_bytes),
         ("outbox_deepest_bytes", "Bytes in the fullest outbox.", m.outbox_deepest),
+        (
+            "loop_longest_lag_seconds",
+            "Longest delay of the event loop since the last look.",
+            m.longest_lag,
+        ),
     )
+    m.longest_lag = 0.0
     return [GaugeMetricFamily(f"signaling_{name}", doc, value) for name, doc, value in rows]
 
 
@@ -189,8 +243,12 @@ def _counter(name: str, doc: str, value: float) -> Metric:
     return CounterMetricFamily(f"signaling_{name}", doc, value)
 
 
-def _labelled(name: str, doc: str, label: str, values: Mapping[str, int]) -> Metric:
+def _labelled(
+    name: str, doc: str, label: str, known: Iterable[str], values: Mapping[str, int]
+) -> Metric:
+    """A counter by label; the values `known` are there from the start, so that the first time
+    that something happens is an increase, too."""
     family = CounterMetricFamily(f"signaling_{name}", doc, labels=[label])
-    for value, count in sorted(values.items()):
-        family.add_metric([value], count)
+    for value in sorted({*known, *values}):
+        family.add_metric([value], values.get(value, 0))
     return family

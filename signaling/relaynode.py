@@ -66,6 +66,12 @@ class Relays:
     def available(self) -> bool:
         return self._node is not None and self._node.available
 
+    def carries_media(self) -> bool:
+        """True where a worker has a transport that is connected, by what it said last."""
+        if self._node is None or not self._node.available:
+            return False
+        return any(m.transports.get("connected") for m in self._node.metrics.values())
+
     def send(self, command: control.Command) -> None:
         if self._node is not None:
             self._node.send(command)

@@ -18,11 +18,15 @@ from .ratelimit import TokenBucket
 
 _log = Log(__name__)
 
-Refusal = Literal["banned", "connection-rate", "connections", "join-rate"]
+Refusal = Literal["banned", "connection-rate", "connections", "join-rate", "request-rate"]
 
 VIOLATIONS_FOR_BAN = 20
 """Within `VIOLATION_WINDOW`; one confused client makes five and is closed (bad-request)."""
 VIOLATION_WINDOW = 60.0
+FORGIVEN = 0.1
+"""Share of the rate of requests at which those over it are forgiven; who goes on is banned."""
+FLOOD_LOG = 60.0
+"""Seconds between two lines about refused requests."""
 PRUNE_EVERY = 30.0
 MAX_ADDRESSES = 100_000
 """About 40 MB of them; beyond it the one that has been silent longest is forgotten."""
@@ -43,12 +47,23 @@ def key_of(address: str) -> str | None:
 
 
 class _Address:
-    __slots__ = ("banned_until", "connecting", "connections", "joining", "seen", "violations")
+    __slots__ = (
+        "banned_until",
+        "connecting",
+        "connections",
+        "joining",
+        "patience",
+        "requesting",
+        "seen",
+        "violations",
+    )
 
     def __init__(self, burst: float, join_burst: float, now: float) -> None:
         self.connections = 0
         self.connecting = TokenBucket(burst, now)
         self.joining = TokenBucket(join_burst, now)
+        self.requesting: TokenBucket | None = None  # made with the first request
+        self.patience: TokenBucket | None = None  # made with the first one over the rate
         self.violations: list[float] = []
         self.banned_until = 0.0
         self.seen = now
@@ -64,6 +79,8 @@ class Guard:
         connection_burst: int = 20,
         join_rate: float = 10.0,
         join_burst: int = 20,
+        request_rate: float = 100.0,
+        request_burst: int = 500,
         max_connections: int = 200,
         ban: float = 300.0,
     ) -> None:
@@ -71,10 +88,13 @@ class Guard:
         self.bans = 0
         self._connection = (connection_rate, float(connection_burst))
         self._join = (join_rate, float(join_burst))
+        self._request = (request_rate, float(request_burst))
         self._max_connections = max_connections
         self._ban = ban
         self._addresses: dict[str, _Address] = {}
         self._next_prune = 0.0
+        self._flooded = 0
+        self._next_flood_log = 0.0
 
     @classmethod
     def of(cls, limits: Limits) -> Guard:
@@ -84,6 +104,8 @@ class Guard:
             connection_burst=limits.connection_burst,
             join_rate=limits.join_rate,
             join_burst=limits.join_burst,
+            request_rate=limits.request_rate,
+            request_burst=limits.request_burst,
             max_connections=limits.address_connections,
             ban=limits.ban,
         )
@@ -140,6 +162,34 @@ class Guard:
         wait = entry.joining.take(now, *self._join) if entry is not None else 0.0
         return self._refuse("join-rate", wait) if wait else None
 
+    def request(self, address: str, now: float) -> tuple[Refusal, float] | None:
+        """Count an HTTP request, or return why not and the seconds after which to try again.
+
+        As many are refused as may come at once; who goes on then, is banned.
+        """
+        entry = self._entry(address, now)
+        if entry is None:
+            return None
+        burst = self._request[1]
+        if entry.requesting is None:
+            entry.requesting = TokenBucket(burst, now)
+        wait = entry.requesting.take(now, *self._request)
+        if not wait:
+            return None
+        if entry.patience is None:
+            entry.patience = TokenBucket(burst, now)
+        if entry.patience.take(now, self._request[0] * FORGIVEN, burst):
+            self._shut_out(entry, address, now, "request-rate")
+        self._log_flood(address, now)
+        return self._refuse("request-rate", wait)
+
+    def _log_flood(self, address: str, now: float) -> None:
+        self._flooded += 1
+        if now >= self._next_flood_log:
+            self._next_flood_log = now + FLOOD_LOG
+            _log.warning("requests refused", extra={"last": address, "count": self._flooded})
+            self._flooded = 0
+
     def violate(self, address: str, now: float, code: str) -> bool:
         """Count a violation; return whether it is the one that brought a ban.
 
@@ -151,13 +201,16 @@ class Guard:
         entry.violations = [t for t in entry.violations if t > now - VIOLATION_WINDOW] + [now]
         if len(entry.violations) < VIOLATIONS_FOR_BAN:
             return False
+        self._shut_out(entry, address, now, code)
+        return True
+
+    def _shut_out(self, entry: _Address, address: str, now: float, code: str) -> None:
         entry.violations.clear()
         entry.banned_until = now + self._ban
         self.bans += 1
         _log.warning(
             "address banned", extra={"address": address, "code": code, "seconds": self._ban}
         )
-        return True
 
     def _refuse(self, reason: Refusal, retry_after: float) -> tuple[Refusal, float]:
         self.refused[reason] += 1
@@ -191,6 +244,7 @@ class Guard:
             VIOLATION_WINDOW,
             self._connection[1] / self._connection[0],
             self._join[1] / self._join[0],
+            self._request[1] / self._request[0] / FORGIVEN,
         )
         for key, entry in list(self._addresses.items()):
             idle = entry.seen + full_after < now and entry.banned_until <= now

@@ -1,4 +1,5 @@
-"""The operator's secrets in use: API keys and the TURN secret, read from options and files.
+"""The operator's secrets in use: API keys, those of TURN, webhooks and metrics; from options and
+files.
 
 What was read from a file is read again on `reload`; where that fails, what was there stays
 in force, so that a typing error at night locks nobody out.
@@ -13,6 +14,7 @@ from ..protocol.messages import Grant
 from ..settings.arguments import read_file
 from ..settings.config import Config
 from ..settings.setting import ConfigError
+from ..webhooks.outbox import parse_secret
 from . import tokens, turn
 
 _log = Log(__name__)
@@ -30,6 +32,9 @@ class Credentials:
         self._keys: dict[str, str] = {}
         self._authority = tokens.Authority({})
         self._turn_secret = ""
+        self.metrics_token = ""
+        """What `/metrics` asks for; empty: nothing."""
+        self.webhook_key = b""
         self._read()
 
     @property
@@ -60,15 +65,22 @@ class Credentials:
                 raise ConfigError(f"--api-key-file: {config.api_key_file}: {error}") from None
         if self.needs_tokens and not keys:
             raise ConfigError(f"--api-key-file: {config.api_key_file} holds no key")
-        secret = config.turn_secret or ""
-        if config.turn_secret_file is not None:
-            secret = read_file("--turn-secret-file", config.turn_secret_file).strip()
-            if not secret:
-                raise ConfigError(f"--turn-secret-file: {config.turn_secret_file} is empty")
+        secret = config.turn_secret or _read_secret("--turn-secret-file", config.turn_secret_file)
+        metrics_token = _read_secret("--metrics-token-file", config.metrics_token_file)
+        webhook_key = self._read_webhook_key()
         self._keys, self._turn_secret = keys, secret
+        self.metrics_token, self.webhook_key = metrics_token, webhook_key
         self._authority = tokens.Authority(keys)
         for name in self._authority.weak_keys:
             _log.warning("a key's secret is shorter than 32 characters", extra={"key": name})
+
+    def _read_webhook_key(self) -> bytes:
+        flag, path = "--webhook-secret-file", self._config.webhook_secret_file
+        text = self._config.webhook_secret or _read_secret(flag, path)
+        try:
+            return parse_secret(text) if text else b""
+        except ValueError as error:
+            raise ConfigError(f"{flag}: {path}: {error}") from None
 
     # -- Tokens -------------------------------------------------------------------------
 
@@ -109,3 +121,13 @@ class Credentials:
             wall=self._wall(),
             ttl=self._config.turn_ttl,
         )
+
+
+def _read_secret(flag: str, path: str | None) -> str:
+    """The one secret in a file; empty where there is no file. Raises ConfigError."""
+    if path is None:
+        return ""
+    secret = read_file(flag, path).strip()
+    if not secret:
+        raise ConfigError(f"{flag}: {path} is empty")
+    return secret

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # More hops than any deployment has; a longer list is an attack on the parser.
 MAX_HOPS = 16
+
+# A path of plain segments, without a slash at its end.
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -43,6 +47,17 @@ def find_scheme(remote: str, forwarded_proto: str | None, trusted: Sequence[Netw
         return None
     scheme = forwarded_proto.rpartition(",")[2].strip().lower()
     return scheme if scheme in ("http", "https") else None
+
+
+def find_prefix(remote: str, forwarded_prefix: str | None, trusted: Sequence[Network]) -> str:
+    """Return the path below which the nearest proxy shows us, without a slash at its end.
+
+    It goes into URLs that clients are sent to, so that only plain paths are believed.
+    """
+    if forwarded_prefix is None or not is_trusted(remote, trusted):
+        return ""
+    prefix = forwarded_prefix.strip().rstrip("/")
+    return prefix if _PREFIX.fullmatch(prefix) else ""
 
 
 def _parse(hop: str) -> str | None:

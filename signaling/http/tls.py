@@ -39,19 +39,59 @@ class Certificate:
     fingerprint: str
 
 
-def make_context(config: Config) -> tuple[ssl.SSLContext | None, str | None]:
-    """The context to serve with, None for plain HTTP, and a made certificate's fingerprint.
+class Tls:
+    """The context that a server serves with, None for plain HTTP, and its renewal.
 
-    Raises ConfigError where a file cannot be read or does not hold what it should.
+    `fingerprint` is a made certificate's. Raises ConfigError where a file cannot be read or does
+    not hold what it should.
     """
-    if config.tls_cert is not None and config.tls_key is not None:
-        return _require_clients(load_context(config.tls_cert, config.tls_key), config), None
-    if config.tls == "self-signed":
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._made = self._make_certificate()
+        self.fingerprint = None if self._made is None else self._made.fingerprint
+        self.context = self._make_context()
+
+    def _make_certificate(self) -> Certificate | None:
+        if self._config.tls != "self-signed":
+            return None
         names = ["localhost", socket.gethostname()]
         now = datetime.datetime.now(datetime.UTC)
-        certificate = make_certificate(names, [*list_addresses(), "127.0.0.1", "::1"], now)
-        return _require_clients(serve_made(certificate), config), certificate.fingerprint
-    return None, None
+        return make_certificate(names, [*list_addresses(), "127.0.0.1", "::1"], now)
+
+    def _make_context(self) -> ssl.SSLContext | None:
+        config = self._config
+        if self._made is not None:
+            context = serve_made(self._made)
+        elif config.tls_cert is not None and config.tls_key is not None:
+            context = load_context(config.tls_cert, config.tls_key)
+        else:
+            return None
+        return _require_clients(context, config.tls_client_ca)
+
+    def stamp_files(self) -> tuple[int, ...]:
+        """What changes when the files do; empty where there are none."""
+        config = self._config
+        paths = [p for p in (config.tls_cert, config.tls_key, config.tls_client_ca) if p]
+        try:
+            return tuple(os.stat(path).st_mtime_ns for path in paths)
+        except OSError:
+            return (0,)
+
+    def reload(self) -> bool:
+        """Serve new connections by the files as they are now; False where they do not do.
+
+        Renewal writes one file after the other, and half of each is worse than the old ones.
+        """
+        if not self.stamp_files():
+            return True
+        try:
+            self.context = self._make_context()
+        except ConfigError as error:
+            _log.error("certificate not reloaded", extra={"reason": str(error)})
+            return False
+        _log.info("certificate loaded", extra={"file": self._config.tls_cert})
+        return True
 
 
 def serve_made(certificate: Certificate) -> ssl.SSLContext:
@@ -60,46 +100,16 @@ def serve_made(certificate: Certificate) -> ssl.SSLContext:
         return load_context(chain, key)
 
 
-def _require_clients(context: ssl.SSLContext, config: Config) -> ssl.SSLContext:
-    """Have clients show a certificate, where the configuration names who signs them."""
-    if config.tls_client_ca is not None:
+def _require_clients(context: ssl.SSLContext, authority: str | None) -> ssl.SSLContext:
+    """Have clients show a certificate, where it is configured who signs them."""
+    if authority is not None:
         try:
-            context.load_verify_locations(config.tls_client_ca)
+            context.load_verify_locations(authority)
         except OSError as error:  # ssl.SSLError is one, too
             reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-            raise ConfigError(
-                f"--tls-client-ca: cannot read {config.tls_client_ca}: {reason}"
-            ) from None
+            raise ConfigError(f"--tls-client-ca: cannot read {authority}: {reason}") from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def stamp_files(config: Config) -> tuple[int, ...]:
-    """What changes when the certificate's files do; empty where there are none."""
-    if config.tls_cert is None or config.tls_key is None:
-        return ()
-    try:
-        return tuple(os.stat(path).st_mtime_ns for path in (config.tls_cert, config.tls_key))
-    except OSError:
-        return (0,)
-
-
-def reload_context(context: ssl.SSLContext, config: Config) -> bool:
-    """Give new connections the certificate as it is on disk now; whether that worked.
-
-    Both files are tried first: renewal writes one after the other, and half of each is worse
-    than the old pair.
-    """
-    if config.tls_cert is None or config.tls_key is None:
-        return True
-    try:
-        load_context(config.tls_cert, config.tls_key)
-        context.load_cert_chain(config.tls_cert, config.tls_key, password="")
-    except (ConfigError, OSError, ValueError) as error:
-        _log.error("certificate not reloaded", extra={"reason": str(error)})
-        return False
-    _log.info("certificate loaded", extra={"file": config.tls_cert})
-    return True
 
 
 def load_context(chain: str, key: str) -> ssl.SSLContext:

@@ -14,7 +14,9 @@ class ParticipantDetails(msgspec.Struct):
     """`routes`: whom it receives through the relay."""
 
     id: str
+    identity: str
     name: str
+    metadata: msgspec.Raw
     connected: bool
     guest: bool
     moderator: bool
@@ -38,7 +40,9 @@ def describe(room: Room) -> RoomDetails:
         participants=[
             ParticipantDetails(
                 id=p.id,
+                identity=p.identity,
                 name=p.name,
+                metadata=p.metadata,
                 connected=p.guest or (p.session is not None and p.session.link is not None),
                 guest=p.guest,
                 moderator=p.grant.moderate,

@@ -201,9 +201,21 @@ class Limits:
         least=1,
         most=HOUR,
     )
+    request_rate: float = setting(
+        100.0,
+        "HTTP requests a second from one address for long; loading the page takes about 60. Over"
+        " it: HTTP 429, and after as many refusals as --request-burst a ban.",
+        "limits",
+        least=0.01,
+        most=1_000_000,
+    )
+    request_burst: int = setting(
+        500, "HTTP requests from one address at once.", "limits", least=1, most=1_000_000
+    )
     ban: float = setting(
         300.0,
-        "Seconds for which an address is shut out after 20 violations within a minute.",
+        "Seconds for which an address is shut out after 20 violations within a minute, or a flood"
+        " of requests.",
         "limits",
         least=0,
         most=24 * HOUR,
@@ -277,6 +289,25 @@ class Config:
         "Address or CIDR block of proxies whose X-Forwarded-For and -Proto count; repeatable.",
         "network",
         example="10.0.0.0/8",
+    )
+    metrics_host: str = setting(
+        "127.0.0.1",
+        "Address of the port that --metrics-port opens.",
+        "network",
+        example="10.0.0.5",
+    )
+    metrics_port: int | None = setting(
+        None,
+        "TCP port for /metrics alone, plain HTTP, which is then not on the other port.",
+        "network",
+        least=0,
+        most=65535,
+    )
+    metrics_token_file: str | None = setting(
+        None,
+        "File with a token that /metrics asks for as Bearer; read again on SIGHUP.",
+        "access",
+        example="/etc/tandem/metrics",
     )
     api_key: tuple[str, ...] = setting(
         (),
@@ -424,6 +455,12 @@ class Config:
     cluster_secret_file: str | None = setting(
         None, "File with that secret.", "cluster", example="/etc/tandem/cluster"
     )
+    webhook_secret_file: str | None = setting(
+        None,
+        "File with that key; read again on SIGHUP.",
+        "webhooks",
+        example="/etc/tandem/webhook",
+    )
     drain_timeout: float = setting(
         10.0,
         "Seconds for clients to go elsewhere after SIGTERM, before the rest is cut.",
@@ -532,7 +569,9 @@ def _check_access(config: Config) -> None:
         raise ConfigError("--turn-secret and --turn-secret-file exclude each other")
     if needed and not (config.turn_secret or config.turn_secret_file):
         raise ConfigError("--turn-secret or --turn-secret-file is missing: TURN needs credentials")
-    if config.webhook_url and not config.webhook_secret:
+    if config.webhook_secret and config.webhook_secret_file:
+        raise ConfigError("--webhook-secret and --webhook-secret-file exclude each other")
+    if config.webhook_url and not (config.webhook_secret or config.webhook_secret_file):
         raise ConfigError("--webhook-secret is missing: webhooks are signed")
     if config.webhook_secret is not None:
         try:

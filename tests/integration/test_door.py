@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from signaling.http.door import RESPONSE_TIMEOUT, Door
 
 from signaling.http import door as door_module
-from signaling.http.door import RESPONSE_TIMEOUT, Door
 from signaling.http.listener import bind
 from signaling.http.proxy import parse_networks
 from signaling.metrics import Metrics
