@@ -193,6 +193,8 @@ class Server:
             metrics_listener = await self._serve(self.routes.metrics_app)
             for sock in self.metrics_sockets:
                 metrics_listener.listen(sock)
+                host, port = sock.getsockname()[:2]
+                _log.info("metrics served", extra={"address": host, "port": port})
         self._tasks += [
             asyncio.create_task(self.connections.run_sweeps()),
             asyncio.create_task(self._keep_time()),

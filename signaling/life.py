@@ -46,11 +46,12 @@ async def run(config: Config, announce: Callable[[Server], None]) -> int:
     loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    warn_of_files(raise_file_limit(), config.limits.max_sockets + SPARE_FILES)
+    files = raise_file_limit()
     server = Server(config)
     servers.append(server)
     try:
         await server.start()
+        warn_of_files(files, config.limits.max_sockets + SPARE_FILES)
         tune_collector()
         announce(server)
         systemd.notify(os.environ, systemd.READY)

@@ -7,7 +7,7 @@ from typing import Any
 from relay import control
 from relay.process import lifecycle
 from relay.process.channel import ChannelError, FrameReader, build_frame
-from signaling.http.whip import (
+from signaling.http.whip.fragments import (
     Fragment,
     FragmentError,
     parse_fragment_untrusted,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession
+from aiohttp import ClientSession, WSServerHandshakeError
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
+from signaling.access import tokens
+from signaling.protocol.messages import Grant
 from tests.support.processes import PATIENCE, ServerProcess, connect, open_session, run_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -195,3 +202,108 @@ async def test_a_host_that_is_none_gets_into_no_header(
     headers = {"Host": "a; script-src *"}
     async with session.get(server.url + "/", headers=headers) as response:
         assert "script-src" not in response.headers["Content-Security-Policy"]
+
+
+async def test_metrics_are_made_once_a_second_and_have_every_label_from_the_start(
+    session: ClientSession,
+) -> None:
+    """So that the first time that something happens is an increase, too."""
+    async with run_server() as server:
+        async with session.get(server.url + "/metrics") as response:
+            first = await response.text()
+        async with session.get(server.url + "/none") as response:
+            assert response.status == 404
+        async with session.get(server.url + "/metrics") as response:
+            assert await response.text() == first
+    for line in (
+        'signaling_errors_total{code="unauthorized"} 0.0',
+        'signaling_closes_total{code="4429"} 0.0',
+        'signaling_connections_refused_total{reason="files"} 0.0',
+        'signaling_limited_total{reason="banned"} 0.0',
+        'signaling_messages_received_total{type="join"} 0.0',
+        'signaling_dropped_total{reason="outbox"} 0.0',
+    ):
+        assert line in first
+    assert "signaling_build_info{" in first
+    assert "signaling_loop_lag_seconds_bucket" in first
+    assert "signaling_loop_longest_lag_seconds" in first
+
+
+async def test_metrics_may_have_a_port_of_their_own_and_a_token(
+    session: ClientSession, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("let-me-see\n")
+    arguments = ["--metrics-port", "0", "--metrics-token-file", str(token)]
+    async with run_server(*arguments, "--log-format", "json") as server:
+        async with session.get(server.url + "/metrics") as response:
+            assert response.status == 404
+        await server.wait_log("metrics served")
+        line = next(json.loads(line) for line in server.log if "metrics served" in line)
+        url = f"http://127.0.0.1:{line['port']}/metrics"
+        for headers, status in (
+            ({}, 401),
+            ({"Authorization": "Bearer nonsense"}, 401),
+            ({"Authorization": "Bearer let-me-see"}, 200),
+        ):
+            async with session.get(url, headers=headers) as response:
+                assert response.status == status
+        token.write_text("another")
+        server.send_signal(signal.SIGHUP)
+        await server.wait_log("secrets reloaded")
+        async with session.get(url, headers={"Authorization": "Bearer another"}) as response:
+            assert response.status == 200
+        async with session.get(f"http://127.0.0.1:{line['port']}/api/rooms") as response:
+            assert response.status == 404
+
+
+async def test_a_page_whose_name_was_made_to_point_here_opens_no_websocket(
+    server: ServerProcess, session: ClientSession
+) -> None:
+    """DNS rebinding: its Origin is its Host, and neither is ours."""
+    headers = {"Host": "rebound.example", "Origin": "http://rebound.example"}
+    with pytest.raises(WSServerHandshakeError) as caught:
+        await session.ws_connect(server.ws_url, headers=headers)
+    assert caught.value.status == 403
+    for host in ("localhost", "127.0.0.1:1", "call.localhost:8443"):
+        async with session.ws_connect(server.ws_url, headers={"Host": host}) as socket:
+            assert not socket.closed
+
+
+async def test_rooms_show_identity_and_metadata_and_one_may_be_removed_by_identity(
+    session: ClientSession,
+) -> None:
+    secret = "a secret of more than thirty-two characters"
+    key = ("key", secret)
+
+    def mint(identity: str, *, moderate: bool = False, room: str = "ops") -> str:
+        grant = Grant(moderate=moderate)
+        return tokens.mint(
+            key, room=room, identity=identity, wall=time.time(), ttl=600, grant=grant
+        )
+
+    environ = {"SIGNALING_API_KEY": f"key:{secret}"}
+    admin = {"Authorization": f"Bearer {mint('root', moderate=True)}"}
+    async with (
+        run_server(environ=environ) as server,
+        connect(session, server) as ada,
+        connect(session, server) as bob,
+    ):
+        await ada.join("ops", "Ada", token=mint("ada@example.org"), metadata={"seat": 7})
+        await bob.join("ops", "Bob", token=mint("bob"))
+        url = f"{server.url}/api/rooms/ops"
+        async with session.get(url, headers=admin) as response:
+            people = (await response.json())["participants"]
+        assert [(p["identity"], p["metadata"]) for p in people] == [
+            ("ada@example.org", {"seat": 7}),
+            ("bob", {}),
+        ]
+        for identity, status in (("nobody", 404), ("ada%40example.org", 204), ("ada", 404)):
+            target = URL(f"{url}/identities/{identity}", encoded=True)
+            async with session.delete(target, headers=admin) as response:
+                assert response.status == status
+        assert await ada.receive_close() == 4403
+        # Administering one room is no right in another.
+        other = {"Authorization": f"Bearer {mint('root', moderate=True, room='other')}"}
+        async with session.delete(f"{url}/identities/bob", headers=other) as response:
+            assert response.status == 403

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import os
+import re
 import signal
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientConnectorError
 
-from tests.support.processes import ServerProcess, connect, open_session, run_server, spawn
+from tests.support.processes import (
+    PATIENCE,
+    ROOT,
+    ServerProcess,
+    connect,
+    open_session,
+    run_server,
+    spawn,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -203,3 +215,88 @@ async def test_no_description_token_or_secret_reaches_the_log() -> None:
     assert [line["room"] for line in joined] == ["demo", "demo"]
     assert {line["participant"] for line in joined} >= {bob.participant}
     assert not [line for line in lines if line["level"] == "error"]
+
+
+async def test_a_reload_that_comes_before_the_server_is_up_does_not_end_it() -> None:
+    """A service manager may send it as soon as there is a process."""
+    server = await spawn("--port", "0", "--relay-workers", "0")
+    while server.process.returncode is None and not server.output:
+        with contextlib.suppress(ProcessLookupError):
+            if _runs_python(server.process.pid):
+                server.send_signal(signal.SIGHUP)
+        await asyncio.sleep(0.02)
+    await server.wait_ready()
+    server.send_signal()
+    assert await server.wait() == 0
+
+
+def _runs_python(pid: int) -> bool:
+    """True once the interpreter has come to our first line: SIGHUP is caught."""
+    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)
+
+
+async def test_the_service_manager_is_told_of_start_reload_and_stop(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+
+        async def receive() -> str:
+            async with asyncio.timeout(PATIENCE):
+                return (await loop.sock_recv(sock, 4096)).decode()
+
+        async with run_server(environ={"NOTIFY_SOCKET": str(path)}) as server:
+            assert await receive() == "READY=1"
+            server.send_signal(signal.SIGHUP)
+            assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", await receive())
+            assert await receive() == "READY=1"
+            server.send_signal()
+            assert await receive() == "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000"
+            assert await server.wait() == 0
+
+
+async def test_when_files_run_out_it_says_so_and_serves_those_that_are_in() -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))"
+    code = f"{limit}; import sys; sys.argv = ['tandem', *sys.argv[1:]];"
+    code += " from signaling.__main__ import main; sys.exit(main())"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        "--port",
+        "0",
+        "--relay-workers",
+        "0",
+        "--log-format",
+        "json",
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    server = ServerProcess(process)
+    try:
+        await server.wait_ready()
+        await server.wait_log("the limit of open files is low")
+        async with open_session() as session, connect(session, server) as ada:
+            await ada.join(name="Ada")
+            pairs = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(60)]
+            await server.wait_log("out of files")
+            assert (await ada.ask(type="chat", content="still here"))["type"] == "ok"
+            for _, writer in pairs:
+                writer.transport.abort()
+            async with session.get(server.url + "/metrics") as response:
+                text = await response.text()
+            assert 'signaling_connections_refused_total{reason="files"} 0.0' not in text
+        assert len([line for line in server.log if "out of files" in line]) == 1
+    finally:
+        await server.stop()
+
+
+async def test_it_says_its_version() -> None:
+    server = await spawn("--version")
+    assert await server.wait() == 0
+    assert re.fullmatch(r"tandem-rtc \d+(\.\d+)*", server.output[0])

@@ -141,3 +141,54 @@ async def test_a_tls_handshake_that_does_not_go_on_is_cut(tmp_path: Path) -> Non
                     assert await reader.read() == b""
                 writer.transport.abort()
         assert (await client.ask(type="chat", content="still here"))["type"] == "ok"
+
+
+async def test_plain_http_at_the_tls_port_gets_an_answer_that_people_can_read(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("server")
+    connector = TCPConnector(ssl=trust(authority))
+    async with (
+        run_server("--tls-cert", str(chain), "--tls-key", str(key)) as server,
+        ClientSession(connector=connector) as session,
+    ):
+        for request in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"P", b"POST / HTTP/1.1\r\n" * 999):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request)
+            async with asyncio.timeout(PATIENCE):
+                answer = await reader.read()
+            writer.close()
+            assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            body = json.loads(answer.partition(b"\r\n\r\n")[2])
+            assert body["code"] == "https-needed"
+            assert "https://" in body["message"]
+        async with session.get(server.url + "/metrics") as response:
+            text = await response.text()
+        assert 'signaling_connections_refused_total{reason="plain-http"} 3.0' in text
+
+
+async def test_the_authority_for_clients_is_read_again_on_a_signal(tmp_path: Path) -> None:
+    """Who was signed by the old one only, gets in no more: it was replaced, not added to."""
+    old, new = Authority(tmp_path), Authority(tmp_path, "Another authority")
+    chain, key = old.issue("server")
+    accepted = tmp_path / "clients.pem"
+    shutil.copy(old.path, accepted)
+    arguments = ["--tls-cert", str(chain), "--tls-key", str(key), "--tls-client-ca", str(accepted)]
+    shown = {old: old.issue("before", ("bot",)), new: new.issue("after", ("bot",))}
+
+    async def gets_in(authority: Authority, url: str) -> bool:
+        connector = TCPConnector(ssl=trust(old, shown[authority]))
+        try:
+            async with ClientSession(connector=connector) as session, session.get(url):
+                return True
+        except ClientConnectionError:
+            return False
+
+    async with run_server(*arguments) as server:
+        url = server.url + "/healthz"
+        assert [await gets_in(one, url) for one in (old, new)] == [True, False]
+        shutil.copy(new.path, accepted)
+        server.send_signal(signal.SIGHUP)
+        await server.wait_log("certificate loaded")
+        assert [await gets_in(one, url) for one in (old, new)] == [False, True]

@@ -177,8 +177,8 @@ class Client:
             pass
         return reply
 
-    async def join(self, room: str = "demo", name: str = "Ada") -> dict[str, Any]:
-        joined = await self.ask(type="join", room=room, name=name)
+    async def join(self, room: str = "demo", name: str = "Ada", **fields: Any) -> dict[str, Any]:
+        joined = await self.ask(type="join", room=room, name=name, **fields)
         assert joined["type"] == "joined", joined
         self.participant, self.session = joined["participant"], joined["session"]
         return joined

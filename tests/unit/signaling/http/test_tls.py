@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from signaling.http.tls import load_context, make_certificate, make_context
+from signaling.http.tls import Tls, load_context, make_certificate
 from signaling.settings.config import Config
 from signaling.settings.setting import ConfigError
 
@@ -39,14 +39,16 @@ def test_a_made_certificate_is_valid_now_and_no_longer_than_browsers_accept() ->
 
 
 def test_self_signed_makes_a_context_and_says_its_fingerprint() -> None:
-    context, fingerprint = make_context(Config(tls="self-signed"))
-    assert isinstance(context, ssl.SSLContext)
-    assert fingerprint is not None
-    assert len(fingerprint) == 95
+    tls = Tls(Config(tls="self-signed"))
+    assert isinstance(tls.context, ssl.SSLContext)
+    assert tls.fingerprint is not None
+    assert len(tls.fingerprint) == 95
 
 
 def test_plain_http_is_the_default() -> None:
-    assert make_context(Config()) == (None, None)
+    tls = Tls(Config())
+    assert (tls.context, tls.fingerprint) == (None, None)
+    assert tls.reload()
 
 
 @pytest.fixture
@@ -60,10 +62,10 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_certificate_files_are_read(files: tuple[Path, Path]) -> None:
     chain, key = files
-    context, fingerprint = make_context(Config(tls_cert=str(chain), tls_key=str(key)))
-    assert context is not None
-    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-    assert fingerprint is None
+    tls = Tls(Config(tls_cert=str(chain), tls_key=str(key)))
+    assert tls.context is not None
+    assert tls.context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert tls.fingerprint is None
 
 
 def refuse(chain: Path, key: Path) -> str:

@@ -1,4 +1,4 @@
-"""Sockets at the door: places by address and in all, and responses that nobody takes."""
+"""Sockets that are accepted: places by address and in all, and responses that nobody takes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from signaling.http.door import RESPONSE_TIMEOUT, Door
 
-from signaling.http import door as door_module
-from signaling.http.listener import bind
+from signaling.http import listener as listener_module
+from signaling.http.listener import RESPONSE_TIMEOUT, Listener
 from signaling.http.proxy import parse_networks
+from signaling.http.sockets import bind
 from signaling.metrics import Metrics
 from signaling.settings.config import Limits
 from tests.support.processes import PATIENCE
@@ -22,10 +22,10 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class House:
-    """A door with a server behind it that answers at length."""
+    """A listener with a server behind it that answers at length."""
 
-    def __init__(self, door: Door, port: int, metrics: Metrics) -> None:
-        self.door = door
+    def __init__(self, listener: Listener, port: int, metrics: Metrics) -> None:
+        self.listener = listener
         self.port = port
         self.metrics = metrics
 
@@ -36,11 +36,11 @@ class House:
 @contextlib.asynccontextmanager
 async def open_house(trusted: tuple[str, ...] = (), **limits: Any) -> AsyncIterator[House]:
     async def answer(request: web.Request) -> web.Response:
-        door.begin(request.protocol)
+        listener.begin(request.protocol)
         try:
             return web.Response(body=bytes(16 * 2**20))
         finally:
-            door.end(request.protocol)
+            listener.end(request.protocol)
 
     app = web.Application()
     app.router.add_get("/", answer)
@@ -50,13 +50,14 @@ async def open_house(trusted: tuple[str, ...] = (), **limits: Any) -> AsyncItera
     metrics = Metrics()
     loop = asyncio.get_running_loop()
     networks = parse_networks(trusted)
-    door = Door(runner.server, Limits(**limits), metrics, trusted=networks, loop=loop)
+    listener = Listener(runner.server, Limits(**limits), metrics, trusted=networks, loop=loop)
     sock = bind(["127.0.0.1"], 0)[0]
-    listener = await door.listen(sock, None)
+    port = sock.getsockname()[1]
+    listener.listen(sock)
     try:
-        yield House(door, sock.getsockname()[1], metrics)
+        yield House(listener, port, metrics)
     finally:
-        listener.close()
+        await listener.stop()
         await runner.cleanup()
 
 
@@ -76,13 +77,13 @@ async def test_a_response_that_nobody_takes_is_not_kept() -> None:
         pair = await house.enter()
         assert await is_open(pair)
         now = asyncio.get_running_loop().time()
-        house.door.sweep(now)
-        assert len(house.door) == 1
-        house.door.sweep(now + RESPONSE_TIMEOUT + 1)
+        house.listener.sweep(now)
+        assert len(house.listener) == 1
+        house.listener.sweep(now + RESPONSE_TIMEOUT + 1)
         async with asyncio.timeout(PATIENCE):
-            while len(house.door):
+            while len(house.listener):
                 await asyncio.sleep(0.01)
-                house.door.sweep(now)
+                house.listener.sweep(now)
         pair[1].transport.abort()
 
 
@@ -99,7 +100,7 @@ async def test_there_are_so_many_places_in_all() -> None:
 async def test_there_are_so_many_places_for_an_address_unless_it_is_our_proxy(
     monkeypatch: pytest.MonkeyPatch, trusted: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(door_module, "key_of", lambda address: address)  # loopback has no key
+    monkeypatch.setattr(listener_module, "key_of", lambda address: address)  # loopback has no key
     async with open_house(trusted, address_connections=2) as house:
         pairs = [await house.enter() for _ in range(3)]
         assert [await is_open(pair) for pair in pairs] == [True, True, bool(trusted)]
