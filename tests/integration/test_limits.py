@@ -120,7 +120,7 @@ async def test_who_goes_on_guessing_tokens_is_shut_out_with_one_line_in_the_log(
     assert [line["address"] for line in lines] == ["198.51.100.4"]
     # What is shown may be as old as a second.
     async with asyncio.timeout(PATIENCE):
-        while await read_metric(server, session, "signaling_bans_total") != 1:
+        while await read_metric(server, session, "signaling_bans_total") != 1:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     assert await read_metric(server, session, "signaling_banned") == 1
     assert await read_metric(server, session, 'signaling_limited_total{reason="banned"}') >= 6
