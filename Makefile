@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 NODE_BIN := $(VENV)/node/node_modules/.bin
 # The page has no build step: these only check it.
 PAGE_TOOLS := typescript@5.9 @biomejs/biome@2.6.8
+# Other people's clients, with which the tests call.
+PEERS := werift@0.22.9 node-datachannel@0.33.4 peerjs@1.5.5 y-webrtc@10.3.0 yjs@13.6.33 ws@8.23.0
 ARGS ?= --port 8443
 TESTS ?= tests
 # Two workers suit the smallest machine that the suite is timed for; browsers run one at a time.
@@ -65,5 +67,5 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.node: Makefile | $(VENV)/bin/python
 	@if command -v npm >/dev/null; then \
-	npm install --silent --no-fund --no-audit --no-save --prefix $(VENV)/node $(PAGE_TOOLS); fi
+	npm install --silent --no-fund --no-audit --no-save --prefix $(VENV)/node $(PAGE_TOOLS) $(PEERS); fi
 	@touch $@

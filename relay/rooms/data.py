@@ -116,7 +116,8 @@ class Sending:
         """What happens on the publisher's channels."""
         if not isinstance(event, Arrived):
             return
-        lossy = event.channel.open.max_retransmits is not None
+        # By its name, since werift forgets to say that 0 retransmissions are none.
+        lossy = event.channel.open.label == LOSSY.label
         if event.channel.open.label not in (RELIABLE.label, LOSSY.label):
             self._stats.drops[DropReason.DATA_CHANNEL] += 1
         elif not self._waiting and self._fill() > 0:
@@ -138,7 +139,7 @@ class Sending:
     def _pass_on(self, event: Arrived) -> None:
         # It may go into debt, so that a message can be larger than the burst.
         self._allowance -= len(event.payload) + OVERHEAD
-        self._deliver(event, event.channel.open.max_retransmits is not None)
+        self._deliver(event, event.channel.open.label == LOSSY.label)
 
     def _fill(self) -> float:
         now = self._timing.now()

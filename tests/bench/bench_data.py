@@ -93,7 +93,8 @@ class Pipe:
         self.receiver = None
 
     async def _send_data(self, data: bytes) -> None:
-        await self.other.receiver._handle_data(data)
+        if self.other.receiver is not None:
+            await self.other.receiver._handle_data(data)
 
 
 class Theirs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,9 +28,14 @@ def parse(data: bytes | str) -> tuple[dict[str, Any], bytes]:
 
 
 class DataPeer:
-    """`got` has label, header and payload of what came, in order."""
+    """`got` has label, header and payload of what came, in order.
 
-    def __init__(self, ws: ClientWebSocketResponse) -> None:
+    The relay's candidates are moved to `port`, if there is one.
+    """
+
+    def __init__(self, ws: ClientWebSocketResponse, port: int | None = None) -> None:
+        self._port = port
+        self._seen: set[str] = set()
         self.id = ""
         self.got: list[tuple[str, dict[str, Any], bytes]] = []
         self.closed: list[str] = []
@@ -58,7 +64,7 @@ class DataPeer:
     @property
     def ready(self) -> bool:
         opened = all(c.readyState == "open" for c in self._channels.values())
-        return opened and self._subscribing.sctp is not None and len(self._labels) == 2
+        return opened and len(self._seen) == 2
 
     def send(self, label: str, payload: bytes | str, **header: object) -> None:
         self._channels[label].send(frame(payload, **header))
@@ -73,10 +79,10 @@ class DataPeer:
 
     async def _receive(self, message: dict[str, Any]) -> None:
         if message["type"] == "answer":
-            answer = RTCSessionDescription(message["sdp"], "answer")
+            answer = RTCSessionDescription(self._move(message["sdp"]), "answer")
             await self._publishing.setRemoteDescription(answer)
         elif message["type"] == "offer":
-            offer = RTCSessionDescription(message["sdp"], "offer")
+            offer = RTCSessionDescription(self._move(message["sdp"]), "offer")
             await self._subscribing.setRemoteDescription(offer)
             await self._subscribing.setLocalDescription(await self._subscribing.createAnswer())
             sdp = self._subscribing.localDescription.sdp
@@ -84,12 +90,13 @@ class DataPeer:
         elif message["type"] == "error":
             self.errors.append(message)
 
-    @property
-    def _labels(self) -> set[str]:
-        return getattr(self, "_seen", set())
+    def _move(self, sdp: str) -> str:
+        if self._port is None:
+            return sdp
+        return re.sub(r"(a=candidate:.* udp \d+ \S+ )\d+ typ", rf"\g<1>{self._port} typ", sdp)
 
     def _take(self, channel: RTCDataChannel) -> None:
-        self._seen = self._labels | {channel.label}
+        self._seen.add(channel.label)
         channel.on("message", lambda data: self.got.append((channel.label, *parse(data))))
         channel.on("close", lambda: self.closed.append(channel.label))
 
