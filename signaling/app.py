@@ -27,7 +27,7 @@ from .http.sockets import bind
 from .http.tls import Tls, list_addresses
 from .http.whip.admission import Admission
 from .http.whip.routes import Whip
-from .hub.hub import Hub, notify_nobody
+from .hub.hub import Hub, Notify, notify_nobody
 from .logs import Log
 from .metrics import Metrics
 from .relaynode import Receive, Relays
@@ -115,9 +115,21 @@ class Server:
             authorize=self._authorize_join,
             invite=self.credentials.mint_invitation,
             soon=asyncio.get_running_loop().call_soon,
-            notify=notify_nobody if self.notifier is None else self.notifier.notify,
+            notify=self._make_notify(),
             journal=None if self.cluster is None else self.cluster.journal,
         )
+
+    def _make_notify(self) -> Notify:
+        events = None if self.cluster is None else self.cluster.events
+        sinks = [sink.notify for sink in (self.notifier, events) if sink is not None]
+        if len(sinks) < 2:
+            return sinks[0] if sinks else notify_nobody
+
+        def notify(event: str, room: str, **fields: object) -> None:
+            for sink in sinks:
+                sink(event, room, **fields)
+
+        return notify
 
     def _make_notifier(self) -> Notifier | None:
         if not self.config.webhook_url:

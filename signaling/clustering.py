@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 from .http.tls import make_certificate, serve_made
@@ -25,6 +26,7 @@ def join(config: Config) -> Cluster:
     try:
         from .cluster import store
         from .cluster.cluster import Cluster
+        from .cluster.events import EventStream
     except ImportError:
         raise ConfigError(
             "--redis-url needs the package redis: pip install 'tandem-rtc[cluster]'"
@@ -34,7 +36,13 @@ def join(config: Config) -> Cluster:
         client = store.connect(config.redis_url)
     except ValueError as error:
         raise ConfigError(f"--redis-url: {error}") from None
-    return Cluster(store.Store(client, id), id=id)
+    kept = store.Store(client, id)
+    stream = None
+    if config.event_stream is not None:
+        stream = EventStream(
+            kept, config.event_stream, wall=time.time, token=lambda: secrets.token_urlsafe(16)
+        )
+    return Cluster(kept, id=id, events=stream)
 
 
 async def start(cluster: Cluster, config: Config, url: str) -> None:

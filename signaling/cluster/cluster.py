@@ -21,6 +21,7 @@ from ..hub.journal import find_room_of
 from ..hub.snapshot import RoomState, Sent
 from ..logs import Log
 from ..protocol import messages
+from .events import EventStream
 from .front import ForClient, Front, Hub, Splice
 from .journal import Journal, decode_sent_untrusted, decode_state_untrusted
 from .leases import RENEW_EVERY, STALL, Leases, Owner
@@ -54,8 +55,14 @@ class Cluster:
     """Made before the hub, which writes into its journal and which it is then bound to."""
 
     def __init__(
-        self, store: Store, *, id: str, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        *,
+        id: str,
+        events: EventStream | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.events = events
         self.id = id
         self.store = store
         self.leases = Leases(id)
@@ -107,6 +114,8 @@ class Cluster:
         await self._announce()
         log.info("hub in cluster", extra={"hub": self.id, "links": self._record.address})
         self._turn = self._renewed = self._clock()
+        if self.events is not None:
+            await self.events.start()
         self._start(self._keep())
 
     async def _agree_on_secret(self) -> str:
@@ -120,6 +129,8 @@ class Cluster:
 
     async def stop(self) -> None:
         """Give back what this hub owns, and close its links. Idempotent."""
+        if self.events is not None:
+            await self.events.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -153,7 +164,9 @@ class Cluster:
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus families."""
-        return collect(self)
+        yield from collect(self)
+        if self.events is not None:
+            yield from self.events.collect()
 
     # -- Leases -------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -289,6 +289,17 @@ class Store:
             pipe.xrange(_key("log", room))
             state, log = await pipe.execute()
             return None if state is None else (state, [fields[b"s"] for _, fields in log])
+
+    # -- Events -------------------------------------------------------------------------
+
+    async def append(
+        self, stream: str, entries: Sequence[Mapping[str, str | bytes]], length: int
+    ) -> None:
+        """Append to a capped stream, in order."""
+        async with self._asking() as redis, redis.pipeline(transaction=False) as pipe:
+            for fields in entries:
+                pipe.xadd(stream, dict(fields), maxlen=length, approximate=True)
+            await pipe.execute()
 
 
 def _key(kind: str, name: str) -> str:

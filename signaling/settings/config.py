@@ -461,6 +461,13 @@ class Config:
         "webhooks",
         example="/etc/tandem/webhook",
     )
+    event_stream: str | None = setting(
+        None,
+        "Redis stream to which events of rooms and participants are written, at least once.",
+        "cluster",
+        pattern=r"[A-Za-z0-9:._-]{1,128}",
+        example="tandem-events",
+    )
     drain_timeout: float = setting(
         10.0,
         "Seconds for clients to go elsewhere after SIGTERM, before the rest is cut.",
@@ -578,6 +585,8 @@ def _check_access(config: Config) -> None:
             parse_secret(config.webhook_secret)
         except ValueError as error:
             raise ConfigError(f"--webhook-secret: {error}") from None
+    if config.event_stream and not config.redis_url:
+        raise ConfigError("--event-stream needs --redis-url")
     if config.cluster_secret and config.cluster_secret_file:
         raise ConfigError("--cluster-secret and --cluster-secret-file exclude each other")
     if config.tls_client_ca and config.tls == "off" and config.tls_cert is None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from tests.examples import events
 from tests.support.processes import ServerProcess, connect, open_session, run_server
 from tests.support.redis import RedisProcess, run_redis
 
 pytestmark = pytest.mark.needs("redis-server")
+
+
+async def until_equal(ask: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Ask again and again until this is the answer."""
+    for _ in range(600):
+        if await ask() == wanted:
+            return
+        await asyncio.sleep(0.05)
+    assert await ask() == wanted
 
 
 @pytest.fixture
@@ -180,3 +193,40 @@ async def test_the_owner_that_wakes_up_late_says_nothing_more(
                 assert (await again.receive())["type"] == "resumed"
                 await again.send(type="chat", id="back", content="back")
                 assert (await bob.receive_type("chat"))["content"] == "back"
+
+
+async def test_events_are_written_to_a_stream_and_counted_once_by_the_example(
+    redis: RedisProcess,
+) -> None:
+    options = ("--redis-url", redis.url, "--event-stream", "tandem-events")
+    async with (
+        run_server(*options) as server,
+        open_session() as session,
+        connect(session, server) as ada,
+    ):
+        await ada.join(name="Ada")
+        await redis.kill()
+        async with connect(session, server) as bob:
+            await bob.join(name="Bob")  # its event waits for Redis
+            await bob.ask(type="leave")
+        await redis.start()
+        counting = asyncio.create_task(events.main(redis.url, "tandem-events"))
+        async with Redis.from_url(redis.url) as client, asyncio.timeout(60):
+            await until_equal(lambda: client.hget("visitors", "demo"), b"2")
+            # The same entry once more, as after a write whose answer was lost.
+            _, fields = (await client.xrange("tandem-events"))[-1]
+            await client.xadd("tandem-events", fields)
+            await ada.ask(type="leave")
+
+            async def find_ends() -> int:
+                entries = await client.xrange("tandem-events")
+                return sum(entry[b"event"] == b"room-ended" for _, entry in entries)
+
+            async def count_pending() -> int:
+                return int((await client.xpending("tandem-events", "visitors"))["pending"])
+
+            await until_equal(find_ends, 1)
+            await until_equal(count_pending, 0)
+            assert await client.hget("visitors", "demo") == b"2"
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
