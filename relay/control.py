@@ -389,6 +389,7 @@ class WorkerMetrics(Message, frozen=True):
     nacks_out: int = 0
     plis_in: int = 0
     plis_out: int = 0
+    failed_handshakes: int = 0
     retransmissions: int = 0
     parameter_sets: int = 0
     rtt_ms: float | None = None

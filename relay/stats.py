@@ -76,4 +76,6 @@ class Stats:
     plis_in: int = 0
     """PLI and FIR from subscribers."""
     plis_out: int = 0
+    failed_handshakes: int = 0
+    """Transports that never were connected: no check came, or DTLS failed."""
     drops: dict[DropReason, int] = field(default_factory=lambda: dict.fromkeys(DropReason, 0))

@@ -161,6 +161,7 @@ _COUNTERS: Final = (
     ("nacks_sent", "Packets asked of publishers again.", "nacks_out"),
     ("plis_received", "Key frame requests from subscribers.", "plis_in"),
     ("plis_sent", "Key frame requests to publishers.", "plis_out"),
+    ("failed_handshakes", "Transports that were never connected.", "failed_handshakes"),
     ("retransmissions", "Packets sent again.", "retransmissions"),
     ("parameter_sets", "Parameter sets put before key frames without.", "parameter_sets"),
 )

@@ -240,6 +240,7 @@ class Worker:
             nacks_out=stats.nacks_out,
             plis_in=stats.plis_in,
             plis_out=stats.plis_out,
+            failed_handshakes=stats.failed_handshakes,
             retransmissions=stats.resent,
             parameter_sets=stats.inserted,
             rtt_ms=sum(rtts) / len(rtts) if rtts else None,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal, cast
 
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCIceTransport
@@ -46,6 +47,12 @@ PROFILE_ORDER: Final = (
     b"SRTP_AEAD_AES_256_GCM",
     b"SRTP_AES128_CM_SHA1_80",
 )
+# What OpenSSL does safely and peers have: forward secrecy, with ECDSA as browsers, or with RSA as
+# many programs sign it. aiortc's own list leaves out RSA, and AES with 256 bits in GCM. CBC last.
+CIPHERS: Final = (
+    b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AESCCM:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:"
+    b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
+)
 
 
 def ignore(_data: bytes) -> None:
@@ -59,9 +66,21 @@ class Certificate:
     """
 
     def __init__(self) -> None:
-        self._rtc = RTCCertificate.generateCertificate()
+        self._rtc = _RtcCertificate.generateCertificate()
         digests = {f.algorithm: f.value for f in self._rtc.getFingerprints()}
         self.fingerprint = Fingerprint("sha-256", digests["sha-256"])
+
+
+class _RtcCertificate(RTCCertificate):
+    """One that makes its SSL context once, for all its handshakes, and with more ciphers."""
+
+    _context: SSL.Context | None = None
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        if self._context is None:
+            self._context = super()._create_ssl_context(srtp_profiles)
+            self._context.set_cipher_list(CIPHERS)
+        return self._context
 
 
 class Dtls:
@@ -69,7 +88,8 @@ class Dtls:
 
     `send` takes each outgoing datagram. `on_connected` is called once, with the SRTP of both
     directions; `on_closed` once if it ends by itself: after it was connected by the peer's
-    close_notify, before that because the handshake failed. After `close` neither is called.
+    close_notify, before that because the handshake failed: it gets the reason, in words. After
+    `close` neither is called.
     """
 
     def __init__(
@@ -78,7 +98,7 @@ class Dtls:
         *,
         send: Callable[[bytes], None],
         on_connected: Callable[[Srtp | None, Srtp | None], None],
-        on_closed: Callable[[], None],
+        on_closed: Callable[[str], None],
         on_data: Callable[[bytes], None] = ignore,
     ) -> None:
         self._wire = _Wire(send)
@@ -86,12 +106,18 @@ class Dtls:
         self._on_data = on_data
         self._early: list[bytes] = []  # application data that overtook the handshake's task
         self._connected = False
+        self._fault = ""  # why a handshake failed
         self._certificate = certificate
         self._rtc = self._make_rtc()
         self._on_connected = on_connected
         self._on_closed = on_closed
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def fault(self) -> str:
+        """Why the last attempt failed, in words; "" if none has."""
+        return self._rtc.fault or self._fault
 
     @property
     def started(self) -> bool:
@@ -176,10 +202,11 @@ class Dtls:
                 await asyncio.gather(pump, return_exceptions=True)
         except Exception as error:
             # Whatever a peer sends, it ends its own handshake and nothing more.
-            logger.debug("DTLS ended by %s", type(error).__name__)
+            self._fault = type(error).__name__
+            logger.debug("DTLS ended by %s", self._fault)
         if not self._closed:
             self._closed = True
-            self._on_closed()
+            self._on_closed(self.fault or "no reason known")
 
     async def _shake_hands(self, role: Role, parameters: RTCDtlsParameters) -> None:
         """Begin anew if it fails before the peer could prove who it is.
@@ -192,6 +219,7 @@ class Dtls:
             await self._rtc.start(parameters)
             if self._rtc.encrypted or self._closed:
                 return
+            self._fault = self.fault
             self._rtc = self._make_rtc()
 
     def _make_rtc(self) -> _Rtc:
@@ -202,7 +230,27 @@ class Dtls:
 
 
 class _Rtc(RTCDtlsTransport):
-    """One that also serves peers without media, which agree on no SRTP profile."""
+    """One that also serves peers without media, which agree on no SRTP profile, and that knows
+    why it failed."""
+
+    fault = ""
+
+    async def _do_handshake(self) -> None:
+        ssl = self._ssl
+        assert ssl is not None
+        self._ssl = cast(SSL.Connection, _Noted(ssl, self._note))
+        try:
+            await super()._do_handshake()
+        finally:
+            self._ssl = ssl
+
+    def _note(self, error: SSL.Error) -> None:
+        self.fault = _describe(error) or self.fault
+
+    def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        super()._validate_peer_identity(remoteParameters)
+        if self.state == "failed":
+            self.fault = "another certificate than announced"
 
     def _setup_srtp(self) -> None:
         if self._ssl is not None and self._ssl.get_selected_srtp_profile():
@@ -213,6 +261,43 @@ class _Rtc(RTCDtlsTransport):
         if self._rx_srtp is None or self._tx_srtp is None:
             return None, None
         return Srtp(self._rx_srtp), Srtp(self._tx_srtp)
+
+
+class _Noted:
+    """An SSL connection during its handshake, whose errors are noted."""
+
+    def __init__(self, ssl: SSL.Connection, note: Callable[[SSL.Error], None]) -> None:
+        self._ssl = ssl
+        self._note = note
+
+    def do_handshake(self) -> None:
+        with self._noting():
+            self._ssl.do_handshake()
+
+    def recv(self, size: int) -> bytes:
+        """aiortc goes on with a handshake by this, and passes over what it raises."""
+        with self._noting():
+            return self._ssl.recv(size)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except (SSL.WantReadError, SSL.ZeroReturnError):
+            raise
+        except SSL.Error as error:
+            self._note(error)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ssl, name)
+
+
+def _describe(error: SSL.Error) -> str:
+    """OpenSSL's words for an error, if it has any: fixed ones, nothing that a peer wrote."""
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    reasons = [str(entry[-1]) for entry in entries if isinstance(entry, tuple) and entry]
+    return ", ".join(dict.fromkeys(reasons))
 
 
 class _Wire:

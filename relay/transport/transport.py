@@ -7,6 +7,7 @@ stands. Time is an argument: whoever owns it calls `handle_timer` when `get_time
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -18,6 +19,8 @@ from .dtls import Certificate, Dtls, Role
 from .ice import Address, Credentials, IceLite
 from .sctp.channels import ChannelEvent
 from .srtp import Srtp
+
+logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT: Final = 20.0  # seconds from the first check on; OpenSSL resends at 1, 2, 4, 8
 
@@ -57,6 +60,11 @@ class Network(Protocol):
 
 class MediaLeg(Protocol):
     """What a transport needs of the media that it carries (`relay.plane.leg.Leg`)."""
+
+    @property
+    def name(self) -> str:
+        """Whose it is, for people."""
+        ...
 
     @property
     def heard_at(self) -> float:
@@ -220,7 +228,8 @@ class Transport(Generic[LegT]):
         if self.state in ENDED:
             return
         if self._handshake_by is not None and now >= self._handshake_by:
-            self._end(TransportState.FAILED)
+            fault = self._dtls.fault
+            self._fail(f"handshake: {fault or 'not done in time'}")
             return
         self._ice.receive_proof(self.leg.heard_at)
         self._ice.handle_timer(now)
@@ -264,7 +273,10 @@ class Transport(Generic[LegT]):
                     self._alive = alive
                     self._show_consent()
                 case ice.ConsentExpired():
-                    self._end(TransportState.FAILED)
+                    if self.state is TransportState.CONNECTING:
+                        self._fail("ICE: checks ended" if self.address else "ICE: no check came")
+                    else:
+                        self._end(TransportState.FAILED)
 
     def _start_dtls(self, now: float) -> None:
         """Shake hands once both are known: whom to expect, and where it is."""
@@ -291,9 +303,17 @@ class Transport(Generic[LegT]):
         else:
             self._count(DropReason.DATA_CHANNEL)
 
-    def _receive_end(self) -> None:
-        shaking = self.state is TransportState.CONNECTING
-        self._end(TransportState.FAILED if shaking else TransportState.CLOSED)
+    def _receive_end(self, reason: str) -> None:
+        if self.state is TransportState.CONNECTING:
+            self._fail(f"handshake: {reason}")
+        else:
+            self._end(TransportState.CLOSED)
+
+    def _fail(self, reason: str) -> None:
+        """End it before it was connected."""
+        self._stats.failed_handshakes += 1
+        logger.info("no connection", extra={"transport": self.leg.name, "reason": reason})
+        self._end(TransportState.FAILED)
 
     def _show_consent(self) -> None:
         if self.state is TransportState.CONNECTED and not self._alive:

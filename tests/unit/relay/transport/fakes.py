@@ -77,6 +77,7 @@ class FakeLeg:
     keys: tuple[Srtp, Srtp] | None = None
     address: Address | None = None
     heard_at: float = float("-inf")
+    name: str = "p_1/publish"
 
     def connect(self, rx: Srtp, tx: Srtp) -> None:
         self.keys = (rx, tx)

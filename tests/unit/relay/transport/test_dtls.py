@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import aiortc.rtcdtlstransport as theirs
 import pytest
 from aiortc import RTCCertificate, RTCIceTransport
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from relay.sdp.description import Fingerprint
 from relay.stats import DropReason
@@ -17,11 +19,20 @@ from relay.transport.dtls import (
     PROFILE_ORDER,
     Certificate,
     Dtls,
+    Role,
     looks_like_dtls,
 )
-from tests.unit.relay.transport.dtls_peers import Peer, RawClient, decrypts, join
+from tests.unit.relay.transport.dtls_peers import (
+    Peer,
+    PrivateKey,
+    RawClient,
+    RawPeer,
+    decrypts,
+    join,
+)
 
 WAIT = 60.0
+OURS = Certificate()
 
 
 async def connect(server: Peer, client: Peer) -> None:
@@ -200,6 +211,81 @@ async def test_closing_before_and_during_a_handshake_leaves_nothing() -> None:
     await asyncio.sleep(0)
     await close(never, waiting)
     assert not waiting.ended.is_set()
+
+
+KEYS: dict[str, Callable[[], PrivateKey]] = {
+    "RSA": lambda: rsa.generate_private_key(65537, 2048),
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
+}
+# What these programs offer, as far as a certificate with ECDSA can answer it.
+LISTS = {
+    "FFmpeg's WHIP": b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA",
+    "GnuTLS's NORMAL": b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    b"ECDHE-ECDSA-AES256-CCM:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES256-SHA",
+    "mbedTLS, small": b"ECDHE-ECDSA-AES128-CCM:ECDHE-RSA-AES128-GCM-SHA256",
+    "OpenSSL's own": b"DEFAULT",
+}
+
+
+async def shake_hands(ours: Peer, theirs: RawPeer, role: Role) -> None:
+    ours.start(role, theirs.fingerprint)
+    async with asyncio.timeout(60):
+        while not (ours.ended.is_set() or (theirs.done and ours.connected.is_set())):
+            while ours.sent:
+                theirs.receive(ours.sent.pop(0))
+            for data in theirs.step():
+                ours.dtls.receive(data)
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("ciphers", LISTS)
+@pytest.mark.parametrize("key", KEYS)
+async def test_peers_with_any_key_and_the_ciphers_of_other_programs_connect(
+    key: str, ciphers: str, role: Role
+) -> None:
+    theirs = RawPeer(KEYS[key](), LISTS[ciphers], server=role == "client")
+    ours = Peer(OURS)
+    await shake_hands(ours, theirs, role)
+    assert ours.connected.is_set(), ours.reason
+    ours.dtls.close()
+    await ours.dtls.wait_closed()
+
+
+async def test_a_handshake_that_fails_says_why() -> None:
+    # Without forward secrecy: who has the key later reads what was recorded.
+    theirs = RawPeer(KEYS["RSA"](), b"AES128-GCM-SHA256", server=False)
+    ours = Peer(OURS)
+    ours.start("server", theirs.fingerprint)
+    (hello,) = theirs.step()
+    async with asyncio.timeout(WAIT):
+        while not ours.ended.is_set():  # as a client does that hears nothing
+            ours.dtls.receive(hello)
+            await asyncio.sleep(0)
+            assert ours.dtls.fault in ("", "no shared cipher")
+    assert ours.reason == "no shared cipher"
+    await ours.dtls.wait_closed()
+
+
+async def test_another_certificate_is_named_as_the_reason() -> None:
+    theirs = RawPeer(KEYS["P-256"](), b"DEFAULT", server=False)
+    theirs.fingerprint = Certificate().fingerprint
+    ours = Peer(OURS)
+    await shake_hands(ours, theirs, "server")
+    assert ours.reason == "another certificate than announced"
+    await ours.dtls.wait_closed()
+
+
+async def test_an_ssl_context_is_made_once_for_a_certificate() -> None:
+    def make(certificate: Certificate) -> object:
+        return certificate._rtc._create_ssl_context(theirs.SRTP_PROFILES)
+
+    assert make(OURS) is make(OURS)
+    assert make(Certificate()) is not make(OURS)
 
 
 def test_a_certificate_announces_its_sha_256() -> None:

@@ -112,6 +112,12 @@ class Bench:
         assert not self.network.addresses
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Whose transports never were connected, and why, by the log."""
+    lines = [vars(record) for record in caplog.records if record.message == "no connection"]
+    return [(line["transport"], line["reason"]) for line in lines]
+
+
 async def test_a_peer_connects_and_its_media_gets_keys_and_address() -> None:
     bench = Bench()
     local = bench.transport.local
@@ -232,7 +238,10 @@ async def test_media_after_silence_connect_again_within_a_second() -> None:
     await bench.close()
 
 
-async def test_a_peer_that_checks_but_never_shakes_hands_fails_in_time() -> None:
+async def test_a_peer_that_checks_but_never_shakes_hands_fails_in_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "relay")
     bench = Bench()
     bench.transport.start(bench.describe(), bench.now)
     for _ in range(5):
@@ -240,19 +249,24 @@ async def test_a_peer_that_checks_but_never_shakes_hands_fails_in_time() -> None
         bench.now += HANDSHAKE_TIMEOUT / 4
         bench.transport.handle_timer(bench.now)
     assert bench.transport.state is S.FAILED
+    assert told(caplog) == [("p_1/publish", "handshake: not done in time")]
+    assert bench.stats.failed_handshakes == 1
     await bench.close()
 
 
-async def test_a_peer_that_never_checks_fails_in_time() -> None:
+async def test_a_peer_that_never_checks_fails_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "relay")
     bench = Bench()
     bench.transport.start(bench.describe(), bench.now)
     assert bench.transport.get_timer() == bench.now + 30.0
     bench.transport.handle_timer(bench.now + 30.0)
     assert bench.transport.state is S.FAILED
+    assert told(caplog) == [("p_1/publish", "ICE: no check came")]
     await bench.close()
 
 
-async def test_a_wrong_certificate_fails_the_transport() -> None:
+async def test_a_wrong_certificate_fails_the_transport(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "relay")
     bench = Bench()
     announced = bench.describe()
     bench.client = Peer()
@@ -263,6 +277,7 @@ async def test_a_wrong_certificate_fails_the_transport() -> None:
     await bench.run(lambda: bench.transport.state is S.FAILED)
     assert bench.transport.leg.keys is None
     assert not bench.network.usernames
+    assert told(caplog) == [("p_1/publish", "handshake: another certificate than announced")]
     await bench.close()
 
 
