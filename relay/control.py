@@ -47,12 +47,14 @@ class PublishTrack(msgspec.Struct, frozen=True, gc=False):
 
 
 class Track(msgspec.Struct, frozen=True, gc=False):
-    """A published track as the room sees it."""
+    """A published track as the room sees it. `stopped`, there and true: nothing comes of it,
+    though it is not muted."""
 
     id: str
     kind: Kind
     source: Source
     muted: bool = False
+    stopped: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class SlotTrack(msgspec.Struct, frozen=True, gc=False):

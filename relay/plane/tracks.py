@@ -223,6 +223,11 @@ class UpTrack:
         """The relay's entry for what was negotiated first."""
         return self.media.codecs[0].codec if self.media.codecs else None
 
+    @property
+    def heard_at(self) -> float:
+        """When a packet of it came last, whether wanted or not."""
+        return max((layer.heard_at for layer in self.layers.values()), default=float("-inf"))
+
     def get_bitrate(self, now: float) -> float:
         """Bit/s of all its layers."""
         return sum(layer.get_bitrate(now) for layer in self.layers.values())

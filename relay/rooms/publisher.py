@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import UNSET
 
 from ..control import Join, Kind, Source, Track
 from ..plane.leg import Leg
@@ -31,6 +34,21 @@ class SourceForbidden(Exception):
     """The offer has a track from a source from which this participant may not publish."""
 
 
+SILENT_AFTER: Final = 1.2
+"""Seconds without a packet after which a track counts as silent: twice what Opus leaves between two
+packets of silence (DTX), and what is left of 2 s for another track's key frame."""
+
+HEARD_WITHIN: Final = 1.0
+"""Seconds since its last packet in which a track is heard."""
+
+STOPPED_AFTER: Final = 3.0
+"""Seconds without a packet after which the room is told: short gaps in a network are none of its
+business."""
+
+_STILL: Final[frozenset[Source]] = frozenset({"screen", "screen-audio"})
+"""Sources of which nothing may come for long although all is well."""
+
+
 @dataclass(slots=True, eq=False)
 class Published:
     """A track, from the offer that brings it to the offer or failure that takes it away."""
@@ -38,7 +56,12 @@ class Published:
     participant: str
     source: Source
     up: UpTrack
+    leg: Leg
+    since: float
+    stopped: bool = False
+    """Whether the room was told that nothing comes of it."""
     _sent: Codec | None = None
+    _wanted_at: float | None = None
 
     @property
     def id(self) -> str:
@@ -64,6 +87,31 @@ class Published:
             media.ptime,
         )
 
+    def is_heard(self, now: float) -> bool:
+        """Whether packets of it come, for somebody to see or hear."""
+        return not self.up.muted and now - self.up.heard_at < HEARD_WITHIN
+
+    def get_silence(self, now: float) -> float:
+        """Seconds since a packet of it came; where none need come, since anything came from who
+        publishes it."""
+        heard_at = self.up.heard_at
+        if self.up.muted or self.source in _STILL:
+            heard_at = max(heard_at, self.leg.heard_at)
+        return now - max(self.since, heard_at)
+
+    def note_stop(self, now: float) -> bool:
+        """Look whether it has stopped, or goes on; True where that is news. What nobody receives
+        need not come."""
+        if not self.up.is_wanted():
+            self._wanted_at = None
+        elif self._wanted_at is None:
+            self._wanted_at = now
+        wanted = 0.0 if self._wanted_at is None else now - self._wanted_at
+        silence = self.get_silence(now)
+        stopped = silence > STOPPED_AFTER and (self.stopped or wanted > STOPPED_AFTER)
+        news, self.stopped = stopped != self.stopped, stopped
+        return news
+
     def note_codec(self, now: float) -> bool:
         """Look at what arrived last; whether its codec is another one than was known."""
         layer = self.up.get_current()
@@ -80,7 +128,7 @@ class Published:
         self._sent = None
 
     def describe(self) -> Track:
-        return Track(self.id, self.kind, self.source, self.up.muted)
+        return Track(self.id, self.kind, self.source, self.up.muted, self.stopped or UNSET)
 
 
 @dataclass(slots=True)
@@ -220,7 +268,7 @@ class Publisher:
                     self.transport.leg.remove_up(track.up, now)
                     changes.removed.append(track)
             elif track is None:
-                changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind]))
+                changes.added.append(self._add(media, source or _DEFAULT_SOURCE[media.kind], now))
             else:
                 known = track.up.media
                 self.transport.leg.update_up(track.up, media)
@@ -232,8 +280,9 @@ class Publisher:
                     changes.updated.append(track)
         return changes
 
-    def _add(self, media: PublishedMedia, source: Source) -> Published:
+    def _add(self, media: PublishedMedia, source: Source, now: float) -> Published:
         up = UpTrack("t_" + self._site.token(16), media)
-        track = self.tracks[media.mid] = Published(self.participant, source, up)
-        self.transport.leg.add_up(up)
+        leg = self.transport.leg
+        track = self.tracks[media.mid] = Published(self.participant, source, up, leg, now)
+        leg.add_up(up)
         return track

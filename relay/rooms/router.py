@@ -160,6 +160,8 @@ class Router:
             if heard:
                 self._look_at_levels(now)
                 self._look_at_codecs(now)
+            self._look_at_silence(now)
+            self._look_at_players(now)
             talking = self._speakers.talking
             self._adaptation.update(self._participants, self._tracks, talking, now)
         return self.flush(now)
@@ -308,6 +310,25 @@ class Router:
         for track in self._tracks.values():
             if track.note_codec(now):
                 self._follow_codec(track, now)
+
+    def _look_at_silence(self, now: float) -> None:
+        """Tell the room whose media have stopped, or go on."""
+        for track in self._tracks.values():
+            if track.note_stop(now):
+                self._emit(control.TrackUpdated(self.room, track.participant, track.describe()))
+
+    def _look_at_players(self, now: float) -> None:
+        """They cannot be offered anything: their lines go to what is heard, and the session of one
+        that can have nothing of what there is ends: when it comes again it is told why."""
+        for participant in self._participants.values():
+            player = participant.receiver
+            if isinstance(player, Player):
+                tracks = participant.choose(self._tracks)
+                player.change_over(tracks, now)
+                if player.is_left_out(tracks, now):
+                    player.close(now)
+                    participant.receiver = None
+                    self._tell_state(player.participant, "subscribe", TransportState.CLOSED)
 
     def _follow_codec(self, track: Published, now: float) -> None:
         """Who receives the track is to be offered the codec that it is sent in."""

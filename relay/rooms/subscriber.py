@@ -7,6 +7,7 @@ an offer of its own, and what it has room for is all it gets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from ..control import ReceptionState, SlotTrack
 from ..plane.leg import Leg
@@ -17,10 +18,14 @@ from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
 from .allotment import FULL
 from .data import Receiving
-from .publisher import Published
+from .publisher import SILENT_AFTER, Published
 from .site import Site
 
-_CNAME_LENGTH = 16
+_CNAME_LENGTH: Final = 16
+
+LEFT_OUT_AFTER: Final = 2.0
+"""Seconds after which a player that can take nothing of what there is learns that by the end of its
+session: a publisher may only try another codec."""
 
 
 class Receiver:
@@ -259,6 +264,7 @@ class Player(Receiver):
         self._session_id = site.number()
         self._cname = site.token(_CNAME_LENGTH)
         self._playback: Playback | None = None
+        self._left_out_since: float | None = None
 
     @property
     def carried(self) -> list[SlotTrack]:
@@ -272,7 +278,7 @@ class Player(Receiver):
         playback = answer_player(
             offer,
             self._site.describe(local),
-            [track.carried for track in tracks.values()],
+            [track.carried for track in _list_heard_first(tracks, now)],
             session_id=self._session_id,
             cname=self._cname,
             ssrc=self._site.number,
@@ -301,13 +307,53 @@ class Player(Receiver):
                 slot.track = slot.participant = None
                 self._carry(slot, None, now)
         carried = {slot.track for slot in slots}
-        for identity, track in tracks.items():
-            if identity in carried:
+        for track in _list_heard_first(tracks, now):
+            if track.id in carried:
                 continue
             free = next((s for s in slots if s.track is None and _can_carry(s, track)), None)
             if free is not None:
-                free.carry(track.carried)
-                self._carry(free, track, now)
+                self._put(free, track, now)
+
+    def change_over(self, tracks: Mapping[str, Published], now: float) -> None:
+        """Have a line whose track has gone silent carry one that is heard, if one fits: of a
+        publisher of its other lines where it can."""
+        slots = self._playback.slots if self._playback is not None else ()
+        for slot in slots:
+            track = tracks.get(slot.track or "")
+            if track is None or track.get_silence(now) < SILENT_AFTER:
+                continue
+            carried = {slot.track for slot in slots}
+            seen = {
+                other.participant
+                for name, other in tracks.items()
+                if name in carried and other.is_heard(now)
+            }
+            fitting = [
+                other
+                for name, other in tracks.items()
+                if name not in carried and other.is_heard(now) and _can_carry(slot, other)
+            ]
+            if fitting:
+                self._put(slot, min(fitting, key=lambda other: other.participant not in seen), now)
+
+    def is_left_out(self, tracks: Mapping[str, Published], now: float) -> bool:
+        """Whether it has got nothing for a while, though there are tracks for it, since it takes
+        none of their codecs: it cannot be offered them."""
+        slots = self._playback.slots if self._playback is not None else ()
+        kinds = {slot.kind for slot in slots}
+        if any(slot.track for slot in slots) or not any(t.kind in kinds for t in tracks.values()):
+            self._left_out_since = None
+        elif self._left_out_since is None:
+            self._left_out_since = now
+        return self._left_out_since is not None and now - self._left_out_since > LEFT_OUT_AFTER
+
+    def _put(self, slot: Slot, track: Published, now: float) -> None:
+        slot.carry(track.carried)
+        self._carry(slot, track, now)
+
+
+def _list_heard_first(tracks: Mapping[str, Published], now: float) -> list[Published]:
+    return sorted(tracks.values(), key=lambda track: track.get_silence(now) >= SILENT_AFTER)
 
 
 def _list_carried(slots: Sequence[Slot]) -> list[SlotTrack]:

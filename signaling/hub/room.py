@@ -553,7 +553,7 @@ class Room:
             raise ProtocolError("forbidden", "Only a moderator may mute the tracks of others.")
         if owner is not participant and not muted:
             raise ProtocolError("forbidden", "Nobody may unmute the tracks of others.")
-        effects = self.update_track(owner, Track(track.id, track.kind, track.source, muted))
+        effects = self.update_track(owner, msgspec.structs.replace(track, muted=muted))
         effects.commands.append(control.Mute(self.name, id, muted))
         return effects
 

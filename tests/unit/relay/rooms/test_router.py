@@ -10,10 +10,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec import UNSET
 
 from relay import control
 from relay.plane.leg import Leg
 from relay.rooms.figures import count_transports
+from relay.rooms.publisher import Published
 from relay.rtp import rtcp
 from relay.rtp.packet import header_size
 from relay.sdp.description import parse_description_untrusted
@@ -727,6 +729,161 @@ def test_a_player_that_can_play_nothing_is_refused_and_leaves_nothing(world: Wor
     world.do(control.Join("demo", "tv", publish=False, subscribe=False))
     events = world.do(control.Pull("demo", "tv", 91, make_offer(VIDEO, direction="recvonly")))
     assert world.find(control.Refused, events)[0].code == "forbidden"
+
+
+def pull(world: World, *media: Any, name: str = "tv") -> None:
+    """Somebody plays by WHEP, connected at once."""
+    world.do(control.Join("demo", name, publish=False))
+    world.do(control.Route("demo", name, None))
+    offer = make_offer(*media, direction="recvonly", ufrag=f"{name}-ice")
+    assert world.find(control.Answer, world.do(control.Pull("demo", name, 90, offer)))
+    connect_all(world)
+
+
+def connect_all(world: World) -> None:
+    for transport in world.router.transports:
+        world.connect(transport)
+
+
+def speak(world: World, seconds: float, *names: str) -> list[control.Event]:
+    """These send pictures and sound for a while, the others nothing."""
+    before = len(world.events)
+    for _ in range(round(10 * seconds)):
+        for track in world.router.tracks:
+            if track.participant in names:
+                send_packet(world, track)
+        world.advance(0.1)
+    return world.events[before:]
+
+
+def send_packet(world: World, track: Published) -> None:
+    number = round(1000 * world.now)
+    sound = track.kind == "audio"
+    packet = build_rtp(
+        payload_type=111 if sound else 96,
+        sequence=number,
+        timestamp=90 * number,
+        ssrc=next(iter(track.up.layers.values())).ssrc,
+        payload=bytes(20) if sound else build_vp8(number, key_frame=True),
+        marker=True,
+    )
+    world.plane.receive(_get_leg(world, f"{track.participant}/publish"), [packet], world.now)
+
+
+def announce(world: World, name: str, first: int) -> None:
+    """Somebody publishes picture and sound, with SSRCs from `first` on."""
+    world.join(name)
+    lines = [
+        (kind, formats, [*attributes, f"ssrc:{first + index} cname:{name}"])
+        for index, (kind, formats, attributes) in enumerate((VIDEO, AUDIO))
+    ]
+    world.publish(name, *lines, ufrag=f"{name}-ice")
+    connect_all(world)
+
+
+def carried_by(world: World, name: str = "tv") -> set[tuple[str, str]]:
+    leg = _get_leg(world, f"{name}/subscribe")
+    return {
+        (track.kind, track.participant)
+        for track in world.router.tracks
+        for down in track.up.downs
+        if down.leg is leg
+    }
+
+
+@pytest.mark.parametrize("announced", ["before", "after"])
+def test_a_players_line_goes_over_from_a_publisher_that_died_to_one_that_is_heard(
+    world: World, announced: str
+) -> None:
+    """An encoder was killed and is back as another participant, or another one ran already."""
+    if announced == "before":
+        announce(world, "new", 0x2000)
+        speak(world, 2.0)
+    announce(world, "old", 0x1000)
+    speak(world, 1.0, "old")
+    pull(world, VIDEO, AUDIO)
+    speak(world, 1.0, "old")
+    assert carried_by(world) == {("video", "old"), ("audio", "old")}
+    if announced == "after":
+        speak(world, 2.0)
+        announce(world, "new", 0x2000)
+    speak(world, 1.6, "new")
+    assert carried_by(world) == {("video", "new"), ("audio", "new")}
+    # Back again it takes nothing away from who is heard.
+    speak(world, 3.0, "old", "new")
+    assert carried_by(world) == {("video", "new"), ("audio", "new")}
+
+
+def test_a_viewer_that_comes_meanwhile_gets_who_is_heard(world: World) -> None:
+    announce(world, "old", 0x1000)
+    speak(world, 1.0, "old")
+    speak(world, 2.0)
+    pull(world, VIDEO, AUDIO, name="early")
+    assert carried_by(world, "early") == {("video", "old"), ("audio", "old")}
+    announce(world, "new", 0x2000)
+    speak(world, 0.3, "new")
+    pull(world, VIDEO, AUDIO, name="late")
+    speak(world, 0.3, "new")
+    for name in ("early", "late"):
+        assert carried_by(world, name) == {("video", "new"), ("audio", "new")}
+
+
+def test_a_line_stays_with_a_track_that_is_muted_or_a_screen_that_stands_still(
+    world: World,
+) -> None:
+    announce(world, "old", 0x1000)
+    announce(world, "new", 0x2000)
+    speak(world, 1.0, "old", "new")
+    pull(world, VIDEO)
+    world.do(control.Mute("demo", world.track("old"), True))
+    sound = next(t for t in world.router.tracks if (t.kind, t.participant) == ("audio", "old"))
+    for _ in range(30):
+        send_packet(world, sound)
+        speak(world, 0.1, "new")
+    assert carried_by(world) == {("video", "old")}
+    world.do(control.Mute("demo", world.track("old"), False))
+    speak(world, 1.6, "new")
+    assert carried_by(world) == {("video", "new")}
+
+
+def test_a_player_that_takes_nothing_that_is_sent_any_more_is_let_go(world: World) -> None:
+    world.join("ada")
+    world.publish("ada", sdp=read_corpus("chromium-publish"))
+    pull(world, VIDEO)
+    send_frame(world, 1, payload_type=45)
+    assert world.find(control.TransportChanged, world.advance(1.5)) == []
+    send_frame(world, 2, payload_type=45)
+    (told,) = world.find(control.TransportChanged, world.advance(1.5))
+    assert (told.participant, told.direction, told.state) == ("tv", "subscribe", "closed")
+
+
+def test_the_room_is_told_when_media_stop_and_when_they_go_on(world: World) -> None:
+    announce(world, "ada", 0x1000)
+    world.join("bob")
+    world.answer(world.offers()["bob"])
+    connect_all(world)
+    assert world.find(control.TrackUpdated, speak(world, 5.0, "ada")) == []
+    assert world.find(control.TrackUpdated, speak(world, 2.5)) == []
+    told = world.find(control.TrackUpdated, speak(world, 2.0))
+    assert {event.track.kind for event in told} == {"audio", "video"}
+    assert all(event.track.stopped is True for event in told)
+    told = world.find(control.TrackUpdated, speak(world, 1.0, "ada"))
+    assert len(told) == 2
+    assert all(event.track.stopped is UNSET for event in told)
+
+
+def test_what_nobody_receives_or_is_muted_has_not_stopped(world: World) -> None:
+    announce(world, "ada", 0x1000)
+    speak(world, 1.0, "ada")
+    assert world.find(control.TrackUpdated, speak(world, 10.0)) == []
+    world.join("bob")
+    world.answer(world.offers()["bob"])
+    connect_all(world)
+    # It may have sent nothing because nobody was there.
+    assert world.find(control.TrackUpdated, speak(world, 2.5)) == []
+    world.do(control.Mute("demo", world.track("ada"), True))
+    told = world.find(control.TrackUpdated, speak(world, 5.0))
+    assert [event.track.kind for event in told] == ["audio"]
 
 
 # -- The end ----------------------------------------------------------------------------
