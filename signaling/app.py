@@ -151,6 +151,7 @@ class Server:
         metrics.banned = guard.banned(time.monotonic())
         metrics.knocking = len(self.hub.entrance)
         metrics.waiting = len(self.hub.turns)
+        metrics.descriptions = self.hub.relaying.requests.descriptions.size
 
     @property
     def _authorize_join(self) -> Callable[[str | None, str], Access] | None:

@@ -99,6 +99,8 @@ class Metrics:
         """Connections that wait to be let into a room."""
         self.waiting = 0
         """Messages that wait because their rooms are busy."""
+        self.descriptions = 0
+        """Bytes of descriptions that wait for the relay, or for its answer."""
         self.outbox_messages = 0
         self.outbox_bytes = 0
         self.outbox_deepest = 0
@@ -225,6 +227,7 @@ def _gauges(m: Metrics) -> Iterable[Metric]:
         ("participants_detached", "Participants that may still resume.", m.detached),
         ("knocking", "Connections that wait to be let into a room.", m.knocking),
         ("waiting_messages", "Messages that wait because their rooms are busy.", m.waiting),
+        ("description_bytes", "Bytes of descriptions that wait for the relay.", m.descriptions),
         ("banned", "Addresses banned now.", m.banned),
         ("outbox_messages", "Messages that wait for slow clients.", m.outbox_messages),
         ("outbox_bytes", "Bytes that wait for slow clients.", m.outbox_bytes),

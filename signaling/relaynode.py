@@ -4,20 +4,12 @@ come by WHIP and WHEP instead of a WebSocket.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from relay import control
-
-from .protocol.errors import ProtocolError
-
-# Requests of our own are numbered from here, far from those of the hub, which start at 1.
-FIRST_REQUEST: Final = 1 << 40
-# Seconds. A worker answers within milliseconds.
-ANSWER_TIMEOUT: Final = 10.0
 
 Receive = Callable[[control.Event], None]
 
@@ -47,8 +39,6 @@ class Relays:
         self._hub: Receive | None = None
         self._on_gone: Callable[[str, str | None], None] | None = None
         self._on_end: Callable[[str], None] | None = None
-        self._asked: dict[int, asyncio.Future[str]] = {}
-        self._next_request = FIRST_REQUEST
 
     def bind(self, hub: Receive) -> None:
         """Pass events to the hub from now on."""
@@ -90,37 +80,9 @@ class Relays:
         await self._node.start()
 
     async def stop(self) -> None:
-        """Stop the workers; whoever still waits for one is told. Idempotent."""
+        """Stop the workers. Idempotent."""
         if self._node is not None:
             await self._node.stop()
-        for waiting in self._asked.values():
-            if not waiting.done():
-                waiting.set_exception(_unavailable())
-        self._asked.clear()
-
-    async def ask(
-        self, kind: Literal["publish", "play"], room: str, participant: str, sdp: str
-    ) -> str:
-        """The relay's answer to an offer. Raises ProtocolError."""
-        if self._node is None:
-            raise _unavailable()
-        self._next_request += 1
-        number = self._next_request
-        waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked[number] = waiting
-        try:
-            command: control.Command = (
-                control.Publish(room, participant, number, sdp, whole=True)
-                if kind == "publish"
-                else control.Pull(room, participant, number, sdp)
-            )
-            self._node.send(command)
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                return await waiting
-        except TimeoutError:
-            raise _unavailable() from None
-        finally:
-            self._asked.pop(number, None)
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus families of all workers, by the label `worker`."""
@@ -128,14 +90,6 @@ class Relays:
             yield from collect(self._node)
 
     def _receive(self, event: control.Event) -> None:
-        if isinstance(event, control.Answer | control.Refused) and event.request > FIRST_REQUEST:
-            waiting = self._asked.get(event.request)
-            if waiting is not None and not waiting.done():
-                if isinstance(event, control.Answer):
-                    waiting.set_result(event.sdp)
-                else:
-                    waiting.set_exception(ProtocolError(event.code, event.reason))
-            return
         if self._hub is not None:
             self._hub(event)
         match event:
@@ -144,10 +98,6 @@ class Relays:
                     self._on_gone(room, None)
             case control.TransportChanged(state="failed" | "closed") if self._on_end is not None:
                 self._on_end(event.participant)
-
-
-def _unavailable() -> ProtocolError:
-    return ProtocolError("relay-unavailable", "The relay did not answer. Try again.")
 
 
 # -- Metrics ----------------------------------------------------------------------------

@@ -55,10 +55,21 @@ class KeyedBuckets:
 
     def take(self, key: str, now: float) -> float:
         """Take one token of `key`; as `TokenBucket.take`."""
+        return self._find(key, now).take(now, self._rate, self._burst)
+
+    def spend(self, key: str, cost: float, now: float) -> float:
+        """Take `cost` tokens of `key` if it is in no debt; as `TokenBucket.spend`."""
+        bucket = self._find(key, now)
+        wait = bucket.spend(0.0, now, self._rate, self._burst)
+        if not wait:
+            bucket.spend(cost, now, self._rate, self._burst)
+        return wait
+
+    def _find(self, key: str, now: float) -> TokenBucket:
         bucket = self._buckets.pop(key, None)
         if bucket is None:
             bucket = TokenBucket(self._burst, now)
             if len(self._buckets) >= self._most:
                 del self._buckets[next(iter(self._buckets))]
         self._buckets[key] = bucket
-        return bucket.take(now, self._rate, self._burst)
+        return bucket

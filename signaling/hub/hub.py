@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -29,7 +29,8 @@ from .details import RoomDetails, describe
 from .entrance import Entrance
 from .journal import SEPARATOR, Journal, digest
 from .lobby import Applicant, Knock, make_ban_key
-from .relaying import NoRelay, Relaying, Relays, StatsReceiver
+from .relaying import Relaying, StatsReceiver
+from .relayrequests import NoRelay, Receive, Relays
 from .requests import HANDLERS, get_fields
 from .room import NO_METADATA, Effects, Participant, Room
 from .session import PENDING, Input, Session, State
@@ -843,6 +844,23 @@ class Hub:
         """Have `receiver` called, once, with what the relay measures in `room`, or with None."""
         self.relaying.ask_stats(room, receiver, self.clock())
 
+    def ask_for_guest(
+        self,
+        kind: Literal["publish", "play"],
+        participant: str,
+        sdp: str,
+        receiver: Receive,
+        *,
+        address: str = "",
+    ) -> None:
+        """Have `receiver` called, once, with the relay's answer to a guest's offer, or with a
+        ProtocolError. Raise one as well."""
+        room = self._guests.get(participant)
+        guest = room and room.participants.get(participant)
+        if room is None or not guest:
+            raise ProtocolError("session-expired", "The session is over.")
+        self.relaying.ask_for_guest(kind, guest, room.name, address, sdp, receiver, self.clock())
+
     def find_room(self, name: str) -> Room | None:
         return self._rooms.get(name)
 
@@ -961,7 +979,7 @@ class Hub:
             self._timers[0][0] if self._timers else None,
             self._newcomers[0][0] if self._newcomers else None,
             self._unconnected[0][0] if self._unconnected else None,
-            self.relaying.get_timer(),
+            self.relaying.requests.get_timer(),
             self.entrance.get_timer(),
         )
         return min((d for d in deadlines if d is not None), default=None)
@@ -982,7 +1000,7 @@ class Hub:
             guest = self._unconnected.popleft()[1]
             if not guest.connected:
                 self.leave_guest(guest.id, "timeout")
-        self.relaying.handle_timer(now)
+        self.relaying.requests.handle_timer(now)
         self.entrance.handle_timer(now)
         while self._newcomers and self._newcomers[0][0] <= now:
             deadline, link = self._newcomers.popleft()

@@ -1,14 +1,12 @@
 """Between clients and the relay: their messages become commands, its events become messages.
 
-The relay answers commands by number; this keeps who asked, for a bounded time.
+Who is owed an answer is in `relayrequests`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Literal, Protocol
 
 from msgspec import UNSET
 
@@ -17,31 +15,9 @@ from relay import control
 from ..protocol import messages
 from ..protocol.errors import ProtocolError
 from ..protocol.messages import RELAY
+from .relayrequests import Build, Receive, RelayRequests, Relays, Reply
 from .room import Effects, Participant, Room
-from .session import MAX_PENDING, PENDING, Session, State
-
-# Seconds. A worker answers within milliseconds; one that hangs must not keep a client waiting
-# for longer than the client would wait itself.
-ANSWER_TIMEOUT: Final = 10.0
-
-
-class Relays(Protocol):
-    """What the hub needs of the relay workers."""
-
-    @property
-    def available(self) -> bool: ...
-
-    def send(self, command: control.Command) -> None:
-        """Never blocks, never raises."""
-
-
-class NoRelay:
-    """Where media are not relayed."""
-
-    available = False
-
-    def send(self, command: control.Command) -> None:
-        """Nobody is there."""
+from .session import PENDING, Session, State
 
 
 class Desk(Protocol):
@@ -60,31 +36,13 @@ StatsReceiver = Callable[[list[control.TrackStats] | None], None]
 """Gets None where no answer comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A client's message, under way to the relay."""
-
-    session: Session
-    id: str | None
-    room: str
-    offer: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _StatsRequest:
-    receiver: StatsReceiver
-    room: str
-
-
 class Relaying:
-    """`receive_*` for clients' messages and the relay's events, and a timer for lost answers."""
+    """`receive_*` for clients' messages and the relay's events."""
 
     def __init__(self, relays: Relays, desk: Desk) -> None:
         self._relays = relays
         self._desk = desk
-        self._requests: dict[int, _Request | _StatsRequest] = {}
-        self._deadlines: deque[tuple[float, int]] = deque()  # all equally long, so in order
-        self._number = 0
+        self.requests = RelayRequests(relays)
 
     # -- From clients: each returns the reply, or None where it comes later ---------------
 
@@ -97,25 +55,34 @@ class Relaying:
         allowed = participant.sources
         if allowed is not None and any(track.source not in allowed for track in tracks):
             raise ProtocolError("forbidden", "You may not publish from that source here.")
-        number = self._ask(session, message.id, True, now)
-        name = session.room.name
-        self._relays.send(control.Publish(name, participant.id, number, sdp, tracks))
+        self._ask(
+            session,
+            message.id,
+            len(message.sdp),
+            lambda number: control.Publish(session.room.name, participant.id, number, sdp, tracks),
+            now,
+        )
         return None
 
     def receive_answer(
         self, session: Session, message: messages.Answer, now: float
     ) -> bytes | None:
         sdp = messages.parse_sdp_untrusted(message.sdp)
-        number = self._ask(session, message.id, False, now)
-        self._relays.send(
-            control.AnswerOffer(session.room.name, session.participant.id, number, sdp)
+        self._ask(
+            session,
+            message.id,
+            len(message.sdp),
+            lambda number: control.AnswerOffer(
+                session.room.name, session.participant.id, number, sdp
+            ),
+            now,
         )
         return None
 
     def receive_selection(
         self, session: Session, message: messages.Subscribe | messages.Unsubscribe
     ) -> bytes:
-        self._check_available()
+        self.requests.check_available()
         if not session.participant.grant.subscribe:
             raise ProtocolError("forbidden", "You may not subscribe here.")
         tracks = list(dict.fromkeys(message.tracks))
@@ -129,7 +96,7 @@ class Relaying:
     def receive_preferences(self, session: Session, message: messages.Prefer) -> bytes:
         """The sizes of the tracks that are there count, also if others are refused: a track may
         have ended while the message was under way."""
-        self._check_available()
+        self.requests.check_available()
         room, participant = session.room, session.participant
         if not participant.grant.subscribe:
             raise ProtocolError("forbidden", "You may not subscribe here.")
@@ -149,44 +116,63 @@ class Relaying:
         return messages.build_ok(message.id)
 
     def receive_restart(self, session: Session, message: messages.RestartIce) -> bytes:
-        self._check_available()
+        self.requests.check_available()
         self._attach(session)
         self._relays.send(control.RestartIce(session.room.name, session.participant.id))
         return messages.build_ok(message.id)
 
     def ask_stats(self, room: str, receiver: StatsReceiver, now: float) -> None:
         """Have `receiver` called with what the relay measures in `room`, or with None."""
-        if not self._relays.available:
+
+        def receive(reply: Reply) -> None:
+            receiver(reply.tracks if isinstance(reply, control.RoomStats) else None)
+
+        try:
+            self.requests.ask(room, lambda number: control.GetStats(room, number), receive, now)
+        except ProtocolError:
             receiver(None)
-            return
-        number = self._take_number(_StatsRequest(receiver, room), now)
-        self._relays.send(control.GetStats(room, number))
 
-    def _ask(self, session: Session, id: str | None, offer: bool, now: float) -> int:
-        """Note who gets the answer. Raise ProtocolError."""
-        self._check_available()
-        if session.pending >= MAX_PENDING:
-            raise ProtocolError(
-                "rate-limited", "Too many offers wait for the relay.", retry_after=1.0
-            )
+    def ask_for_guest(
+        self,
+        kind: Literal["publish", "play"],
+        guest: Participant,
+        room: str,
+        address: str,
+        sdp: str,
+        receiver: Receive,
+        now: float,
+    ) -> None:
+        """Have `receiver` called with the relay's answer to an offer. Raise ProtocolError."""
+        command = control.Publish if kind == "publish" else control.Pull
+        self.requests.describe(
+            room,
+            guest.id,
+            address,
+            len(sdp),
+            lambda number: command(room, guest.id, number, sdp),
+            receiver,
+            now,
+        )
+
+    def _ask(self, session: Session, id: str | None, size: int, build: Build, now: float) -> None:
+        """Pass on a description, and have its answer go to the client. Raise ProtocolError."""
+        self.requests.check_available()
         self._attach(session)
-        session.pending += 1
-        if id is not None:
+        address = "" if session.link is None else session.link.address
+        self.requests.describe(
+            session.room.name,
+            session.participant.id,
+            address,
+            size,
+            build,
+            lambda reply: self._complete(session, id, reply),
+            now,
+        )
+        if id is not None and session.recall(id) is None:
             session.remember(id, PENDING)
-        return self._take_number(_Request(session, id, session.room.name, offer), now)
-
-    def _take_number(self, request: _Request | _StatsRequest, now: float) -> int:
-        self._number += 1
-        self._requests[self._number] = request
-        self._deadlines.append((now + ANSWER_TIMEOUT, self._number))
-        return self._number
 
     def _attach(self, session: Session) -> None:
         self._desk.apply(session.room, session.room.attach(session.participant))
-
-    def _check_available(self) -> None:
-        if not self._relays.available:
-            raise ProtocolError("relay-unavailable", "There is no media relay now.")
 
     # -- From the relay -----------------------------------------------------------------
 
@@ -194,7 +180,7 @@ class Relaying:
         """Events about rooms and participants that are gone already are passed over."""
         match event:
             case control.Answer() | control.Refused() | control.RoomStats():
-                self._receive_answer(event)
+                self.requests.receive(event)
             case control.Availability():
                 for room in self._desk.list_rooms():
                     self._desk.apply(room, room.set_relay(event.available, now))
@@ -250,41 +236,21 @@ class Relaying:
         if participant.session is not None:
             self._desk.send(participant.session, messages.encode_body(message))
 
-    def _receive_answer(self, event: control.Answer | control.Refused | control.RoomStats) -> None:
-        request = self._requests.pop(event.request, None)
-        if isinstance(request, _StatsRequest):
-            tracks = event.tracks if isinstance(event, control.RoomStats) else None
-            request.receiver(tracks)
-        elif request is not None and isinstance(event, control.Answer):
-            self._complete(request, event.sdp)
-        elif request is not None and isinstance(event, control.Refused):
-            self._fail(request, ProtocolError(event.code, event.reason[: messages.MAX_ERROR_TEXT]))
-
-    def _complete(self, request: _Request, sdp: str) -> None:
-        session, id = request.session, request.id
-        session.pending -= 1
+    def _complete(self, session: Session, id: str | None, reply: Reply) -> None:
         if session.state is State.CLOSED:
             return
-        if request.offer:
-            answer = messages.AnswerFrom(from_=RELAY, sdp=sdp)
+        if isinstance(reply, ProtocolError):
+            self._desk.fail(session, id, reply)
+            return
+        body = messages.build_ok(id)
+        if isinstance(reply, control.Answer) and reply.sdp:
+            answer = messages.AnswerFrom(from_=RELAY, sdp=reply.sdp)
             answer.id = UNSET if id is None else id
             body = messages.encode_body(answer)
-        else:
-            body = messages.build_ok(id)
         self._desk.reply(session, id, body)
 
-    def _fail(self, request: _Request | _StatsRequest, error: ProtocolError) -> None:
-        if isinstance(request, _StatsRequest):
-            request.receiver(None)
-            return
-        request.session.pending -= 1
-        if request.session.state is not State.CLOSED:
-            self._desk.fail(request.session, request.id, error)
-
     def _lose_worker(self, name: str) -> None:
-        lost = [n for n, request in self._requests.items() if request.room == name]
-        for number in lost:
-            self._fail(self._requests.pop(number), _lost())
+        self.requests.lose_room(name)
         room = self._desk.find_room(name)
         if room is not None:
             effects, guests = room.lose_worker()
@@ -292,20 +258,3 @@ class Relaying:
             for guest in guests:
                 # Its publisher notices by itself and comes back by WHIP.
                 self._desk.leave_guest(guest.id)
-
-    # -- Time ---------------------------------------------------------------------------
-
-    def get_timer(self) -> float | None:
-        while self._deadlines and self._deadlines[0][1] not in self._requests:
-            self._deadlines.popleft()
-        return self._deadlines[0][0] if self._deadlines else None
-
-    def handle_timer(self, now: float) -> None:
-        while self._deadlines and self._deadlines[0][0] <= now:
-            request = self._requests.pop(self._deadlines.popleft()[1], None)
-            if request is not None:
-                self._fail(request, _lost())
-
-
-def _lost() -> ProtocolError:
-    return ProtocolError("relay-unavailable", "The relay did not answer. Try again.")

@@ -47,8 +47,6 @@ TRANSITIONS: Final = {
 # Seconds for which replies and messages are kept at least. A client that lost its connection
 # comes back within two silent heartbeats and `resume_within`, 80 s with the defaults.
 RETENTION: Final = 90.0
-# Messages of one client that may be under way to the relay at a time; one is the usual number.
-MAX_PENDING: Final = 16
 
 MAX_UNWRITTEN: Final = 1000
 """Messages that a client may have been sent before they were written down for other hubs."""
@@ -75,7 +73,6 @@ class Session:
         "expires",
         "link",
         "participant",
-        "pending",
         "restored",
         "room",
         "secret",
@@ -96,7 +93,6 @@ class Session:
         self.room: Room
         self.participant: Participant
         self.expires = 0.0
-        self.pending = 0
         self._limits = limits
         self._replay: deque[bytes] = deque()
         self._replay_bytes = 0

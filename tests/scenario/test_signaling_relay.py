@@ -6,8 +6,8 @@ import pytest
 
 from relay import control
 from relay.control import SlotTrack, Speaker, Track
-from signaling.hub.relaying import ANSWER_TIMEOUT
-from signaling.hub.session import MAX_PENDING
+from signaling.hub.descriptions import MAX_OF_PARTICIPANT
+from signaling.hub.relayrequests import ANSWER_TIMEOUT
 from signaling.protocol.errors import ProtocolError
 from signaling.protocol.messages import Grant
 from tests.support.hub import Client, FakeRelays, World
@@ -113,26 +113,54 @@ def test_a_relay_that_does_not_answer_is_waited_for_no_longer(
     assert world.hub.get_timer() is None
 
 
-def test_no_more_than_a_few_offers_wait_for_the_relay(world: World, relays: FakeRelays) -> None:
+def test_one_offer_of_a_client_reaches_the_relay_at_a_time_and_few_wait(
+    world: World, relays: FakeRelays
+) -> None:
     ada = world.join("Ada")
-    numbers = [publish(ada, relays) for _ in range(MAX_PENDING)]
+    first = publish(ada, relays)
+    for _ in range(MAX_OF_PARTICIPANT - 1):
+        ada.send("offer", to="relay", sdp=SDP)
+    assert relays.take() == []
     refused = ada.ask("offer", to="relay", sdp=SDP)
     assert (refused["code"], refused["retry_after"]) == ("rate-limited", 1.0)
-    world.hub.receive_relay(control.Answer(numbers[0], "answer"))
-    publish(ada, relays)
+    world.hub.receive_relay(control.Answer(first, "answer"))
+    (second,) = relays.take()
+    assert isinstance(second, control.Publish)
+    assert second.request == first + 1
 
 
 def test_an_offer_refused_because_others_wait_may_be_sent_again_under_its_id(
     world: World, relays: FakeRelays
 ) -> None:
     ada = world.join("Ada")
-    numbers = [publish(ada, relays) for _ in range(MAX_PENDING)]
+    number = publish(ada, relays)
+    for _ in range(MAX_OF_PARTICIPANT - 1):
+        ada.send("offer", to="relay", sdp=SDP)
     ada.send("offer", id="7", to="relay", sdp=SDP)
     assert ada.take("error")["code"] == "rate-limited"
-    world.hub.receive_relay(control.Answer(numbers[0], "answer"))
-    ada.read()
-    world.hub.receive_relay(control.Answer(publish(ada, relays, id="7"), "again"))
-    assert ada.take("answer")["sdp"] == "again"
+    world.hub.receive_relay(control.Answer(number, "answer"))
+    ada.send("offer", id="7", to="relay", sdp=SDP)
+    while commands := relays.take():
+        ada.read()
+        assert isinstance(commands[-1], control.Publish)
+        world.hub.receive_relay(control.Answer(commands[-1].request, "again"))
+    assert ada.take("answer")["id"] == "7"
+
+
+def test_whip_waits_for_its_turn_like_everyone(world: World, relays: FakeRelays) -> None:
+    replies: list[object] = []
+    guest = world.hub.join_guest("demo", name="OBS", grant=Grant())
+    for _ in range(2):
+        world.hub.ask_for_guest("publish", guest, SDP, replies.append)
+    (offer,) = [c for c in relays.take() if isinstance(c, control.Publish)]
+    world.hub.receive_relay(control.Answer(offer.request, "answer"))
+    assert replies == [control.Answer(offer.request, "answer")]
+    (offer,) = relays.take()  # type: ignore[assignment]
+    world.hub.receive_relay(control.Refused(offer.request, "bad-sdp", "No."))
+    assert isinstance(replies[1], ProtocolError)
+    assert replies[1].code == "bad-sdp"
+    with pytest.raises(ProtocolError, match="session-expired"):
+        world.hub.ask_for_guest("publish", "p_0", SDP, replies.append)
 
 
 @pytest.mark.parametrize(

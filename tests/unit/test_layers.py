@@ -45,6 +45,8 @@ RUNGS = {
     "signaling.access.credentials": 3,
     "signaling.hub.details": 2,
     "signaling.hub.turns": 1,
+    "signaling.hub.descriptions": 1,
+    "signaling.hub.relayrequests": 2,
     "signaling.hub.relaying": 3,
     "signaling.hub.requests": 3,
     "signaling.hub.entrance": 3,

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from signaling.access.addresses import VIOLATIONS_FOR_BAN
+from signaling.hub.descriptions import MAX_OF_PARTICIPANT
 from signaling.hub.lobby import KNOCK_TIMEOUT, MAX_KNOCKS
-from signaling.hub.relaying import ANSWER_TIMEOUT
+from signaling.hub.relayrequests import ANSWER_TIMEOUT
 from signaling.hub.room import HISTORY_BYTES, MESH_OVERLAP
-from signaling.hub.session import MAX_PENDING, RETENTION
+from signaling.hub.session import RETENTION
 from signaling.protocol import messages
 from signaling.protocol.errors import KINDS
 from signaling.settings.config import Limits
@@ -88,7 +89,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"{limits.outbox_messages} messages, 1 MiB (`--outbox-messages`, `--outbox-bytes`)",
         f"{limits.replay_messages} messages, 1 MiB (`--replay-messages`, `--replay-bytes`)",
         f"each for {RETENTION:g} s at least",
-        f"At most {MAX_PENDING} offers and answers",
+        f"At most {MAX_OF_PARTICIPANT} offers and answers",
         f"does not answer within {ANSWER_TIMEOUT:g} s",
         f"for another {MESH_OVERLAP:g} s",
         f"less, for {limits.mesh_return:g} s",

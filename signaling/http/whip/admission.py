@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from relay import control
 
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import Grant, Source
@@ -22,6 +25,7 @@ RETRY_AFTER: Final = 2
 """Seconds after which it is worth asking again for what is not there yet."""
 
 Action = Literal["publish", "play"]
+Receive = Callable[[control.Answer | control.RoomStats | ProtocolError], None]
 
 
 class Hub(Protocol):
@@ -39,16 +43,18 @@ class Hub(Protocol):
         address: str = "",
     ) -> str: ...
     def leave_guest(self, participant: str) -> None: ...
+    def ask_for_guest(
+        self, kind: Action, participant: str, sdp: str, receiver: Receive, *, address: str
+    ) -> None: ...
     def room(self, name: str) -> object | None: ...
 
 
 class Relay(Protocol):
-    """The part of the relay's adapter that answers offers."""
+    """The part of the relay's adapter that says who is gone."""
 
     def watch(
         self, *, on_gone: Callable[[str, str | None], None], on_end: Callable[[str], None]
     ) -> None: ...
-    async def ask(self, kind: Action, room: str, participant: str, sdp: str) -> str: ...
 
 
 class Admission:
@@ -64,10 +70,10 @@ class Admission:
         authorize: Callable[[str | None, str], Access] | None = None,
     ) -> None:
         self._hub = hub
-        self._relay = relay
         self._forget = forget
         self._authorize = authorize
         self._rooms: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
         relay.watch(on_gone=self._receive_gone, on_end=self._receive_end)
 
     def authorize(self, token: str | None, room: str) -> Access | None:
@@ -97,24 +103,37 @@ class Admission:
             address=address,
         )
         self._rooms[participant] = room
+        self._addresses[participant] = address
         return participant
 
     async def offer(self, action: Action, participant: str, sdp: str) -> str:
         """The relay's answer. Raises ProtocolError."""
-        room = self._rooms.get(participant)
-        if room is None:
+        address = self._addresses.get(participant)
+        if address is None:
             raise ProtocolError("session-expired", "The session is over.")
-        return await self._relay.ask(action, room, participant, sdp)
+        waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def receive(reply: control.Answer | control.RoomStats | ProtocolError) -> None:
+            if waiting.done():
+                return
+            if isinstance(reply, control.Answer):
+                waiting.set_result(reply.sdp)
+            elif isinstance(reply, ProtocolError):
+                waiting.set_exception(reply)
+
+        self._hub.ask_for_guest(action, participant, sdp, receive, address=address)
+        return await waiting
 
     def dismiss(self, participant: str) -> None:
         """Take a participant out of its room. Idempotent."""
+        self._addresses.pop(participant, None)
         if self._rooms.pop(participant, None) is not None:
             self._hub.leave_guest(participant)
 
     def _receive_gone(self, room: str, participant: str | None) -> None:
         gone = [p for p, r in self._rooms.items() if r == room and participant in (None, p)]
         for one in gone:
-            del self._rooms[one]
+            del self._rooms[one], self._addresses[one]
             self._forget(one)
 
     def _receive_end(self, participant: str) -> None:

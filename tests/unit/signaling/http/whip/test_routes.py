@@ -10,12 +10,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from relay import control
 from signaling.access.addresses import Guard
 from signaling.access.tokens import Access
 from signaling.access.turn import IceServer
 from signaling.http.middleware import Middleware
 from signaling.http.proxy import parse_networks
-from signaling.http.whip.admission import Action, Admission
+from signaling.http.whip.admission import Action, Admission, Receive
 from signaling.http.whip.fragments import find_ufrag
 from signaling.http.whip.routes import Whip
 from signaling.metrics import Metrics
@@ -72,7 +73,10 @@ class FakeCall:
     ) -> None:
         self.on_gone = on_gone
 
-    async def ask(self, kind: Action, room: str, participant: str, sdp: str) -> str:
+    def ask_for_guest(
+        self, kind: Action, participant: str, sdp: str, receiver: Receive, *, address: str
+    ) -> None:
+        del address
         assert participant in self.present
         self.asked.append(kind)
         if self.refusal is not None:
@@ -80,7 +84,7 @@ class FakeCall:
         self.offers.append(sdp)
         if self.on_answer is not None:
             self.on_answer(participant)
-        return sdp
+        receiver(control.Answer(1, sdp))
 
 
 @pytest.fixture
