@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 import socket
@@ -19,6 +20,7 @@ from . import clustering
 from .about import VERSION
 from .access.credentials import Credentials
 from .access.tokens import Access
+from .http.elsewhere import Elsewhere, Inside
 from .http.listener import Listener
 from .http.middleware import RequestLog
 from .http.proxy import parse_networks
@@ -73,7 +75,11 @@ class Server:
         self.credentials = Credentials(config, time.time)
         self.relays = Relays()
         self.notifier = self._make_notifier()
-        self.cluster = None if config.redis_url is None else clustering.join(config)
+        self._stack = contextlib.AsyncExitStack()
+        self._inside = Inside()
+        self.cluster = None
+        if config.redis_url is not None:
+            self.cluster = clustering.join(config, self._inside.carry_out)
         self.hub = self._make_hub()
         self.relays.bind(self.hub.receive_relay)
         self.metrics.add_sampler(self._sample_guard)
@@ -94,6 +100,8 @@ class Server:
             credentials=self.credentials,
             whip=self._make_whip() if config.relay_workers else None,
             static=static,
+            elsewhere=self._make_elsewhere(),
+            inside=None if self.cluster is None else self._inside,
         )
         self._runners: list[web.AppRunner] = []
         self._listeners: list[Listener] = []
@@ -118,6 +126,11 @@ class Server:
             notify=self._make_notify(),
             journal=None if self.cluster is None else self.cluster.journal,
         )
+
+    def _make_elsewhere(self) -> Elsewhere | None:
+        if self.cluster is None:
+            return None
+        return Elsewhere(self.cluster, keyless=not self.credentials.needs_tokens)
 
     def _make_notify(self) -> Notify:
         events = None if self.cluster is None else self.cluster.events
@@ -199,6 +212,8 @@ class Server:
             await clustering.start(self.cluster, self.config, self.list_urls()[0])
         listener = await self._serve(self.routes.app)
         self.routes.bind(listener)
+        if self.cluster is not None:
+            await self._stack.enter_async_context(self._inside.serve(self._runners[0]))
         for sock in self.sockets:
             listener.listen(sock, self._tls)
         if self.config.metrics_port is not None:
@@ -294,6 +309,8 @@ class Server:
             listener.close()
         _log.info("draining", extra={"connections": len(self.connections)})
         self.hub.drain()
+        if self.cluster is not None:
+            await self.cluster.hand_over()
         if not await self.connections.wait_closed(self.config.drain_timeout):
             _log.warning("cut off", extra={"connections": len(self.connections)})
         # The workers tell once a second, to nobody in particular.
@@ -316,6 +333,7 @@ class Server:
         if self.cluster is not None:
             await self.cluster.stop()
         await self.connections.abort_all()
+        await self._stack.aclose()
         for runner in self._runners:
             await runner.cleanup()
         await self.relays.stop()

@@ -17,10 +17,13 @@ from .settings.config import Config
 from .settings.setting import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .cluster.cluster import Cluster
+    from .cluster.wire import Ask, Told
 
 
-def join(config: Config) -> Cluster:
+def join(config: Config, carry_out: Callable[[Ask], Awaitable[Told]]) -> Cluster:
     """A hub's place in the cluster, not begun yet. Raises ConfigError."""
     assert config.redis_url is not None
     try:
@@ -42,7 +45,7 @@ def join(config: Config) -> Cluster:
         stream = EventStream(
             kept, config.event_stream, wall=time.time, token=lambda: secrets.token_urlsafe(16)
         )
-    return Cluster(kept, id=id, events=stream)
+    return Cluster(kept, id=id, events=stream, carry_out=carry_out)
 
 
 async def start(cluster: Cluster, config: Config, url: str) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ from ..hub.journal import find_room_of
 from ..hub.snapshot import RoomState, Sent
 from ..logs import Log
 from ..protocol import messages
+from ..protocol.errors import ProtocolError
+from . import wire
 from .events import EventStream
 from .front import ForClient, Front, Hub, Splice
 from .journal import Journal, decode_sent_untrusted, decode_state_untrusted
@@ -35,6 +38,12 @@ BEAT: Final = 0.5
 
 PROBE_EVERY: Final = 1.0
 """Seconds between probes of each link."""
+
+ASK_WITHIN: Final = 20.0
+"""Seconds for another hub to answer a request; its relay has ten for an offer."""
+
+HANDED_OVER: Final = 0.1
+"""Seconds, times the tries, before it is asked again where a room is whose hub is about to go."""
 
 SECOND_TRY: Final = 0.5
 """Seconds before a hub that could not be reached is tried once more; then it counts as dead."""
@@ -60,9 +69,13 @@ class Cluster:
         *,
         id: str,
         events: EventStream | None = None,
+        carry_out: Callable[[wire.Ask], Awaitable[wire.Told]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events = events
+        self._carry_out = carry_out
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, tuple[Link, asyncio.Future[wire.Told]]] = {}
         self.id = id
         self.store = store
         self.leases = Leases(id)
@@ -70,6 +83,7 @@ class Cluster:
         self._writing: asyncio.Task[None] | None = None
         self._clock = clock
         self._awake = True
+        self._leaving = False
         self._turn = clock()
         self._renewed = clock()
         self._record = HubRecord(id, "")
@@ -140,6 +154,23 @@ class Cluster:
             await self.store.withdraw()
         await self.links.close()
         await self.store.close()
+
+    async def hand_over(self) -> None:
+        """This hub is about to go: let others have its rooms, with everybody in them."""
+        self._leaving = True
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self._write()
+        leases = list(self.leases)
+        for lease in leases:
+            self.leases.release(lease.room)
+            self._hub.abandon_room(lease.room)
+        try:
+            for lease in leases:
+                await self.store.release(lease.room, lease.epoch)
+        except StoreAway as error:
+            self._lose_store(error)
+        log.info("rooms handed over", extra={"rooms": len(leases)})
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -261,7 +292,7 @@ class Cluster:
     # -- Where rooms are ----------------------------------------------------------------
 
     def is_here(self, room: str) -> bool:
-        if room in self.leases:
+        if room in self.leases and not self._leaving:
             self.leases.use(room, self._clock())
             return True
         return False
@@ -271,6 +302,8 @@ class Cluster:
 
     async def _seek(self, splice: Splice, message: messages.Join | messages.Resume) -> None:
         room = message.room if isinstance(message, messages.Join) else find_room_of(message.session)
+        if splice.tries:
+            await asyncio.sleep(HANDED_OVER * splice.tries)
         try:
             way = await self.find_way(room) if room else None
         except LinkDown:
@@ -372,6 +405,45 @@ class Cluster:
             raise LinkDown(f"Hub {owner.hub} is not to be reached.")
         return link
 
+    # -- HTTP about rooms ---------------------------------------------------------------
+
+    async def ask_about(self, room: str, ask: Callable[[int], wire.Ask]) -> wire.Told | None:
+        """What the owner of a room answers to a request; None where that is this hub. Raises
+        ProtocolError where it cannot be asked."""
+        try:
+            way = await self.find_way(room)
+        except LinkDown:
+            raise _unreachable() from None
+        if way is None:
+            return None
+        number = next(self._numbers)
+        waiting: asyncio.Future[wire.Told] = asyncio.get_running_loop().create_future()
+        self._asked[number] = (way, waiting)
+        try:
+            way.send(ask(number))
+            async with asyncio.timeout(ASK_WITHIN):
+                return await waiting
+        except TimeoutError:
+            raise _unreachable() from None
+        finally:
+            del self._asked[number]
+
+    async def _answer(self, link: Link, ask: wire.Ask) -> None:
+        if self._carry_out is not None and self.is_here(ask.room):
+            link.send(await self._carry_out(ask))
+        else:
+            link.send(wire.Told(ask.request, 503, [("Retry-After", "1")], b""))
+
+    def receive_ask(self, link: Link, ask: wire.Ask) -> None:
+        """Another hub asks about a room of this one."""
+        self._start(self._answer(link, ask))
+
+    def receive_told(self, told: wire.Told) -> None:
+        """The answer to a request that this hub passed on."""
+        asked = self._asked.get(told.request)
+        if asked is not None and not asked[1].done():
+            asked[1].set_result(told)
+
     # -- What links bring ---------------------------------------------------------------
 
     def lose_client_hub(self, link: Link) -> None:
@@ -381,6 +453,13 @@ class Cluster:
     def lose_owner(self, link: Link) -> None:
         self.links.discard(link)
         self.front.lose_way(link)
+        for way, waiting in self._asked.values():
+            if way is link and not waiting.done():
+                waiting.set_exception(_unreachable())
+
+
+def _unreachable() -> ProtocolError:
+    return ProtocolError("relay-unavailable", "The room's server cannot be reached.", retry_after=2)
 
 
 class _FromClients:
@@ -390,7 +469,10 @@ class _FromClients:
         self._cluster = cluster
 
     def receive(self, link: Link, message: Any) -> None:
-        self._cluster.remote.receive(link, message)
+        if isinstance(message, wire.Ask):
+            self._cluster.receive_ask(link, message)
+        else:
+            self._cluster.remote.receive(link, message)
 
     def lose(self, link: Link) -> None:
         self._cluster.lose_client_hub(link)
@@ -403,7 +485,9 @@ class _FromOwners:
         self._cluster = cluster
 
     def receive(self, _link: Link, message: Any) -> None:
-        if isinstance(message, ForClient):
+        if isinstance(message, wire.Told):
+            self._cluster.receive_told(message)
+        elif isinstance(message, ForClient):
             self._cluster.front.receive_from_owner(message)
 
     def lose(self, link: Link) -> None:

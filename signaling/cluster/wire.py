@@ -107,6 +107,7 @@ class Closed(Message, frozen=True, tag="closed"):
 
 class Ask(Message, frozen=True, tag="ask"):
     request: int
+    room: str
     method: str
     path: str
     headers: list[tuple[str, str]]

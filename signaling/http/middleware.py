@@ -16,9 +16,10 @@ from ..access.addresses import Guard
 from ..logs import Log
 from ..protocol.errors import ProtocolError
 from ..settings.config import Config, is_local
+from .elsewhere import Inside
 from .listener import Listener
 from .proxy import Network, find_client, find_prefix, find_scheme
-from .requests import ADDRESS, PREFIX, is_media_path, strip_port
+from .requests import ADDRESS, FROM_HUB, PREFIX, is_media_path, strip_port
 from .responses import make_error, refuse
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,7 +87,9 @@ class Middleware:
         addresses: Guard,
         trusted: Sequence[Network],
         count: Callable[[str, int], None],
+        inside: Inside | None = None,
     ) -> None:
+        self._inside = inside
         self._config = config
         self._addresses = addresses
         self._trusted = trusted
@@ -122,6 +125,7 @@ class Middleware:
         forwarded = headers.getall("X-Forwarded-For", [])
         request[ADDRESS] = find_client(remote, forwarded, self._trusted)
         request[PREFIX] = find_prefix(remote, headers.get("X-Forwarded-Prefix"), self._trusted)
+        request[FROM_HUB] = self._inside is not None and self._inside.identify(request)
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

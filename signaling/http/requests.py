@@ -16,6 +16,9 @@ ADDRESS: Final = web.RequestKey("address", str)
 PREFIX: Final = web.RequestKey("prefix", str)
 """The path at which a trusted proxy shows this server, like `/tandem`; empty for the root."""
 
+FROM_HUB: Final = web.RequestKey("from_hub", bool)
+"""True where another hub of the cluster passed the request on, and has checked where it is from."""
+
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 
@@ -41,6 +44,8 @@ def authorize_local(request: web.Request) -> None:
     Behind a proxy everyone's address is the proxy's, and a page whose name was made to point at
     127.0.0.1 has a Host that is not local.
     """
+    if request[FROM_HUB]:
+        return
     if is_forwarded(request) or not is_loopback(request.remote) or not names_this_machine(request):
         raise ProtocolError("forbidden", "Without a key, only this machine may do that.")
 

@@ -14,6 +14,7 @@ from ..metrics import Exposition, Metrics
 from ..settings.config import Config
 from ..websocket.connection import Connections
 from .api import Api
+from .elsewhere import Elsewhere, Inside
 from .health import Health, MetricsPage, Readiness
 from .listener import Listener
 from .middleware import Middleware
@@ -38,14 +39,18 @@ class Routes:
         credentials: Credentials,
         whip: Whip | None,
         static: Path | None = None,
+        elsewhere: Elsewhere | None = None,
+        inside: Inside | None = None,
     ) -> None:
         trusted = parse_networks(config.trusted_proxy)
-        self._middleware = Middleware(config, hub.guard, trusted, metrics.count_request)
+        self._middleware = Middleware(config, hub.guard, trusted, metrics.count_request, inside)
         self._health = Health(readiness)
         self._upgrade = Upgrade(config, connections, metrics, hub.guard)
         # An SDP for WHIP is the largest body there is.
         self.app = web.Application(client_max_size=config.limits.max_description)
         self._middleware.add_to(self.app)
+        if elsewhere is not None:
+            self.app.middlewares.append(elsewhere.pass_on)
         self._upgrade.add_to(self.app)
         self._health.add_to(self.app)
         Page(static).add_to(self.app)

@@ -230,3 +230,49 @@ async def test_events_are_written_to_a_stream_and_counted_once_by_the_example(
             assert await client.hget("visitors", "demo") == b"2"
         counting.cancel()
         await asyncio.gather(counting, return_exceptions=True)
+
+
+async def test_http_about_a_room_is_answered_by_the_hub_that_owns_it(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    one, two = hubs
+    async with open_session() as session, connect(session, one) as ada:
+        await ada.join(name="Ada")
+        async with session.get(f"{two.url}/api/rooms/demo") as response:
+            assert response.status == 200
+            body = await response.json()
+            assert [p["name"] for p in body["participants"]] == ["Ada"]
+        async with session.delete(
+            f"{two.url}/api/rooms/demo/participants/{ada.participant}"
+        ) as response:
+            assert response.status == 204
+        assert await ada.receive_close() == 4403
+        # Whoever is refused here is not passed on, whatever they say of themselves.
+        forged = {"X-Forwarded-For": "127.0.0.1", "X-Tandem-Hub": "guess"}
+        async with session.get(f"{two.url}/api/rooms/demo", headers=forged) as response:
+            assert response.status == 403
+
+
+async def test_a_hub_that_stops_hands_its_rooms_over(
+    hubs: tuple[ServerProcess, ServerProcess],
+) -> None:
+    one, two = hubs
+    async with open_session() as session:
+        async with connect(session, one) as ada, connect(session, two) as bob:
+            await ada.join(name="Ada")
+            await bob.join(name="Bob")
+            reply = await ada.ask(type="chat", content="before")
+            line = await bob.receive_type("chat")
+            one.send_signal(signal.SIGTERM)
+            assert await ada.receive_close() == 1001
+            assert await bob.receive_close() == 1001
+        async with connect(session, two) as back, connect(session, two) as again:
+            await back.send(type="resume", session=bob.session, seq=line["seq"])
+            assert (await back.receive())["type"] == "resumed"
+            await again.send(type="resume", session=ada.session, seq=reply["seq"])
+            assert (await again.receive_type("resumed"))["participant"] == ada.participant
+            await again.send(type="chat", id="after", content="after")
+            assert (await back.receive_type("chat"))["content"] == "after"
+        assert await one.wait() == 0
+        await two.wait_log("room restored")
+        assert not any("taking over" in line for line in two.log)
