@@ -5,7 +5,7 @@ gives each track its media from whichever has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Literal
 
 import msgspec
@@ -15,14 +15,19 @@ from relay.control import Track
 from ..client import Client, Event, Participant, Rejoined
 from ..protocol import messages
 from .clock import media_time
-from .internals import Tap
+from .internals import Tap, machine_addresses
+from .liveness import Liveness
 from .peer import Peer
-from .relayed import Publisher, Subscriber
+from .relayed import PUBLISHER, SUBSCRIBER, Publisher, Subscriber
 from .sources import Kind, Label, Source
 from .tracks import RemoteTrack
 
 SWEEP = 0.5
 """Seconds between two looks at what lingers."""
+LOOK = 0.25
+"""Seconds between two looks at what has fallen silent."""
+LOOK_FOR_ADDRESSES = 1.0
+"""Seconds between two looks at the machine's addresses."""
 LINGER = 5.0
 """Seconds that an old way stays open while the new one takes over, and that a track waits
 for new media before it ends."""
@@ -76,6 +81,7 @@ class Connections:
         self._declined: set[str] = set()  # of whom the hub has been told, with via="relay"
         self._returning: list[_Returning] = []
         self._unbound: dict[RemoteTrack, float] = {}
+        self._liveness = Liveness()
         client.on_any(self._receive)
 
     def open(self) -> None:
@@ -84,8 +90,9 @@ class Connections:
         self.subscriber = Subscriber(self)
 
     def watch(self) -> None:
-        """Look from now on after what lingers."""
+        """Look from now on after what lingers, and what has fallen silent."""
         self.spawn(self._sweep())
+        self.spawn(self._keep_alive())
 
     @property
     def tracks(self) -> list[RemoteTrack]:
@@ -302,6 +309,50 @@ class Connections:
         if not peer.connected or now - peer.retired_at > (LINGER if flowing else 2 * LINGER):
             del self.direct[participant.id]
             self.spawn(peer.close())
+
+    # -- Networks that go and come --------------------------------------------------------
+
+    def hear(self, key: Hashable) -> None:
+        """A connection has brought something."""
+        self._liveness.hear(key, asyncio.get_running_loop().time(), alone=key != SUBSCRIBER)
+
+    def forget(self, key: Hashable) -> None:
+        self._liveness.forget(key)
+
+    async def _keep_alive(self) -> None:
+        loop = asyncio.get_running_loop()
+        machine = machine_addresses()
+        looked_at = loop.time()
+        while True:
+            await asyncio.sleep(LOOK)
+            now = loop.time()
+            if now - looked_at > LOOK_FOR_ADDRESSES:
+                looked_at = now
+                before, machine = machine, machine_addresses()
+                if before - machine & self._addresses():
+                    self._liveness.move(now)
+                    self.client.reconnect()
+            client = self.client
+            verdict = self._liveness.check(
+                now, connected=client.connected, hub_heard_at=client.heard_at
+            )
+            if verdict.probe:
+                client.probe()
+            for key in verdict.remake:
+                self._remake(key)
+
+    def _addresses(self) -> set[str]:
+        """Where packets leave from now."""
+        found = self.publisher.addresses | self.subscriber.addresses
+        return found.union(*(peer.addresses for peer in self.direct.values()))
+
+    def _remake(self, key: Hashable) -> None:
+        if key == PUBLISHER:
+            self.publisher.reset()
+        elif key == SUBSCRIBER:
+            self.subscriber.restart()
+        elif peer := self.direct.get(str(key)):
+            peer.restart()
 
     async def _sweep(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
+from aioice.ice import get_host_addresses
 from aiortc import (
     RTCPeerConnection,
     RTCRtpCodecCapability,
@@ -437,6 +438,39 @@ def bound_inboxes(pc: RTCPeerConnection) -> None:
     for transport in cast(Any, pc)._RTCPeerConnection__iceTransports:
         if transport.iceGatherer.state == "new":
             transport._connection._queue = BoundedInbox()
+
+
+def watch_packets(pc: RTCPeerConnection, on_packet: Callable[[], None]) -> None:
+    """Call `on_packet` for all that comes in: media, their reports, and checks of the way."""
+    for transport in cast(Any, pc)._RTCPeerConnection__iceTransports:
+        connection = transport._connection
+        if connection.__dict__.get("data_received") is None:
+            connection.data_received = _before(on_packet, connection.data_received)
+            connection.request_received = _before(on_packet, connection.request_received)
+
+
+def _before(first: Callable[[], None], then: Callable[..., None]) -> Callable[..., None]:
+    def both(*args: Any) -> None:
+        first()
+        then(*args)
+
+    return both
+
+
+def local_addresses(pc: RTCPeerConnection) -> set[str]:
+    """The machine's own addresses that the connection's media leave from; empty while it has
+    none, and where it goes through TURN."""
+    return {
+        pair.local_candidate.host
+        for transport in cast(Any, pc)._RTCPeerConnection__iceTransports
+        for pair in transport._connection._nominated.values()
+        if pair.local_candidate.type == "host"
+    }
+
+
+def machine_addresses() -> set[str]:
+    """All that the machine has now."""
+    return set(get_host_addresses(use_ipv4=True, use_ipv6=True))
 
 
 class Checkpoint:

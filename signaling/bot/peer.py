@@ -18,7 +18,14 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, sdp
 
 from ..client import ClientError, Participant
 from ..protocol import messages
-from .internals import Checkpoint, EncodedFrame, Tap, learn_ssrcs
+from .internals import (
+    Checkpoint,
+    EncodedFrame,
+    Tap,
+    learn_ssrcs,
+    local_addresses,
+    watch_packets,
+)
 from .lines import (
     SDP_ERRORS,
     Line,
@@ -41,6 +48,8 @@ OPEN_AFTER = 2.0
 CONNECT_WITHIN = 8.0
 """Seconds until a pair without a connection is reported to the hub, as the protocol says."""
 RETRY_AFTER = 4.0
+RESTART_AFTER = 0.5
+"""Seconds that the elder waits for the other side's offer when their way is broken."""
 DATA_LABEL = "data"
 ALWAYS: tuple[tuple[Label, Kind], ...] = (("microphone", "audio"), ("camera", "video"))
 
@@ -108,6 +117,22 @@ class Peer:
         """Of every line that ever received."""
         return set(self._taps.values())
 
+    @property
+    def addresses(self) -> set[str]:
+        """Where its packets leave from."""
+        return set() if self._pc is None else local_addresses(self._pc)
+
+    def restart(self) -> None:
+        """The way is broken, or another one: make the connection anew at once."""
+        self.connected = False
+        if self._polite:
+            self.receive("remake", None)
+        else:  # The other side may have noticed, too, and offers first.
+            self._later(RESTART_AFTER, "silent", self._pc)
+
+    def _hear(self) -> None:
+        self._room.hear(self.participant.id)
+
     async def open_data(self) -> None:
         """Return when there is an open data channel; have one made if there is none."""
         if not self._data_wanted:
@@ -167,6 +192,10 @@ class Peer:
                     self._later(OPEN_AFTER, "open")
                 else:
                     await self._offer()
+            case "silent":
+                if payload is self._pc:
+                    await self._drop()
+                    await self._offer()
             case "lost":
                 if payload is self._pc:
                     await self._report_lost()
@@ -182,6 +211,7 @@ class Peer:
 
     async def _drop(self) -> None:
         pc, self._pc, self._checkpoint = self._pc, None, None
+        self._room.forget(self.participant.id)
         self.connected = False
         self._channel = None
         self._data_opened.clear()
@@ -209,6 +239,7 @@ class Peer:
             self._use_channel(pc.createDataChannel(DATA_LABEL))
         checkpoint = Checkpoint(pc)
         offer = await pc.createOffer()
+        watch_packets(pc, self._hear)
         offer.sdp = keep_extension_ids(offer.sdp, self._extensions)
         await set_local_description(pc, offer)
         self._checkpoint = checkpoint
@@ -241,6 +272,7 @@ class Peer:
     async def _apply(self, description: str, kind: str) -> None:
         assert self._pc is not None
         await self._pc.setRemoteDescription(remote_description(description, kind))
+        watch_packets(self._pc, self._hear)
         learn_ssrcs(self._pc)
         self._checkpoint = None
         self._extensions.update(extension_ids(description))

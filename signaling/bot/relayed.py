@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from aiortc import RTCPeerConnection, RTCRtpTransceiver
@@ -16,7 +17,7 @@ from relay.control import PublishTrack, SlotTrack
 
 from ..client.errors import ClientError, NotConnected, Refused
 from ..protocol import messages
-from .internals import Tap, learn_ssrcs
+from .internals import Tap, learn_ssrcs, local_addresses, watch_packets
 from .lines import (
     SDP_ERRORS,
     Line,
@@ -34,9 +35,12 @@ from .sources import Source
 
 log = logging.getLogger(__name__)
 
+PUBLISHER: Final = "publisher"
+SUBSCRIBER: Final = "subscriber"
+"""What the connections are called where they are watched."""
 RETRY_AFTER = 1.5
 """Seconds before a refused or failed negotiation is tried again."""
-ASK_AGAIN_AFTER = 6.0
+ASK_AGAIN_AFTER = 3.0
 """Seconds before the relay is asked once more for a new offer."""
 
 
@@ -73,6 +77,11 @@ class Publisher:
         self._reset = True
         self._dirty.set()
 
+    @property
+    def addresses(self) -> set[str]:
+        """Where its packets leave from."""
+        return set() if self._pc is None else local_addresses(self._pc)
+
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -97,6 +106,7 @@ class Publisher:
 
     async def _drop(self) -> None:
         pc, self._pc = self._pc, None
+        self._room.forget(PUBLISHER)
         self.connected = False
         for line in self._lines:
             line.track.stop()
@@ -116,6 +126,7 @@ class Publisher:
             return
         pc = self._pc or self._open()
         self._arrange_lines(pc, sources)
+        watch_packets(pc, lambda: self._room.hear(PUBLISHER))
         await set_local_description(pc, await pc.createOffer())
         tracks = [
             PublishTrack(mid=line.transceiver.mid or "", source=line.label)
@@ -202,6 +213,15 @@ class Subscriber:
         if not self._inbox.full():
             self._inbox.put_nowait(_Offer(description, slots))
 
+    @property
+    def addresses(self) -> set[str]:
+        """Where its packets leave from."""
+        return set() if self._pc is None else local_addresses(self._pc)
+
+    def restart(self) -> None:
+        """The way to the relay is broken, or another one: have it offer anew at once."""
+        self._ask(0)
+
     def reset(self) -> None:
         """Forget the connection: the relay behind it is gone."""
         if not self._inbox.full():
@@ -215,6 +235,8 @@ class Subscriber:
     async def _run(self) -> None:
         while True:
             offer = await self._inbox.get()
+            while offer is not None and not self._inbox.empty():
+                offer = self._inbox.get_nowait()  # Only the newest counts: it holds all lines.
             if offer is None:
                 await self._drop()
                 continue
@@ -231,6 +253,7 @@ class Subscriber:
 
     async def _drop(self) -> None:
         pc, self._pc = self._pc, None
+        self._room.forget(SUBSCRIBER)
         self.connected = False
         self._stop_asking()
         self.slots.clear()
@@ -250,6 +273,7 @@ class Subscriber:
             pc = None
         pc = pc or self._open()
         await pc.setRemoteDescription(remote_description(offer.sdp, "offer"))
+        watch_packets(pc, lambda: self._room.hear(SUBSCRIBER))
         learn_ssrcs(pc)
         await set_local_description(pc, await pc.createAnswer())
         self._take_slots(offer.slots)

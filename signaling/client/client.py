@@ -198,6 +198,15 @@ class Client:
         """The network may have changed, or be back: find out now, and do not wait for a timer."""
         self._session.probe()
 
+    def reconnect(self) -> None:
+        """The network is another one: what is connected is so no more, whatever it seems."""
+        self._session.reconnect()
+
+    @property
+    def heard_at(self) -> float:
+        """When the server was last heard, on the loop's clock."""
+        return self._session.heard_at
+
     # -- Events -------------------------------------------------------------------------
 
     def events(self) -> AsyncGenerator[Event, None]:

@@ -77,13 +77,14 @@ class Session:
         self._random = random
         self._requests = Requests()
         self._heartbeat = 25.0
-        self._heard = 0.0
+        self.heard_at = 0.0
         self._outbox: asyncio.Queue[bytes] | None = None
         self._knocking: asyncio.Queue[bytes] | None = None  # of a connection that waits in a lobby
         self._joined: asyncio.Future[None] | None = None
         self._begun = asyncio.Event()  # the program that joined, in its first turn
         self._greeted = asyncio.Event()  # by the server, on the present connection
         self._probing = asyncio.Event()  # until the network is known to be there
+        self._moved = False  # to another network
         self._established = False  # on the present connection, or the last one
         self._leaving = False
         self._run_task: asyncio.Task[None] | None = None
@@ -127,6 +128,10 @@ class Session:
             await asyncio.wait([self._run_task])
 
     def probe(self) -> None:
+        self._probing.set()
+
+    def reconnect(self) -> None:
+        self._moved = True
         self._probing.set()
 
     def post(self, message: ClientMessage) -> Answer:
@@ -220,6 +225,7 @@ class Session:
         outbox.put_nowait(messages.encode(self._hello()))
         self._greeted.clear()
         self._probing.clear()
+        self._moved = False
         tasks = [
             asyncio.create_task(self._write(socket, outbox), name="signaling writer"),
             asyncio.create_task(self._read(socket, outbox), name="signaling reader"),
@@ -260,21 +266,23 @@ class Session:
                 await self._greeted.wait()
         except TimeoutError:
             return
-        while loop.time() - self._heard < 2 * self._heartbeat:
+        while loop.time() - self.heard_at < 2 * self._heartbeat:
             probed = await self._wait(self._heartbeat)
+            if self._moved:
+                return
             asked = loop.time()
             if outbox in (self._outbox, self._knocking):
                 now = round(asked * 1000)
                 outbox.put_nowait(messages.encode(messages.Heartbeat(timestamp=now, seq=self.seq)))
             if probed:
                 await asyncio.sleep(max(PROBE_WITHIN, 4 * (self.round_trip or 0)))
-                if self._heard < asked:
+                if self.heard_at < asked:
                     return
 
     async def _read(self, socket: Socket, outbox: asyncio.Queue[bytes]) -> None:
         while True:
             data = await socket.receive()
-            self._heard = asyncio.get_running_loop().time()
+            self.heard_at = asyncio.get_running_loop().time()
             try:
                 message = messages.parse_server_message(data)
             except msgspec.DecodeError:
