@@ -15,11 +15,12 @@ from relay.control import Track
 from ..client import Client, Event, Participant, Rejoined
 from ..protocol import messages
 from .clock import media_time
-from .internals import Tap, machine_addresses
+from .internals import machine_addresses
 from .liveness import Liveness
 from .peer import Peer
 from .relayed import PUBLISHER, SUBSCRIBER, Publisher, Subscriber
 from .sources import Kind, Label, Source
+from .tap import Tap
 from .tracks import RemoteTrack
 
 SWEEP = 0.5

@@ -8,9 +8,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from .internals import EncodedFrame, FrameDecoder, decode, make_decoder
 from .opus import LONGEST, RATE, OpusDecoder, load_library
 from .sources import Kind
+from .tap import EncodedFrame, FrameDecoder, decode, make_decoder
 
 CONCEAL_AT_MOST: Final = 1.0
 """Seconds; what is lost beyond is a gap in time, and nobody would take it for speech."""

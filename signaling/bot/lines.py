@@ -24,7 +24,6 @@ from msgspec import Raw
 
 from ..client import Client
 from .internals import (
-    Tap,
     bound_inboxes,
     encode_apart,
     hook_key_frames,
@@ -35,6 +34,7 @@ from .internals import (
 )
 from .sdp import ask_for_resilient_sound, spread_candidates
 from .sources import Kind, Label, SenderTrack, Source
+from .tap import Tap
 from .threads import finish
 
 SDP_ERRORS = (

@@ -14,18 +14,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, sdp
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
 
 from ..client import ClientError, Participant
 from ..protocol import messages
-from .internals import (
-    Checkpoint,
-    EncodedFrame,
-    Tap,
-    learn_ssrcs,
-    local_addresses,
-    watch_packets,
-)
+from .internals import Checkpoint, learn_ssrcs, local_addresses, watch_packets
 from .lines import (
     SDP_ERRORS,
     Line,
@@ -38,8 +31,15 @@ from .lines import (
     set_local_description,
     tap_new_tracks,
 )
-from .sdp import extension_ids, keep_extension_ids, session_of
+from .sdp import (
+    extension_ids,
+    find_label,
+    keep_extension_ids,
+    parse_candidate_untrusted,
+    session_of,
+)
 from .sources import Kind, Label, Source
+from .tap import EncodedFrame, Tap
 
 log = logging.getLogger(__name__)
 
@@ -339,39 +339,19 @@ class Peer:
         self._givers[tap] = tap.listener = first_frame
 
     def _label(self, transceiver: RTCRtpTransceiver) -> Label:
-        """The first line of a kind is camera or microphone; a screen's stream is named in the
-        participant's metadata."""
         assert self._pc is not None
-        description = sdp.SessionDescription.parse(self._pc.remoteDescription.sdp)
         screen = self.participant.metadata.get("screen")
-        video = transceiver.kind == "video"
-        place = 0
-        for media in description.media:
-            if media.kind != transceiver.kind:
-                continue
-            if media.rtp.muxId == transceiver.mid:
-                if screen and (media.msid or "").split(" ")[0] == screen:
-                    return "screen" if video else "screen-audio"
-                break
-            place += 1
-        if place == 0:
-            return "camera" if video else "microphone"
-        return "other"
+        kind: Kind = "video" if transceiver.kind == "video" else "audio"
+        return find_label(self._pc.remoteDescription.sdp, transceiver.mid, kind, screen)
 
     def _take_candidate(self, init: dict[str, Any] | None) -> None:
         if self._pc is None or self._pc.remoteDescription is None:
             return  # For an offer that was not taken.
-        text = (init or {}).get("candidate") or ""
-        if init is None or not text:
-            self._room.spawn(self._add_candidate(self._pc, None))
-            return
         try:
-            candidate = sdp.candidate_from_sdp(text.removeprefix("candidate:"))
-        except SDP_ERRORS:
-            log.debug("not a candidate, of %s", self.participant.id)
+            candidate = parse_candidate_untrusted(init)
+        except ValueError as error:
+            log.debug("not a candidate, of %s: %s", self.participant.id, error)
             return
-        candidate.sdpMid = init.get("sdpMid")
-        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
         # A name of mDNS may take seconds to look up: nothing waits for it.
         self._room.spawn(self._add_candidate(self._pc, candidate))
 

@@ -17,7 +17,7 @@ from relay.control import PublishTrack, SlotTrack
 
 from ..client.errors import ClientError, NotConnected, Refused
 from ..protocol import messages
-from .internals import Tap, learn_ssrcs, local_addresses, watch_packets
+from .internals import learn_ssrcs, local_addresses, watch_packets
 from .lines import (
     SDP_ERRORS,
     Line,
@@ -32,6 +32,7 @@ from .lines import (
 )
 from .sdp import session_of
 from .sources import Source
+from .tap import Tap
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from aiortc import RTCIceCandidate, sdp
+
+from .sources import Kind, Label
 
 
 def spread_candidates(description: str) -> str:
@@ -67,3 +72,34 @@ def ask_for_resilient_sound(description: str) -> str:
         return said
 
     return re.sub(r"(?im)^(a=rtpmap:(\d+) opus/48000/2)(?=\r?$)", add, description)
+
+
+def find_label(description: str, mid: str | None, kind: Kind, screen: Any) -> Label:
+    """What the line `mid` carries: the first of a kind is camera or microphone; `screen` is the
+    name of a screen's stream, as the participant's metadata say."""
+    place = 0
+    for media in sdp.SessionDescription.parse(description).media:
+        if media.kind != kind:
+            continue
+        if media.rtp.muxId == mid:
+            if screen and (media.msid or "").split(" ")[0] == screen:
+                return "screen" if kind == "video" else "screen-audio"
+            break
+        place += 1
+    if place == 0:
+        return "camera" if kind == "video" else "microphone"
+    return "other"
+
+
+def parse_candidate_untrusted(init: Any) -> RTCIceCandidate | None:
+    """A browser's RTCIceCandidateInit; None says that no more come. Raises ValueError."""
+    try:
+        text = (init or {}).get("candidate") or ""
+        if not text:
+            return None
+        candidate = sdp.candidate_from_sdp(text.removeprefix("candidate:"))
+        candidate.sdpMid = init.get("sdpMid")
+        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    return candidate

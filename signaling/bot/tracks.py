@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from .backlog import Backlog, Ended
 from .clock import media_time
 from .decoding import Decoded, PictureDecoder, SoundDecoder, make_track_decoder
-from .internals import EncodedFrame, Tap
 from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame
+from .tap import EncodedFrame, Tap
 from .threads import run_codec
 
 if TYPE_CHECKING:

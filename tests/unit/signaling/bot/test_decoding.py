@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from signaling.bot.decoding import SoundDecoder
 from signaling.bot.encoders import ResilientOpus
-from signaling.bot.internals import EncodedFrame
 from signaling.bot.patterns import tone
+from signaling.bot.tap import EncodedFrame
 
 
 def encode(codec: str, count: int = 40) -> list[EncodedFrame]:

@@ -17,19 +17,16 @@ from hypothesis import strategies as st
 from signaling.bot.internals import (
     DATAGRAMS_WAITING,
     Checkpoint,
-    EncodedFrame,
-    ImpatientBuffer,
-    Tap,
     bound_inboxes,
     hook_key_frames,
     is_started,
     learn_ssrcs,
-    make_decoder,
     negotiated_codec,
     prefer_codec,
     set_stream_id,
 )
 from signaling.bot.sources import SenderTrack
+from signaling.bot.tap import EncodedFrame, ImpatientBuffer, Tap, make_decoder
 
 
 async def negotiate() -> tuple[RTCPeerConnection, RTCPeerConnection]:

@@ -12,9 +12,9 @@ import pytest
 
 from signaling.bot import Bot, EncodedPacket, RemoteTrack, TargetUnwritable
 from signaling.bot.compose import Composer
-from signaling.bot.internals import EncodedFrame, Tap
 from signaling.bot.load import Media, encode_video
 from signaling.bot.record import PacketFile, Recorder, begins_file
+from signaling.bot.tap import EncodedFrame, Tap
 from signaling.client import Participant
 from tests.support.bots import soon, until
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from signaling.bot.internals import EncodedFrame, Tap
 from signaling.bot.load import Media, encode_audio, encode_video
+from signaling.bot.tap import EncodedFrame, Tap
 from signaling.bot.tracks import ENCODED_WAITING, EncodedPacket, RemoteTrack
 from signaling.client import Participant
 from tests.support.pictures import is_known_picture, loudest_hertz
