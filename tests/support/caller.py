@@ -345,7 +345,7 @@ async def call(
     url: str,
     room: str,
     name: str = "Ada",
-    kind: type[Caller] = Caller,
+    kind: Callable[[ClientWebSocketResponse], Caller] = Caller,
     token: str | None = None,
 ) -> AsyncIterator[Caller]:
     """A participant of `room`; `url` is the server's `/ws`."""

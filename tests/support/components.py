@@ -26,6 +26,13 @@ class Component:
         return next((p for c in self.commands if (p := shutil.which(c, path=path))), None)
 
 
+# Its parts are packages of their own: ICE, what encodes and decodes, and Python's way to it.
+GSTREAMER = (
+    "gstreamer1.0-tools gstreamer1.0-nice gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
+    " gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi"
+    " gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0"
+)
+
 COMPONENTS = {
     component.name: component
     for component in (
@@ -36,6 +43,7 @@ COMPONENTS = {
         Component("redis-server", ("redis-server",), "redis-server", "tests with several hubs"),
         Component("node", ("node",), "nodejs", "tests and types of the page"),
         Component("npm", ("npm",), "npm", "types of the page"),
+        Component("gstreamer", ("gst-inspect-1.0",), GSTREAMER, "tests with GStreamer"),
     )
 }
 
