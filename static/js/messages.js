@@ -10,6 +10,7 @@
  * @property {'audio' | 'video'} kind
  * @property {Source} source
  * @property {boolean} muted
+ * @property {boolean} [stopped]  nothing comes of it, though it is not muted
  *
  * @typedef {object} Metadata  what this page says about itself; other clients may say nothing
  * @property {boolean} [camera]      whether the camera is on

@@ -8,6 +8,8 @@
  * track behind a line and needs no negotiation; a shared screen adds lines of its own.
  */
 
+import { describe } from './stereo.js';
+
 /** @typedef {import('./messages.js').Source} Source */
 /** @typedef {{track: MediaStreamTrack | null, stream: MediaStream}} Outgoing */
 /** @typedef {{mid: string, kind: string, track: MediaStreamTrack, stream: string | null, receiver: RTCRtpReceiver}} Incoming */
@@ -147,7 +149,7 @@ export class Peer {
     if (this.#closed) return;
     try {
       this.#makingOffer = true;
-      await this.pc.setLocalDescription();
+      await describe(this.pc);
       this.#signalLocal();
     } catch (error) {
       if (!this.#closed) console.warn('offer:', /** @type {Error} */ (error).message);
@@ -179,7 +181,7 @@ export class Peer {
     }
     if (message.type !== 'offer') return;
     this.#adoptLines();
-    await this.pc.setLocalDescription();
+    await describe(this.pc);
     this.#signalLocal();
     this.#fillLines();
   }

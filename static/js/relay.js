@@ -6,6 +6,7 @@
  */
 
 import { applyLimits, kindOf } from './peer.js';
+import { describe } from './stereo.js';
 
 /** @typedef {import('./messages.js').Source} Source */
 /** @typedef {import('./messages.js').SlotTrack} SlotTrack */
@@ -98,7 +99,7 @@ export class Publisher {
     while (this.#wanted && !this.#closed) {
       this.#wanted = false;
       try {
-        await this.pc.setLocalDescription();
+        await describe(this.pc);
         const sdp = /** @type {RTCSessionDescription} */ (this.pc.localDescription).sdp;
         const answer = await this.exchange(sdp, this.#tracks());
         if (this.#closed) break;
@@ -184,7 +185,7 @@ export class Subscriber {
         this.#session = session;
         const pc = this.pc ?? this.#open();
         await pc.setRemoteDescription({ type: 'offer', sdp });
-        await pc.setLocalDescription();
+        await describe(pc);
         // Closed meanwhile, or the relay has begun anew: it would take this answer for the newer offer's.
         if (pc !== this.pc || number !== this.#offers) return;
         this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);

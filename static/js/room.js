@@ -352,6 +352,10 @@ export function microphoneOn(participant) {
   return participant.metadata.microphone ?? true;
 }
 
+/** Whether media of somebody's have stopped that are not turned off: their program or network has. @param {ParticipantState} participant */
+export const stoppedOf = ({ tracks }) =>
+  tracks.some(({ source, stopped }) => !!stopped && !source.startsWith('screen'));
+
 /** What somebody's system has taken away for now: a call that came in, another app. @param {ParticipantState} participant */
 export function pausedOf({ metadata: { paused } }) {
   if (!Array.isArray(paused)) return [];

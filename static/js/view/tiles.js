@@ -1,7 +1,7 @@
 /** What there is to show of a call, as data for tiles. */
 
 import { t } from '../i18n.js';
-import { cameraOn, microphoneOn, pausedOf, screenShared } from '../room.js';
+import { cameraOn, microphoneOn, pausedOf, screenShared, stoppedOf } from '../room.js';
 import { quality } from '../stats.js';
 
 /** @typedef {import('../call.js').Call} Call */
@@ -57,7 +57,7 @@ function tilesOfOne(call, one) {
     talking: call.talking.has(one.id),
     pinned: pinned.includes(one.id),
     waiting: one.p2p !== 'flowing' && one.relay !== 'flowing',
-    reconnecting: one.away,
+    reconnecting: one.away || stoppedOf(one),
     quality: quality(call.history.of(one.id)),
   };
   if (!screenShared(one)) return [tile];

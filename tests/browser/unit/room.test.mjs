@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { INITIAL, cameraOn, microphoneOn, pausedOf, reduce } from '../../../static/js/room.js';
+import { INITIAL, cameraOn, microphoneOn, pausedOf, reduce, stoppedOf } from '../../../static/js/room.js';
 import { routes } from '../../../static/js/routes.js';
 
 const someone = (id, more = {}) => ({ id, name: id, metadata: {}, tracks: [], ...more });
@@ -286,6 +286,17 @@ test('who comes late reads what was written before, once, and it is not new', ()
     again.chat.map(({ content }) => content),
     ['one', 'two', 'three', 'four'],
   );
+});
+
+test('whose media have stopped is told from who turned them off, and from a screen that stands still', () => {
+  const track = (more) => ({ id: 't', kind: 'video', source: 'camera', muted: false, ...more });
+  const state = after(joined({ participants: [someone('a', { tracks: [track({})] })] }));
+  const now = (more) =>
+    stoppedOf(reduce(state, { type: 'track-updated', participant: 'a', track: track(more) }).participants[0]);
+  assert.equal(stoppedOf(state.participants[0]), false);
+  assert.equal(now({ stopped: true }), true);
+  assert.equal(now({ stopped: true, source: 'screen' }), false);
+  assert.equal(now({ muted: true }), false);
 });
 
 test('what the system has taken away is told', () => {
