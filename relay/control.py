@@ -300,6 +300,14 @@ class Reception(Message, frozen=True):
     tracks: list[TrackReception]
 
 
+class Unserved(Message, frozen=True):
+    """The participant receives nothing for now: the worker has more to do than it can. It gets
+    an offer once that has passed."""
+
+    room: str
+    participant: str
+
+
 class Quality(Message, frozen=True):
     """The ways of these participants are better or worse than they were."""
 
@@ -356,6 +364,7 @@ Event = (
     | Speakers
     | Layers
     | Reception
+    | Unserved
     | Quality
     | TransportChanged
     | RoomStats
@@ -378,7 +387,8 @@ class WorkerMetrics(Message, frozen=True):
     """A worker's counts since it started, and its state now; its node keeps the latest.
 
     `drops` goes by `relay.stats.DropReason` and `control_drops` by message type; `rtt_ms` is the
-    mean over transports that know theirs; `loop_lag` is in seconds.
+    mean over transports that know theirs; `loop_lag` is in seconds, `cpu` a
+    share of a processor, `overloaded` says that it takes nobody new.
     """
 
     packets_in: int = 0
@@ -400,3 +410,5 @@ class WorkerMetrics(Message, frozen=True):
     tracks: TrackCount = TrackCount()
     transports: dict[TransportState, int] = msgspec.field(default_factory=dict)
     loop_lag: float = 0.0
+    cpu: float = 0.0
+    overloaded: bool = False

@@ -29,6 +29,7 @@ class DropReason(StrEnum):
     WAITING_KEY_FRAME = "waiting-key-frame"
     BEFORE_SWITCH = "before-switch"
     TOO_LARGE = "too-large"
+    RECEIVE_FULL = "receive-full"
     SOCKET_FULL = "socket-full"
     SEND_FAILED = "send-failed"
     UNREQUESTED_ANSWER = "unrequested-answer"

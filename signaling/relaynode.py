@@ -119,6 +119,8 @@ _GAUGES: Final = (
     ("rooms", "Rooms on the worker.", "rooms"),
     ("participants", "Participants that the worker knows.", "participants"),
     ("loop_lag_seconds", "Longest delay of the event loop in the last second.", "loop_lag"),
+    ("cpu", "Share of a processor used in the last second.", "cpu"),
+    ("overloaded", "1 while the worker takes nobody new, as it does not keep up.", "overloaded"),
 )
 _LABELLED: Final = (
     ("drops", "Packets dropped.", "reason", "drops"),

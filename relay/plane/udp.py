@@ -30,6 +30,10 @@ to a few hundred subscribers, and what arrives while one turn of the loop takes.
 _HEAD: Final = struct.Struct("!BB6xI")
 """Of an RTP header: version and flags, marker and payload type, SSRC."""
 
+# linux/sock_diag.h: nine numbers, the last of which is SK_MEMINFO_DROPS.
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=9I")
+
 _STUN_HEADER: Final = 20
 _STUN_USERNAME: Final = 0x0006
 
@@ -70,6 +74,15 @@ def open_socket(host: str, port: int) -> socket.socket:
             return open_socket("0.0.0.0", port)  # IPv6 is compiled in but switched off
         raise
     return sock
+
+
+def count_kernel_drops(sock: socket.socket) -> int:
+    """Datagrams that came when the socket's buffer was full; 0 where the system does not say."""
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(info)[-1])
+    except (OSError, struct.error):
+        return 0
 
 
 def get_stun_username_untrusted(data: bytes | memoryview) -> str | None:

@@ -239,6 +239,7 @@ class Node:
                 pass
             case control.WorkerMetrics():
                 self.metrics[index] = message
+                self._placement.set_overloaded(index, message.overloaded)
             case control.Answer() | control.Refused() | control.RoomStats():
                 if self._placement.receive_reply(message.request):
                     self._on_event(message)

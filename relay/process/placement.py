@@ -35,6 +35,7 @@ class Placement:
         self._rooms: dict[str, _Room] = {}
         self._up: set[int] = set()
         self._asked: dict[int, int] = {}
+        self._overloaded: set[int] = set()
 
     @property
     def available(self) -> bool:
@@ -73,9 +74,17 @@ class Placement:
     def add_worker(self, worker: int) -> None:
         self._up.add(worker)
 
+    def set_overloaded(self, worker: int, overloaded: bool) -> None:
+        """New rooms go to others while it is, if there are any."""
+        if overloaded:
+            self._overloaded.add(worker)
+        else:
+            self._overloaded.discard(worker)
+
     def remove_worker(self, worker: int) -> tuple[list[int], list[str]]:
         """The worker is gone, and so are the requests and the rooms that it had."""
         self._up.discard(worker)
+        self._overloaded.discard(worker)
         requests = [request for request, asked in self._asked.items() if asked == worker]
         for request in requests:
             del self._asked[request]
@@ -107,4 +116,4 @@ class Placement:
         for room in self._rooms.values():
             if room.worker in load:
                 load[room.worker] += len(room.members) + 1
-        return min(load, key=load.__getitem__, default=NOBODY)
+        return min(load, key=lambda w: (w in self._overloaded, load[w]), default=NOBODY)

@@ -30,11 +30,11 @@ from ..config import Config
 from ..plane.batch import unpack_address
 from ..plane.forwarder import Forwarder
 from ..plane.policing import Bitrates
-from ..plane.udp import Udp, open_socket
+from ..plane.udp import Udp, count_kernel_drops, open_socket
 from ..rooms import figures
 from ..rooms.router import Router
 from ..rooms.site import Site
-from ..stats import Stats
+from ..stats import DropReason, Stats
 from ..timers import Timers
 from ..transport.dtls import Certificate
 from . import lifecycle
@@ -127,6 +127,9 @@ class Worker:
         self._tick_at = 0.0
         self._metrics_at = 0.0
         self._lag = 0.0
+        self._cpu = 0.0
+        self._cpu_used = time.process_time()
+        self._cpu_at = clock()
         self.port: int = sock.getsockname()[1]
         host = get_bind_host(config.hosts)
         ipv6 = sock.family == socket.AF_INET6
@@ -222,6 +225,7 @@ class Worker:
     def collect_metrics(self) -> control.WorkerMetrics:
         """The worker's counts and state now."""
         stats = self._stats
+        stats.drops[DropReason.RECEIVE_FULL] = count_kernel_drops(self._udp.socket)
         transports: dict[control.TransportState, int] = {}
         tracks = [track for router in self._routers.values() for track in router.tracks]
         rtts = []
@@ -249,6 +253,8 @@ class Worker:
             tracks=control.TrackCount(audio, len(tracks) - audio),
             transports=transports,
             loop_lag=self._lag,
+            cpu=self._cpu,
+            overloaded=self._site.load.overloaded,
         )
 
     def _refuse(self, command: control.Command, code: control.RefusalCode, reason: str) -> None:
@@ -301,10 +307,23 @@ class Worker:
             except Exception:
                 self._give_up(room, now)
         if now >= self._metrics_at:
+            self._measure_load(now)
             self._metrics_at = now + self._config.metrics_interval
             self._emit(self.collect_metrics())
             self._lag = 0.0
         self._arm()
+
+    def _measure_load(self, now: float) -> None:
+        cpu = time.process_time()
+        self._cpu = (cpu - self._cpu_used) / max(now - self._cpu_at, 0.001)
+        self._cpu_used, self._cpu_at = cpu, now
+        load = self._site.load
+        if load.measure(self._lag, self._cpu):
+            fields = {"loop_lag": round(self._lag, 3), "cpu": round(self._cpu, 2)}
+            if load.overloaded:
+                log.warning("overloaded: nobody new is taken", extra=fields)
+            else:
+                log.info("no longer overloaded", extra=fields)
 
 
 async def run(fd: int, config: Config, index: int) -> int:

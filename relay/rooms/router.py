@@ -36,6 +36,8 @@ taken to speak for longer (`speakers.HOLD`)."""
 QUIET_INTERVAL = 0.5
 """Seconds between two looks whether it is quiet still."""
 
+FULL = "The relay has more to do than it can, and takes no more. Try again later."
+
 MAX_WRITTEN = 256 * 1024
 """Characters of offers that are written in one turn of the event loop: some 3 ms. To a room of
 50 in which somebody publishes they come to 8 MB."""
@@ -64,6 +66,8 @@ class Router:
         self._adaptation = Adaptation(room, emit)
         self._stale: set[str] = set()
         """Participants whose reception has to be looked at in `flush`."""
+        self._waiting: set[str] = set()
+        """Those who receive nothing, since the worker is overloaded."""
         self._ended: list[Publisher | Receiver] = []
         """Whose transport has ended by itself; `flush` draws the consequences."""
 
@@ -162,6 +166,9 @@ class Router:
                 self._look_at_codecs(now)
             self._look_at_silence(now)
             self._look_at_players(now)
+            if not self._is_full:
+                self._stale |= self._waiting
+                self._waiting.clear()
             talking = self._speakers.talking
             self._adaptation.update(self._participants, self._tracks, talking, now)
         return self.flush(now)
@@ -209,6 +216,7 @@ class Router:
             participant.receiver.close(now)
         del self._participants[name]
         self._stale.discard(name)
+        self._waiting.discard(name)
         self._speakers.remove(name)
         self._adaptation.forget(name)
 
@@ -237,6 +245,9 @@ class Router:
         grants = participant.join
         if not (grants.publish or grants.publish_data):
             self._refuse(command.request, "forbidden", "Publishing is not allowed.")
+            return
+        if participant.publisher is None and participant.former is None and self._is_full:
+            self._refuse(command.request, "relay-unavailable", FULL)
             return
         sources = {track.mid: track.source for track in command.tracks}
         allowed = grants.sources if grants.publish else []
@@ -381,6 +392,9 @@ class Router:
         if receiver is None:
             if not (tracks or participant.wants_data):
                 return 0
+            if self._is_full:
+                self._put_off(name)
+                return 0
             receiver = participant.receiver = Subscriber(
                 name,
                 self._site,
@@ -395,6 +409,16 @@ class Router:
         if news:
             self._emit(control.Reception(self.room, name, news))
         return 0 if offer is None else len(offer[0])
+
+    @property
+    def _is_full(self) -> bool:
+        return self._site.load.overloaded
+
+    def _put_off(self, name: str) -> None:
+        """It receives nothing until the worker keeps up again."""
+        if name not in self._waiting:
+            self._waiting.add(name)
+            self._emit(control.Unserved(self.room, name))
 
     def _take_answer(self, command: control.AnswerOffer, now: float) -> None:
         participant = self._participants.get(command.participant)
@@ -420,6 +444,9 @@ class Router:
             return
         tracks = participant.choose(self._tracks)
         player = participant.receiver
+        if player is None and self._is_full:
+            self._refuse(command.request, "relay-unavailable", FULL)
+            return
         if not isinstance(player, Player):
             player = Player(command.participant, self._site, on_state=self._receive_receiver_state)
         try:

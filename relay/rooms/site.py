@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..config import Config
 from ..plane.forwarder import Forwarder
@@ -15,6 +15,7 @@ from ..transport.data import Timing
 from ..transport.dtls import Certificate
 from ..transport.ice import Address
 from ..transport.transport import Network, Transport, TransportState, ignore_timer
+from .load import Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Site:
     unpack_address: Callable[[Address], tuple[str, int]]
     timing: Timing
     random: Callable[[int], bytes]
+    load: Load = field(default_factory=Load)
     on_timer: Callable[[Transport[Leg], float | None], None] = ignore_timer
     """Told when a transport's `handle_timer` is to be called; each room has its own."""
 

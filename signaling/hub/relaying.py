@@ -6,7 +6,7 @@ Who is owed an answer is in `relayrequests`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import UNSET
 
@@ -18,6 +18,8 @@ from ..protocol.messages import RELAY
 from .relayrequests import Build, Receive, RelayRequests, Relays, Reply
 from .room import Effects, Participant, Room
 from .session import PENDING, Session, State
+
+_OVERLOADED: Final = "The relay has more to do than it can: you receive nothing until it has time."
 
 
 class Desk(Protocol):
@@ -211,6 +213,7 @@ class Relaying:
         | control.TrackUpdated
         | control.Layers
         | control.Reception
+        | control.Unserved
         | control.TransportChanged,
     ) -> None:
         match event:
@@ -228,6 +231,9 @@ class Relaying:
                 self._tell(participant, wanted)
             case control.Reception():
                 self._tell(participant, messages.ReceptionChanged(tracks=event.tracks))
+            case control.Unserved():
+                error = messages.Error(code="relay-unavailable", message=_OVERLOADED)
+                self._tell(participant, error)
             case control.TransportChanged():
                 # Clients see their own transports; of a guest there is nothing else to see.
                 participant.connected |= event.state == "connected"

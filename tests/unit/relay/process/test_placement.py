@@ -26,6 +26,17 @@ def test_rooms_go_where_least_is_going_on() -> None:
     assert placement.place(control.Join("b", "p_1")) == 1
 
 
+def test_new_rooms_avoid_a_worker_that_does_not_keep_up_while_there_is_another() -> None:
+    placement = make(0, 1)
+    placement.set_overloaded(0, True)
+    assert [placement.place(control.Join(f"r{n}", "p_1")) for n in range(3)] == [1, 1, 1]
+    placement.set_overloaded(1, True)
+    assert placement.place(control.Join("r4", "p_1")) == 0
+    placement.set_overloaded(0, False)
+    placement.remove_worker(1)
+    assert placement.place(control.Join("r5", "p_1")) == 0
+
+
 def test_a_room_stays_where_it_is_until_it_is_empty() -> None:
     placement = make(0, 1)
     first = placement.place(control.Join("demo", "p_1"))

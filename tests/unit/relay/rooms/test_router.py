@@ -1023,3 +1023,32 @@ def _fingerprint(sdp: str) -> str:
 
 def _session(sdp: str) -> str:
     return sdp.partition("o=- ")[2].split()[0]
+
+
+def test_a_worker_that_does_not_keep_up_takes_nobody_new_and_serves_who_is_in() -> None:
+    world = World()
+    world.join("ada", "bob", "eve")
+    world.do(control.Route("demo", "eve", []))
+    world.answer(world.offers(world.publish("ada"))["bob"])
+    for _ in range(2):
+        world.site.load.measure(1.0, 1.0)
+    assert world.site.load.overloaded
+    # Nobody new, neither publishing nor receiving.
+    (refused,) = world.find(control.Refused, world.publish("eve", ufrag="eeee"))
+    assert refused.code == "relay-unavailable"
+    (refused,) = world.find(
+        control.Refused,
+        world.do(control.Pull("demo", "eve", 99, make_offer(VIDEO, direction="recvonly"))),
+    )
+    assert refused.code == "relay-unavailable"
+    said = world.do(control.Route("demo", "eve", None))
+    assert world.find(control.Unserved, said) == [control.Unserved("demo", "eve")]
+    assert world.find(control.Unserved, world.advance(2.0)) == [], "said once"
+    # Who is in goes on: another track, and who receives it.
+    said = world.publish("ada", VIDEO, AUDIO, VIDEO)
+    assert world.find(control.Answer, said)
+    assert set(world.offers(said)) == {"bob"}
+    for _ in range(3):
+        world.site.load.measure(0.0, 0.2)
+    assert set(world.offers(world.advance(2.0))) == {"eve"}
+    assert world.find(control.Answer, world.publish("eve", ufrag="eeee"))
