@@ -15,7 +15,7 @@ from msgspec import Raw, UnsetType
 
 from relay.control import PublishTrack, SlotTrack
 
-from ..client.errors import ClientError, NotConnected, Refused
+from ..client.errors import ClientError, NotConnected, Refused, SessionLost
 from ..protocol import messages
 from .internals import learn_ssrcs, local_addresses, watch_packets
 from .lines import (
@@ -102,7 +102,9 @@ class Publisher:
             except (ClientError, *SDP_ERRORS) as error:
                 log.info("publishing to the relay: %s", error)
                 await self._drop()
-                await asyncio.sleep(RETRY_AFTER)
+                # A session that is lost has been followed by a new one: there is no need to wait.
+                if not isinstance(error, SessionLost):
+                    await asyncio.sleep(RETRY_AFTER)
                 self._dirty.set()
 
     async def _drop(self) -> None:

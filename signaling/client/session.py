@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from ..protocol import messages
+from ..protocol.errors import GOING_AWAY_CLOSE
 from ..protocol.messages import ClientMessage
 from .errors import (
     FINAL_CLOSES,
@@ -31,8 +32,10 @@ from .events import Disconnected, Events, Reconnected, Rejoined
 from .requests import Answer, Requests
 from .room import Room
 from .socket import (
+    BACKOFF_DRAINED,
     BACKOFF_MAX,
     BACKOFF_UNREACHABLE,
+    DRAINED_FOR,
     Connect,
     Socket,
     SocketClosed,
@@ -86,6 +89,7 @@ class Session:
         self._probing = asyncio.Event()  # until the network is known to be there
         self._moved = False  # to another network
         self._established = False  # on the present connection, or the last one
+        self._drained_until = 0.0  # on the loop's clock: until then the server is soon back
         self._leaving = False
         self._run_task: asyncio.Task[None] | None = None
 
@@ -189,18 +193,26 @@ class Session:
                 # A server that answers only to refuse is as good as none.
                 if self._established:
                     attempt, give_up_at = 0, loop.time() + self._patience
+                    if closed.code == GOING_AWAY_CLOSE:
+                        self._drained_until = loop.time() + DRAINED_FOR
                     self._events.emit(Disconnected(closed.code))
             assert self._joined is not None
             if not self._joined.done() and not self._wait_for_server:
                 raise ServerUnreachable(f"{url}: {reason}.")
             log.info("connection lost (%s), attempt %d", reason, attempt + 1)
-            wait = backoff(attempt, self._random, BACKOFF_UNREACHABLE if gone else BACKOFF_MAX)
+            wait = backoff(attempt, self._random, self._find_longest_wait(gone))
             left = give_up_at - loop.time()
             if left <= wait:
                 await asyncio.sleep(left)
                 raise ServerUnreachable(f"{url}: {reason}.")
             probed = await self._wait(wait)
             attempt = 0 if probed else min(attempt + 1, 2) if gone else attempt + 1
+
+    def _find_longest_wait(self, gone: bool) -> float:
+        if gone:
+            return BACKOFF_UNREACHABLE
+        drained = asyncio.get_running_loop().time() < self._drained_until
+        return BACKOFF_DRAINED if drained else BACKOFF_MAX
 
     async def _wait(self, seconds: float) -> bool:
         """Sleep, or return True when the network is to be probed."""

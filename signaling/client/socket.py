@@ -24,6 +24,10 @@ BACKOFF_FIRST: Final = 0.2
 BACKOFF_MAX: Final = 8.0
 BACKOFF_UNREACHABLE: Final = 0.5
 """Seconds at most between attempts while the network is gone: media are to be back soon."""
+BACKOFF_DRAINED: Final = 0.5
+"""The same after the server has said that it goes away: another one is there, or soon will be."""
+DRAINED_FOR: Final = 60.0
+"""Seconds for which a server that went away is expected back soon."""
 NETWORK_GONE: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ETIMEDOUT, errno.EADDRNOTAVAIL}
 )

@@ -46,6 +46,8 @@ MAX_BAD_REQUESTS: Final = 5
 # Of those over the rate, a client gets as many refused as it may send in a burst; this share of
 # the rate is forgiven each second. Then it is closed.
 FORGIVEN: Final = 0.1
+COME_BACK: Final = 0.5
+"""Seconds after which clients of a server that goes away ask again, here or elsewhere."""
 # What is closed for these, was no mistake of the network or of the person.
 VIOLATIONS: Final = frozenset({"bad-request", "unauthorized", "too-large", "rate-limited"})
 # Refusals after which nothing has been done, and a message may be sent again.
@@ -193,7 +195,7 @@ class Hub:
         link = Link(outlet, address, limit)
         self.guard.opened(address, self.clock())
         if self._draining:
-            self._close_link(link, "draining", "The server is going away.")
+            self._send_away(link)
         else:
             self._links.add(link)
             self._await_join(link)
@@ -273,7 +275,11 @@ class Hub:
         """Send everyone elsewhere, and take nobody in any more."""
         self._draining = True
         for link in list(self._links):
-            self._close_link(link, "draining", "The server is going away.")
+            self._send_away(link)
+
+    def _send_away(self, link: Link) -> None:
+        text = "The server is going away."
+        self._refuse(link, ProtocolError("draining", text, retry_after=COME_BACK), None)
 
     # -- Replies ------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@
  */
 
 const BACKOFF_FIRST = 300; // ms; the first retry comes at once for the eye, yet not for a server that restarts
+const BACKOFF_DRAINED = 500; // ms at most after the server has said that it goes away: it is back soon
+const DRAINED_FOR = 60_000; // ms for which that is expected
 const BACKOFF_MAX = 8_000; // ms; more would be felt as "it never comes back"
 const PROBE_TIMEOUT = 5_000; // ms to wait for any answer when the network has just changed
 const OPEN_WITHIN = 15_000; // ms for a connection to open and be answered; a browser itself would wait for minutes
@@ -54,10 +56,10 @@ export class SignalingError extends Error {
 /**
  * The wait before attempt `attempt` (0, 1, …): exponential, with jitter so that a room whose
  * server restarted does not come back in one instant.
- * @param {number} attempt @param {() => number} random
+ * @param {number} attempt @param {() => number} random @param {number} [most]  ms
  */
-export function backoff(attempt, random) {
-  const ceiling = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** attempt);
+export function backoff(attempt, random, most = BACKOFF_MAX) {
+  const ceiling = Math.min(most, BACKOFF_FIRST * 2 ** attempt);
   return ceiling / 2 + (random() * ceiling) / 2;
 }
 
@@ -85,6 +87,7 @@ export class Signaling {
   #attempt = 0;
   /** The server said that it would go; until another takes over, that is the reason. */
   #drained = false;
+  #drainedAt = Number.NEGATIVE_INFINITY;
   #lastId = 0;
   #heardAt = 0;
   /** Heartbeats sent since anything was heard. */ #unanswered = 0;
@@ -304,10 +307,14 @@ export class Signaling {
       for (const pending of this.#pending.values()) pending.reject(new SignalingError('too-large', 'Too large.'));
       this.#pending.clear();
     }
-    if (code === 1001) this.#drained = true;
+    if (code === 1001 && !this.#drained) {
+      this.#drained = true;
+      this.#drainedAt = this.environment.now();
+    }
     const reason = this.#drained ? 'draining' : code === 4503 ? 'overloaded' : 'lost';
     this.#setState(this.#session || this.#joining === null ? 'reconnecting' : 'connecting', reason);
-    const wait = backoff(code === 4429 ? this.#attempt + 4 : this.#attempt, this.environment.random);
+    const most = this.environment.now() < this.#drainedAt + DRAINED_FOR ? BACKOFF_DRAINED : BACKOFF_MAX;
+    const wait = backoff(code === 4429 ? this.#attempt + 4 : this.#attempt, this.environment.random, most);
     this.#attempt += 1;
     this.#retryTimer = this.environment.setTimeout(() => this.#open(), wait);
   }

@@ -208,6 +208,22 @@ test('comes back from a server that drains', async () => {
   assert.equal(world.sockets.length, 2);
 });
 
+test('asks a server that drains often for a minute, and then ever slower', async () => {
+  const world = new World();
+  await world.join();
+  world.lose(1001);
+  for (let attempt = 2; attempt < 60; attempt += 1) {
+    world.pass(500);
+    assert.equal(world.sockets.length, attempt);
+    world.lose();
+  }
+  world.pass(60_000);
+  const tried = world.sockets.length;
+  world.lose();
+  world.pass(3_000);
+  assert.equal(world.sockets.length, tried);
+});
+
 test('rejects a join that a person has to hear about', async () => {
   const world = new World();
   const joined = world.signaling.join({ room: 'demo', name: 'Ada' });

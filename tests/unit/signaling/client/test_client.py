@@ -512,6 +512,27 @@ def test_a_server_that_drains_is_resumed_at() -> None:
     play(scenario)
 
 
+def test_a_server_that_went_away_is_asked_often_for_a_minute() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client(patience=300.0) as client:
+            hub.sockets[0].break_off(1001, "draining")
+            client._session.connect = refuse
+            await asyncio.sleep(50)
+            pauses = [b - a for a, b in itertools.pairwise(attempts)]
+            assert max(pauses) <= 0.5
+            # One that has not come back by then may be gone for long.
+            await asyncio.sleep(100)
+            assert 4.0 < attempts[-1] - attempts[-2] <= 8.0
+
+    attempts: list[float] = []
+
+    async def refuse(_: str) -> _Refusing:
+        attempts.append(asyncio.get_running_loop().time())
+        raise ConnectionRefusedError
+
+    play(scenario)
+
+
 def test_a_silent_server_is_left_after_two_heartbeats() -> None:
     async def scenario(hub: VirtualHub) -> None:
         async with hub.client() as client:
