@@ -49,6 +49,9 @@ class Page:
         return self._serve_file(request, "index.html")
 
     async def static(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["path"] == "index.html":
+            # Its links are relative, so that it works below any path: it is in one place only.
+            raise web.HTTPPermanentRedirect("../")
         return self._serve_file(request, request.match_info["path"])
 
     def _serve_file(self, request: web.Request, name: str) -> web.StreamResponse:

@@ -14,6 +14,7 @@ from ..settings.config import Config, find_public_hosts
 from ..websocket import fast, portable
 from ..websocket.connection import Connections
 from ..websocket.handshake import Refusal, accept_upgrade, check_origin
+from .proxy import is_trusted, parse_networks
 from .requests import ADDRESS, names_this_machine, strip_port
 from .responses import make_error
 
@@ -28,6 +29,7 @@ class Upgrade:
         self._connections = connections
         self._metrics = metrics
         self._addresses = addresses
+        self._trusted = parse_networks(config.trusted_proxy) if config.redis_url is None else ()
         self._draining = False
         self._direct = config.websocket == "direct" or (
             config.websocket == "auto" and fast.is_available()
@@ -54,6 +56,7 @@ class Upgrade:
         try:
             accept = accept_upgrade(request.headers)
             self._check_host(request)
+            self._check_way(request)
             check_origin(request.headers.get("Origin"), request.host, self._config.allow_origin)
             self._check_room_for_one_more()
             self._check_address(address)
@@ -79,6 +82,18 @@ class Upgrade:
                 "forbidden",
                 "This server is for this machine alone and knows no such Host: it needs"
                 " --trusted-proxy, --allow-origin or --api-key to be called otherwise.",
+            )
+
+    def _check_way(self, request: web.Request) -> None:
+        """A proxy that spreads rooms over hubs knew of none: two of one room would be on two hubs
+        and never meet. Raises Refusal."""
+        chosen_by = request.headers.get("X-Tandem-Room", "").strip()
+        if chosen_by == "room=" and is_trusted(request.remote or "", self._trusted):
+            raise Refusal(
+                400,
+                "bad-request",
+                "Rooms are spread over several hubs here: name the room in the address, as in"
+                " /ws?room=demo.",
             )
 
     def _check_room_for_one_more(self) -> None:

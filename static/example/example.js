@@ -52,7 +52,7 @@ function connector(local, signaling) {
 async function start(room) {
   const local = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
   show('self', local, true);
-  const signaling = new Signaling(`${location.origin.replace('http', 'ws')}/ws`, {
+  const signaling = new Signaling(new URL('../../ws', location.href).href.replace('http', 'ws'), {
     onState: (state) => {
       status.textContent = `${room}: ${state}`;
     },

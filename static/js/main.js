@@ -56,9 +56,9 @@ class Page {
       this.media.devices[device].id = this.settings[device];
       this.media.devices[device].on = this.settings[`${device}On`];
     }
-    const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
     this.call = new Call({
-      url: `${scheme}//${location.host}/ws`,
+      // Below a path where a proxy shows the page below one.
+      url: new URL('ws', location.href.replace('http', 'ws')).href,
       media: this.media,
       onChange: () => this.draw(),
       onEvent: (event, before) => this.#onEvent(event, before),

@@ -34,7 +34,7 @@ async def session() -> AsyncIterator[ClientSession]:
         yield opened
 
 
-@pytest.mark.parametrize("path", ["/", "/?room=demo&name=Ada", "/static/index.html"])
+@pytest.mark.parametrize("path", ["/", "/?room=demo", "/static/example/", "/static/index.html"])
 async def test_the_page_is_there_under_a_strict_policy(
     server: ServerProcess, session: ClientSession, path: str
 ) -> None:
