@@ -28,6 +28,9 @@ FORGIVEN = 0.1
 FLOOD_LOG = 60.0
 """Seconds between two lines about refused requests."""
 PRUNE_EVERY = 30.0
+MAX_FRESH = 1000
+"""Bans that wait to be told to other hubs."""
+
 MAX_ADDRESSES = 100_000
 """About 40 MB of them; beyond it the one that has been silent longest is forgotten."""
 
@@ -92,6 +95,7 @@ class Guard:
         self._max_connections = max_connections
         self._ban = ban
         self._addresses: dict[str, _Address] = {}
+        self._fresh: dict[str, float] = {}
         self._next_prune = 0.0
         self._flooded = 0
         self._next_flood_log = 0.0
@@ -208,9 +212,24 @@ class Guard:
         entry.violations.clear()
         entry.banned_until = now + self._ban
         self.bans += 1
+        key = key_of(address)
+        if key and len(self._fresh) < MAX_FRESH:
+            self._fresh[key] = self._ban
         _log.warning(
             "address banned", extra={"address": address, "code": code, "seconds": self._ban}
         )
+
+    # -- With other hubs ----------------------------------------------------------------
+
+    def take_fresh_bans(self) -> dict[str, float]:
+        """The bans since the last call: what is shut out (see `key_of`), and seconds."""
+        fresh, self._fresh = self._fresh, {}
+        return fresh
+
+    def shut_out(self, key: str, seconds: float, now: float) -> None:
+        """Another hub has shut this out; never longer than one of ours would be."""
+        entry = self._entry_of(key, now)
+        entry.banned_until = max(entry.banned_until, now + min(seconds, self._ban))
 
     def _refuse(self, reason: Refusal, retry_after: float) -> tuple[Refusal, float]:
         self.refused[reason] += 1
@@ -220,8 +239,9 @@ class Guard:
         if now >= self._next_prune:
             self._prune(now)
         key = key_of(address)
-        if key is None:
-            return None
+        return None if key is None else self._entry_of(key, now)
+
+    def _entry_of(self, key: str, now: float) -> _Address:
         entry = self._addresses.pop(key, None)
         if entry is None:
             self._make_room()

@@ -51,11 +51,21 @@ SECOND_TRY: Final = 0.5
 log = Log(__name__)
 
 
+class Bans(Protocol):
+    """What is needed of the limits by address."""
+
+    def take_fresh_bans(self) -> dict[str, float]: ...
+    def shut_out(self, key: str, seconds: float, now: float) -> None: ...
+
+
 class RoomHub(Hub, Protocol):
     """What is needed of this hub."""
 
     def find_room(self, name: str) -> object | None: ...
     def take_state(self, name: str) -> RoomState | None: ...
+
+    @property
+    def guard(self) -> Bans: ...
     def restore_room(self, state: RoomState, sent: list[Sent]) -> None: ...
     def abandon_room(self, name: str) -> None: ...
 
@@ -188,6 +198,7 @@ class Cluster:
                 probed = now
                 for link in self.links.list_outgoing():
                     link.probe()
+                await self._share_bans(now)
             if not self._awake or now - self._renewed >= RENEW_EVERY:
                 self._renewed = now
                 await self._renew(now)
@@ -198,6 +209,17 @@ class Cluster:
         yield from collect(self)
         if self.events is not None:
             yield from self.events.collect()
+
+    async def _share_bans(self, now: float) -> None:
+        if self.away:
+            return
+        try:
+            held = await self.store.share_bans(self._hub.guard.take_fresh_bans(), time.time())
+        except StoreAway as error:
+            self._lose_store(error)
+            return
+        for key, seconds in held.items():
+            self._hub.guard.shut_out(key, seconds, now)
 
     # -- Leases -------------------------------------------------------------------------
 

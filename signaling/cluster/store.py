@@ -8,7 +8,7 @@ Keys, all below `tandem:`; times are milliseconds:
     fence:{name}    epoch           the highest epoch that ever owned the room, PX a day
     epoch           number          INCR for each lease
     hub:{id}        JSON            a hub that runs, PX 10000;  hubs: the set of their ids
-    ban:{address}   seconds         an address that is shut out, PX as long;  bans: a capped stream
+    bans            sorted set      addresses that are shut out, by the end, seconds since 1970
     secret          text            the cluster's secret where the operator has given none
 """
 
@@ -42,6 +42,9 @@ for a hub."""
 
 LOG_LENGTH: Final = 2048
 """Turns of a room that its log holds; a session keeps 1024 messages by default."""
+
+MAX_BANS: Final = 10_000
+"""Bans that a hub hears of from others."""
 
 RENEWED_AT_ONCE: Final = 200
 """Leases in one script call, so that none keeps Redis from others for long."""
@@ -289,6 +292,23 @@ class Store:
             pipe.xrange(_key("log", room))
             state, log = await pipe.execute()
             return None if state is None else (state, [fields[b"s"] for _, fields in log])
+
+    # -- Bans ---------------------------------------------------------------------------
+
+    async def share_bans(self, fresh: Mapping[str, float], wall: float) -> dict[str, float]:
+        """Tell other hubs of bans, and hear of all that hold: what is shut out, and seconds.
+
+        `wall` is seconds since the epoch; clocks that differ make a ban longer or shorter.
+        """
+        key = PREFIX + "bans"
+        async with self._asking() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.zremrangebyscore(key, "-inf", wall)
+            if fresh:
+                pipe.zadd(key, {name: wall + seconds for name, seconds in fresh.items()})
+                pipe.expire(key, 24 * 3600)
+            pipe.zrevrange(key, 0, MAX_BANS - 1, withscores=True)
+            *_, held = await pipe.execute()
+            return {str(name.decode()): float(until) - wall for name, until in held}
 
     # -- Events -------------------------------------------------------------------------
 

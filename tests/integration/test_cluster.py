@@ -276,3 +276,26 @@ async def test_a_hub_that_stops_hands_its_rooms_over(
         assert await one.wait() == 0
         await two.wait_log("room restored")
         assert not any("taking over" in line for line in two.log)
+
+
+async def test_an_address_that_one_hub_has_shut_out_is_shut_out_by_all(redis: RedisProcess) -> None:
+    options = ("--redis-url", redis.url, "--trusted-proxy", "127.0.0.1")
+    key = {"SIGNALING_API_KEY": "key:a secret of more than thirty-two characters"}
+    guess = {"X-Forwarded-For": "198.51.100.4", "Authorization": "Bearer guess"}
+    async with (
+        run_server(*options, environ=key) as one,
+        run_server(*options, environ=key) as two,
+        open_session() as session,
+    ):
+
+        async def ask(server: ServerProcess) -> int:
+            async with session.get(server.url + "/api/rooms", headers=guess) as response:
+                return response.status
+
+        assert await ask(two) == 401
+        assert [await ask(one) for _ in range(21)][-1] == 429
+        for _ in range(15):
+            if (status := await ask(two)) == 429:
+                break
+            await asyncio.sleep(0.3)
+        assert status == 429
