@@ -9,7 +9,7 @@ NODE_BIN := $(VENV)/node/node_modules/.bin
 # The page has no build step: these only check it.
 PAGE_TOOLS := typescript@5.9 @biomejs/biome@2.6.8
 # Other people's clients, with which the tests call.
-PEERS := werift@0.22.9 node-datachannel@0.33.4 peerjs@1.5.5 y-webrtc@10.3.0 yjs@13.6.33 ws@8.23.0
+PEERS := werift@0.22.9 node-datachannel@0.33.4 peerjs@1.5.5 y-webrtc@10.3.0 yjs@13.6.33 ws@8.23.0 esbuild@0.25.12
 ARGS ?= --port 8443
 TESTS ?= tests
 # Two workers suit the smallest machine that the suite is timed for; browsers run one at a time.

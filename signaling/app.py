@@ -225,6 +225,7 @@ class Server:
                 _log.info("metrics served", extra={"address": host, "port": port})
         self._tasks += [
             asyncio.create_task(self.connections.run_sweeps()),
+            asyncio.create_task(self.routes.foreign.run()),
             asyncio.create_task(self._keep_time()),
             asyncio.create_task(self._watch_loop()),
             asyncio.create_task(self._watch_files()),
@@ -333,6 +334,7 @@ class Server:
         if self.cluster is not None:
             await self.cluster.stop()
         await self.connections.abort_all()
+        await self.routes.foreign.abort_all()
         await self._stack.aclose()
         for runner in self._runners:
             await runner.cleanup()

@@ -24,6 +24,7 @@ USAGE_ERROR = 2
 
 GROUPS = {
     "network": "Where it listens",
+    "foreign": "Clients of other systems",
     "access": "Who may join",
     "tls": "TLS",
     "turn": "STUN and TURN",

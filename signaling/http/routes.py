@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ..about import BUILD
 from ..access.credentials import Credentials
+from ..foreign.routes import Foreign
 from ..hub.hub import Hub
 from ..metrics import Exposition, Metrics
 from ..settings.config import Config
@@ -46,12 +47,14 @@ class Routes:
         self._middleware = Middleware(config, hub.guard, trusted, metrics.count_request, inside)
         self._health = Health(readiness)
         self._upgrade = Upgrade(config, connections, metrics, hub.guard)
+        self.foreign = Foreign(config, metrics, hub.guard, credentials, self._upgrade)
         # An SDP for WHIP is the largest body there is.
         self.app = web.Application(client_max_size=config.limits.max_description)
         self._middleware.add_to(self.app)
         if elsewhere is not None:
             self.app.middlewares.append(elsewhere.pass_on)
         self._upgrade.add_to(self.app)
+        self.foreign.add_to(self.app)
         self._health.add_to(self.app)
         Page(static).add_to(self.app)
         Api(hub, credentials).add_to(self.app)
@@ -76,3 +79,4 @@ class Routes:
         """Be not ready, and let no WebSocket in, from now on."""
         self._health.drain()
         self._upgrade.drain()
+        self.foreign.drain()

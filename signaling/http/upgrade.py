@@ -12,7 +12,7 @@ from ..metrics import Metrics
 from ..protocol.errors import ProtocolError
 from ..settings.config import Config, find_public_hosts
 from ..websocket import fast, portable
-from ..websocket.connection import Connections
+from ..websocket.connection import Connect, Connections
 from ..websocket.handshake import Refusal, accept_upgrade, check_origin
 from .proxy import is_trusted, parse_networks
 from .requests import ADDRESS, names_this_machine, strip_port
@@ -52,6 +52,12 @@ class Upgrade:
         self._draining = True
 
     async def websocket(self, request: web.Request) -> web.StreamResponse:
+        return await self.open(request, self._connections)
+
+    async def open(
+        self, request: web.Request, connections: Connections, connect: Connect | None = None
+    ) -> web.StreamResponse:
+        """Make a connection of a request, or refuse it; see `Connection` for `connect`."""
         address = request[ADDRESS]
         try:
             accept = accept_upgrade(request.headers)
@@ -65,8 +71,8 @@ class Upgrade:
             headers = {"Sec-WebSocket-Version": "13"} if refusal.status == 426 else {}
             return make_error(refusal.status, refusal.code, refusal.message, headers)
         if not self._direct:
-            return await portable.serve(request, self._connections, address)
-        fast.take_over(request, accept, self._connections, address)
+            return await portable.serve(request, connections, address, connect)
+        fast.take_over(request, accept, connections, address, connect)
         return web.Response()
 
     def _check_host(self, request: web.Request) -> None:

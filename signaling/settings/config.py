@@ -303,6 +303,24 @@ class Config:
         least=0,
         most=65535,
     )
+    peerjs: bool = setting(False, "Serve PeerJS clients, as peerjs-server does.", "foreign")
+    peerjs_path: str = setting(
+        "/peerjs",
+        "Where PeerJS clients come in: what they have as their path.",
+        "foreign",
+        pattern=r"/[A-Za-z0-9._~/-]{0,200}",
+        example="/peerjs",
+    )
+    peerjs_key: str = setting(
+        "peerjs",
+        "The key that PeerJS clients have to name.",
+        "foreign",
+        pattern=r"[A-Za-z0-9._~-]{1,200}",
+    )
+    peerjs_discovery: bool = setting(
+        False, "Tell whoever has the key which PeerJS clients are there.", "foreign"
+    )
+    y_webrtc: bool = setting(False, "Serve y-webrtc clients at /yjs.", "foreign")
     metrics_token_file: str | None = setting(
         None,
         "File with a token that /metrics asks for as Bearer; read again on SIGHUP.",

@@ -55,10 +55,17 @@ _OTHER = 3000
 _log = Log(__name__)
 
 
+class Connect(Protocol):
+    """Makes a link of a connection."""
+
+    def __call__(self, outlet: Connection, *, address: str) -> Any: ...
+
+
 class Hub(Protocol):
     """What a connection needs of the hub."""
 
-    def connect(self, outlet: Connection, *, address: str) -> Any: ...
+    @property
+    def connect(self) -> Connect: ...
     def receive(self, link: Any, data: bytes) -> None: ...
     def reject(self, link: Any, code: str) -> None: ...
     def disconnect(self, link: Any) -> None: ...
@@ -110,7 +117,14 @@ class Connection:
         "state",
     )
 
-    def __init__(self, owner: Connections, transport: Transport, address: str) -> None:
+    def __init__(
+        self,
+        owner: Connections,
+        transport: Transport,
+        address: str,
+        connect: Connect | None = None,
+    ) -> None:
+        """`connect` stands in for the hub's, where that is told more than an address."""
         self.owner = owner
         self._transport = transport
         self._write = transport.write
@@ -128,7 +142,7 @@ class Connection:
         self.share: dict[
             Connection, None
         ]  # the part of all connections that this is looked at with
-        self._link: Any = owner.hub.connect(self, address=address)
+        self._link: Any = (connect or owner.hub.connect)(self, address=address)
         owner.add(self)
 
     # -- To the client ------------------------------------------------------------------
@@ -320,7 +334,10 @@ class Connections:
         limits: Limits,
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
+        *,
+        sampled: bool = True,
     ) -> None:
+        """`sampled`: what waits for these is in the metrics' gauges."""
         self.hub = hub
         self.limits = limits
         self.metrics = metrics
@@ -339,7 +356,9 @@ class Connections:
         self._unflushed: list[Connection] = []
         self._empty = asyncio.Event()
         self._empty.set()
-        metrics.add_sampler(self._sample)
+        self._count = 0
+        if sampled:
+            metrics.add_sampler(self._sample)
 
     def __iter__(self) -> Iterator[Connection]:
         return (connection for share in self._shares for connection in list(share))
@@ -352,13 +371,15 @@ class Connections:
         connection.share[connection] = None
         self.metrics.connections_opened += 1
         self.metrics.connections += 1
+        self._count += 1
         self._empty.clear()
 
     def discard(self, connection: Connection) -> None:
         del connection.share[connection]
         self.metrics.connections -= 1
+        self._count -= 1
         self.metrics.closes[connection.close_code] += 1
-        if not self.metrics.connections:
+        if not self._count:
             self._empty.set()
 
     def flush_soon(self, connection: Connection) -> None:

@@ -19,7 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.http import WebSocketError, WebSocketReader
 
 from ..logs import Log
-from .connection import WRITE_BUFFER, Connection, Connections
+from .connection import WRITE_BUFFER, Connect, Connection, Connections
 from .intake import Intake
 
 try:
@@ -85,7 +85,13 @@ class FrameSink(WebSocketDataQueue):
         """Nothing waits here for the end."""
 
 
-def take_over(request: web.Request, accept: str, connections: Connections, address: str) -> None:
+def take_over(
+    request: web.Request,
+    accept: str,
+    connections: Connections,
+    address: str,
+    connect: Connect | None = None,
+) -> None:
     """Answer the handshake and make a connection of the request's socket.
 
     What the handler returns afterwards goes nowhere: aiohttp believes that the client left.
@@ -95,7 +101,7 @@ def take_over(request: web.Request, accept: str, connections: Connections, addre
     if transport is None or transport.is_closing():
         return
     transport.write(_RESPONSE.format(accept).encode("ascii"))
-    connection = Connection(connections, transport, address)
+    connection = Connection(connections, transport, address, connect)
     sink = FrameSink(connection, asyncio.get_running_loop())
     # The parser refuses a message of max_msg_size; ours is the largest that is allowed. Which
     # messages may be longer than max_frame, the hub knows.

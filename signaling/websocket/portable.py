@@ -14,7 +14,7 @@ from typing import cast
 from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from .connection import CLOSE_TIMEOUT, WRITE_BUFFER, Connection, Connections, State
+from .connection import CLOSE_TIMEOUT, WRITE_BUFFER, Connect, Connection, Connections, State
 from .intake import Intake
 
 # aiohttp ends a connection by itself at its limit; up to there the client is told why.
@@ -32,11 +32,12 @@ class PlainConnection(Connection):
         transport: asyncio.Transport,
         address: str,
         writer: AbstractStreamWriter,
+        connect: Connect | None = None,
     ) -> None:
         self._stream = transport
         self._drained = writer.drain
         self._draining: asyncio.Task[None] | None = None
-        super().__init__(owner, transport, address)
+        super().__init__(owner, transport, address, connect)
 
     def _put(self, data: bytes) -> None:
         super()._put(data)
@@ -59,7 +60,12 @@ class PlainConnection(Connection):
             await asyncio.gather(self._draining, return_exceptions=True)
 
 
-async def serve(request: web.Request, connections: Connections, address: str) -> web.StreamResponse:
+async def serve(
+    request: web.Request,
+    connections: Connections,
+    address: str,
+    connect: Connect | None = None,
+) -> web.StreamResponse:
     """Speak to one client until it is gone."""
     # Which messages may be longer than max_frame, the hub knows.
     limit = max(connections.limits.max_frame, connections.limits.max_description)
@@ -76,7 +82,7 @@ async def serve(request: web.Request, connections: Connections, address: str) ->
     if transport is None:
         return socket
     transport.set_write_buffer_limits(high=WRITE_BUFFER)
-    connection = PlainConnection(connections, transport, address, writer)
+    connection = PlainConnection(connections, transport, address, writer, connect)
     handler = request.protocol
     Intake(
         connection,

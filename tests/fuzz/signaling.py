@@ -9,6 +9,8 @@ from msgspec import Raw
 from signaling.protocol import messages
 from signaling.protocol.errors import ProtocolError
 from tests.support.hub import FakeRelays, World
+from tests.unit.signaling.foreign import test_peerjs as foreign_peerjs
+from tests.unit.signaling.foreign import test_ywebrtc as foreign_ywebrtc
 
 
 def message(data: bytes) -> None:
@@ -75,3 +77,16 @@ def hub(data: bytes) -> None:
     bob.cut()
     bob.resume()
     assert world.join("Eve", "another").ask("chat", content="x")["type"] == "ok"
+
+
+def foreign(data: bytes) -> None:
+    """No frame makes PeerJS's or y-webrtc's rules fail, or send what is not JSON."""
+    peers, documents = foreign_peerjs.World(), foreign_ywebrtc.World()
+    (ada, one), (_, two) = peers.join("ada"), peers.join("bob")
+    (writer, three), (_, four) = documents.join("doc"), documents.join("doc")
+    for frame in (data, data.replace(b"p_77", b"bob"), data.replace(b"p_77", b"doc")):
+        peers.rules.receive(ada, frame)
+        documents.rules.receive(writer, frame)
+    peers.advance(10)
+    for outlet in (one, two, three, four):
+        assert len(outlet.take()) <= 8

@@ -1,0 +1,1 @@
+"""Signaling for other systems' clients."""
