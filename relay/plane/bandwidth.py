@@ -28,6 +28,17 @@ MEASURE: Final = 0.5
 """Seconds over which what is sent is measured."""
 
 
+REPAIRS: Final = 0.3
+"""Of what is to be sent, the share that may be pictures sent again: on a line that is full, what is
+asked for again is what made it so."""
+
+REPAIR_BURST: Final = 0.5
+"""Seconds of that share that may go at once."""
+
+MAX_REPAIRS: Final = 2_000_000.0
+"""Bit/s of them at most."""
+
+
 class Bandwidth:
     """`rate` is what the line carries, `budget` what is to be sent now; both in bit/s."""
 
@@ -50,6 +61,8 @@ class Bandwidth:
         self._window_at = float("-inf")
         self._window = 0
         self._began: float | None = None
+        self._repairs = 0.0
+        self._repaired_at: float | None = None
 
     @property
     def has_feedback(self) -> bool:
@@ -130,6 +143,18 @@ class Bandwidth:
         self.sent = max(0.0, 8 * (octets - self._octets) / elapsed)
         self._octets, self._measured_at = octets, now
         self._remb.handle_timer(now)
+
+    def take_repair(self, size: int, now: float) -> bool:
+        """Whether `size` bytes of a picture may be sent again now."""
+        rate = min(REPAIRS * self.get_budget(now), MAX_REPAIRS) / 8
+        most = max(REPAIR_BURST * rate, 2.0 * size)
+        since = REPAIR_BURST if self._repaired_at is None else now - self._repaired_at
+        self._repairs = min(most, self._repairs + since * rate)
+        self._repaired_at = now
+        if self._repairs < size:
+            return False
+        self._repairs -= size
+        return True
 
     # -- Probes -----------------------------------------------------------------------------
 

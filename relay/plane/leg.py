@@ -314,8 +314,8 @@ class Leg:
     # -- RTCP in ----------------------------------------------------------------------------
 
     def receive_rtcp(self, packets: list[rtcp.Rtcp], now: float) -> None:
-        """A compound packet, decrypted and parsed."""
-        for packet in packets:
+        """A compound packet, decrypted and parsed. Sound is sent again before pictures are."""
+        for packet in sorted(packets, key=self._asks_for_picture):
             if isinstance(packet, rtcp.SenderReport):
                 layer = self.streams.get(packet.ssrc)
                 if layer is not None and packet.ssrc == layer.ssrc:
@@ -334,6 +334,12 @@ class Leg:
                 self._receive_feedback(packet.body, now)
             elif isinstance(packet, rtcp.Remb):
                 self.bandwidth.receive_remb(packet.bitrate, packet.ssrcs, now)
+
+    def _asks_for_picture(self, packet: rtcp.Rtcp) -> bool:
+        if not isinstance(packet, rtcp.Nack):
+            return False
+        down = self.downs.get(packet.ssrc)
+        return down is None or down.kind == "video"
 
     def _receive_sender_report(self, layer: Layer, report: rtcp.SenderReport, now: float) -> None:
         if layer.clock.at(now) is None:
@@ -371,7 +377,7 @@ class Leg:
 
     def _receive_nack(self, nack: rtcp.Nack, now: float) -> None:
         down = self.downs.get(nack.ssrc)
-        if down is None or not self.ready:
+        if down is None or not self.ready or down.withheld:
             return
         stats = self._plane.stats
         if not self.intake.take_nacks(len(nack.sequences), now):
@@ -389,7 +395,9 @@ class Leg:
                 # It went out less than a round trip ago: asked for before it could arrive,
                 # as what the relay itself missed and got again always is.
                 stats.drops[DropReason.NACK_EARLY] += 1
-            elif not down.take_budget(len(cached.data), now):
+            elif not down.take_budget(len(cached.data), now) or (
+                down.kind == "video" and not self.bandwidth.take_repair(len(cached.data), now)
+            ):
                 stats.drops[DropReason.NACK_RATE] += 1
             else:
                 self._plane.resend(down, found[0], cached, cut, found[1])

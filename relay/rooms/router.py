@@ -114,6 +114,7 @@ class Router:
             case control.Prefer() if command.participant in self._participants:
                 self._adaptation.prefer(command, self._tracks)
                 self._look_at = now
+                self._wake()
             case control.Mute():
                 self._mute(command, now)
             case control.RestartIce():

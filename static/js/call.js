@@ -4,6 +4,7 @@
  * whenever `onChange` is called.
  */
 
+import { Wishes } from './adaptive.js';
 import { Connections } from './connections.js';
 import { FlowWatch } from './flow.js';
 import { Freshness, fetchIceServers } from './ice.js';
@@ -33,6 +34,7 @@ export class Call {
   /** @type {Statistics} */ #statistics;
   /** @type {Freshness} */ #freshness;
   #talking = new Talking();
+  #wishes = new Wishes({ state: () => this.state, send: (message) => this.#prefer(message) });
   #turnForced = false;
   /** @type {string | undefined} */ #token;
   /** @type {any[]} */ #timers = [];
@@ -125,7 +127,10 @@ export class Call {
     const before = this.state;
     this.state = reduce(before, event);
     if (event.type === 'flow' && event.flow === 'none') this.#flow.forget(event.participant, event.path);
-    if (this.state !== before) this.sync();
+    if (this.state !== before) {
+      this.sync();
+      this.#wishes.look();
+    }
     this.onEvent(event, before);
     this.onChange();
   }
@@ -208,6 +213,16 @@ export class Call {
     return this.#connections.received(id, routes(this.state).show.get(id) ?? 'p2p');
   }
 
+  /** How large each tile is, in device pixels; 0 where nobody sees it. @param {Map<string, {width: number, height: number}>} sizes */
+  setSizes(sizes) {
+    this.#wishes.setSizes(sizes);
+  }
+
+  /** A track may have ended while this was under way: the rest counts all the same. @param {ClientMessage} message */
+  #prefer(message) {
+    if (this.state.relayAvailable) this.#request(message).catch(() => {});
+  }
+
   /** @param {ClientMessage} message @returns {Promise<any>} */
   #request(message) {
     if (!this.#signaling) return Promise.reject(new Error('not joined'));
@@ -236,6 +251,11 @@ export class Call {
       case 'track-updated':
         if (message.participant === this.state.self) this.#ownTrackUpdated(message.track);
         break;
+      case 'layers': {
+        const track = this.state.ownTracks.find(({ id }) => id === message.track);
+        if (track) this.#connections.publisher?.setLayers(track.source, message.active);
+        return;
+      }
       case 'silenced':
         this.media.toggle('microphone', false).then(() => this.mediaChanged());
         break;
@@ -275,6 +295,7 @@ export class Call {
 
   #closeRelay() {
     this.#mutedSent.clear();
+    this.#wishes.forget();
     this.#connections.closeRelay();
   }
 
@@ -282,6 +303,7 @@ export class Call {
     this.#connections.close();
     this.#flow.clear();
     this.#talking.clear();
+    this.#wishes.forget();
     this.#mutedSent.clear();
     this.#sentMetadata = '';
   }

@@ -94,6 +94,7 @@ class Page {
       act: (action) => this.act(action),
       onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
       onCorner: (corner) => this.#remember({ corner }),
+      onSizes: (sizes) => this.call.setSizes(sizes),
       onSend: (text) => this.call.sendChat(text),
       onLock: (locked) => actions.try(this.call.lock(locked)),
       onLobby: (enabled) => actions.try(this.call.setLobby(enabled)),

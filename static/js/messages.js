@@ -59,6 +59,14 @@
  * @property {string} participant
  * @property {string} track
  *
+ * @typedef {object} Preference  how large a track is shown, in device pixels, and how much it matters
+ * @property {string} track
+ * @property {number} width
+ * @property {number} height
+ * @property {number} priority  0 is the highest
+ *
+ * @typedef {'full' | 'reduced' | 'paused'} Reception
+ *
  * @typedef {{type: 'participant-joined', participant: Participant}
  *   | {type: 'participant-updated', participant: Participant}
  *   | {type: 'participant-left', participant: string, reason: string}
@@ -72,6 +80,9 @@
  *   | {type: 'track-published', participant: string, track: Track}
  *   | {type: 'track-updated', participant: string, track: Track}
  *   | {type: 'track-unpublished', participant: string, track: string}
+ *   | {type: 'layers', track: string, active: string[]}
+ *   | {type: 'reception', tracks: {track: string, state: Reception}[]}
+ *   | {type: 'quality', participants: {participant: string, up?: number, down?: number}[]}
  *   | {type: 'speakers', speakers: {participant: string, level: number}[]}
  *   | ({type: 'chat'} & ChatMessage)
  *   | {type: 'data', from: string, topic: string, content: any}

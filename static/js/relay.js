@@ -5,20 +5,14 @@
  * The relay is ICE-lite with its candidates in its SDP, so none are trickled either way.
  */
 
-import { applyLimits, kindOf } from './peer.js';
+import { ActiveLayers, encodingsOf } from './adaptive.js';
 import { describe } from './stereo.js';
 
 /** @typedef {import('./messages.js').Source} Source */
 /** @typedef {import('./messages.js').SlotTrack} SlotTrack */
-/** @typedef {import('./peer.js').Limits} Limits */
 
 const RETRY = 1_500; // ms before a refused or failed negotiation is tried again
 const LOST_AFTER = 3_000; // ms that "disconnected" may last: short losses heal by themselves
-/** One encoding for everyone behind the relay. @type {Record<string, Limits>} */
-const LIMITS = {
-  camera: { maxBitrate: 1_500_000, scale: 1, frameRate: 30 },
-  screen: { maxBitrate: 2_500_000, scale: 1, frameRate: 15 },
-};
 
 /** What to leave out, one after the other, where not all of it may be published. @type {Source[][]} */
 const LEFT_OUT_FIRST = [['screen', 'screen-audio'], ['camera'], ['microphone']];
@@ -26,6 +20,7 @@ const LEFT_OUT_FIRST = [['screen', 'screen-audio'], ['camera'], ['microphone']];
 export class Publisher {
   /** @type {Map<Source, RTCRtpTransceiver>} */ lines = new Map();
   /** @type {Map<Source, {track: MediaStreamTrack | null, stream: MediaStream}>} */ #outgoing = new Map();
+  #layers = new ActiveLayers();
   #busy = false;
   #wanted = false;
   #closed = false;
@@ -68,16 +63,22 @@ export class Publisher {
       line.sender.replaceTrack(track).catch(() => {});
       if (source.startsWith('screen')) line.direction = track ? 'sendonly' : 'inactive';
     } else if (track) {
-      const limits = LIMITS[source];
+      const sendEncodings = encodingsOf(source, track.getSettings?.().height);
       this.lines.set(
         source,
         this.pc.addTransceiver(track, {
           direction: 'sendonly',
           streams: [stream],
-          ...(limits && { sendEncodings: [{ maxBitrate: limits.maxBitrate, maxFramerate: limits.frameRate }] }),
+          ...(sendEncodings && { sendEncodings }),
         }),
       );
     }
+  }
+
+  /** Sends a source in these layers only. @param {Source} source @param {string[]} rids */
+  setLayers(source, rids) {
+    const line = this.lines.get(source);
+    if (line && !this.#closed) this.#layers.set(line.sender, rids);
   }
 
   restart() {
@@ -122,10 +123,6 @@ export class Publisher {
       }
     }
     this.#busy = false;
-    for (const [source, line] of this.lines) {
-      const limits = LIMITS[source];
-      if (limits && kindOf(source) === 'video' && !this.#closed) applyLimits(line.sender, limits);
-    }
   }
 
   /** The hub does not say which source it refuses, and refuses the others with it. @returns {boolean} whether one is left */

@@ -53,6 +53,8 @@
  * @property {import('./messages.js').Track[]} ownTracks  published through the relay
  * @property {Knock[]} knocks       who waits to be let in, for moderators
  * @property {{participant: string, level: number}[]} speakers
+ * @property {Readonly<Record<string, import('./messages.js').Reception>>} reception  of tracks that do not come as they were asked for
+ * @property {Readonly<Record<string, {up?: number, down?: number}>>} quality  0 to 4, of the ways to the relay and from it
  * @property {ChatLine[]} chat
  * @property {number} unread
  * @property {'' | 'chat' | 'people' | 'stats'} panel
@@ -98,6 +100,8 @@ export const INITIAL = Object.freeze({
   ownTracks: [],
   knocks: [],
   speakers: [],
+  reception: {},
+  quality: {},
   chat: [],
   unread: 0,
   panel: '',
@@ -187,10 +191,25 @@ function enterRoom(state, message) {
     ownTracks: [],
     knocks: [],
     speakers: [],
+    reception: {},
+    quality: {},
     pinned: [],
     generation: state.generation + 1,
   };
   return addHistory(entered, message.history ?? []);
+}
+
+/**
+ * @param {State['reception']} before
+ * @param {{track: string, state: import('./messages.js').Reception}[]} tracks @returns {State['reception']}
+ */
+function receive(before, tracks) {
+  const after = { ...before };
+  for (const { track, state } of tracks) {
+    if (state === 'full') delete after[track];
+    else after[track] = state;
+  }
+  return after;
 }
 
 /** Somebody is gone for good. @param {State} state @param {string} id @returns {State} */
@@ -294,15 +313,26 @@ export function reduce(state, event) {
         tracks.map((one) => (one.id === event.track.id ? event.track : one)),
       );
     case 'track-unpublished':
-      return changeTracks(state, event.participant, (tracks) => tracks.filter((one) => one.id !== event.track));
+      return changeTracks(
+        { ...state, reception: receive(state.reception, [{ track: event.track, state: 'full' }]) },
+        event.participant,
+        (tracks) => tracks.filter((one) => one.id !== event.track),
+      );
     case 'relay-restarted':
       return {
         ...state,
         ownTracks: [],
+        reception: {},
         participants: state.participants.map((one) => ({ ...one, tracks: [], relay: /** @type {Flow} */ ('none') })),
       };
     case 'speakers':
       return { ...state, speakers: event.speakers };
+    case 'reception':
+      return { ...state, reception: receive(state.reception, event.tracks) };
+    case 'quality': {
+      const told = event.participants.map(({ participant, up, down }) => [participant, { up, down }]);
+      return { ...state, quality: { ...state.quality, ...Object.fromEntries(told) } };
+    }
     case 'chat':
       return addChat(state, event);
     case 'panel':

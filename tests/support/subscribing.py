@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiortc.codecs.vpx import VpxPayloadDescriptor
@@ -82,6 +83,8 @@ class Line:
         if data[0] & 0x10:
             at += 4 + 4 * struct.unpack_from("!H", data, 14)[0]
         if ssrc == self.rtx_ssrc:
+            if data[0] & 0x20:
+                return  # padding alone: a probe
             self.resent += 1
             sequence = struct.unpack_from("!H", data, at)[0]
             at += 2
@@ -108,7 +111,9 @@ class Line:
                     self._stuck_since = now
                 if now - self._stuck_since < GIVE_UP:
                     return
-                skip_to = min(self._waiting)
+                skip_to = self._find_restart()
+                for late in [number for number in self._waiting if number < skip_to]:
+                    del self._waiting[late]
                 self.skipped += skip_to - self._next
                 self._next = skip_to
                 self._parts.clear()
@@ -119,6 +124,15 @@ class Line:
             self._next += 1
             if media.payload:
                 self._take(media)
+
+    def _find_restart(self) -> int:
+        """Where to go on after a gap: at a key frame if one waits, as browsers do."""
+        for number, media in sorted(self._waiting.items()):
+            if self.kind == "video" and media.payload and not media.descriptor:
+                part = _read_vp8(media)
+                if part.starts and part.key and part.content[5:6] == b"\0":
+                    return number
+        return min(self._waiting)
 
     def _take(self, media: _Media) -> None:
         if self._parts and self._parts[0].timestamp != media.timestamp:
@@ -217,6 +231,8 @@ class Subscriber:
         self._last_reports: dict[int, tuple[int, float]] = {}
         self._open = True
         self.transport: deque[int] = deque(maxlen=5000)
+        self.on_numbered: Callable[[int, int], None] = lambda number, size: None
+        """Called with the transport-wide number and the size of each packet that has one."""
         wire.on_data = self._receive
         simulation.every(0.02, self._tick)
         simulation.every(1.0, self._report, first=0.5)
@@ -252,6 +268,7 @@ class Subscriber:
         number = read_extensions(plain).get(TRANSPORT_CC.id)
         if number is not None:
             self.transport.append(int.from_bytes(number, "big"))
+            self.on_numbered(int.from_bytes(number, "big"), len(data))
         line.receive(plain)
 
     def _unique(self) -> list[Line]:

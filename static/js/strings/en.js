@@ -215,6 +215,7 @@ export const en = {
   'tile.paused': 'Paused',
   'tile.cameraPaused': 'Camera paused',
   'tile.microphonePaused': 'Microphone paused',
+  'tile.starved': 'Connection too slow for video',
   'tile.fair': 'Weak connection',
   'tile.poor': 'Poor connection',
   'sharing.title': 'You’re sharing your screen',

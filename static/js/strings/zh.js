@@ -213,6 +213,7 @@ export const zh = {
   'tile.paused': '已暂停',
   'tile.cameraPaused': '摄像头已暂停',
   'tile.microphonePaused': '麦克风已暂停',
+  'tile.starved': '网络太慢，无法显示视频',
   'tile.fair': '连接不稳定',
   'tile.poor': '连接很差',
   'sharing.title': '您正在共享屏幕',

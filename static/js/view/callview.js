@@ -29,9 +29,12 @@ export class CallView {
    * @param {(participant: import('../room.js').ParticipantState) => void} options.onMute
    * @param {(participant: import('../room.js').ParticipantState) => void} options.onKick
    * @param {boolean} options.canShareScreen
+   * @param {(sizes: Map<string, import('../adaptive.js').Size>) => void} options.onSizes
    */
-  constructor({ notices, act, onPin, onCorner, onSend, onLock, onLobby, onMute, onKick, knocks, canShareScreen }) {
-    this.stage = new Stage({ onPin, onCorner, onInvite: () => act('invite'), onHideSelf: () => act('self') });
+  constructor(options) {
+    const { notices, act, onPin, onCorner, onSend, onLock, onLobby, onMute, onKick, knocks, canShareScreen } = options;
+    const { onSizes } = options;
+    this.stage = new Stage({ onPin, onCorner, onSizes, onInvite: () => act('invite'), onHideSelf: () => act('self') });
     this.toolbar = new Toolbar({ act, canShareScreen });
     this.chat = new ChatPanel({ onSend });
     this.people = new PeoplePanel({ onInvite: () => act('invite'), onLock, onLobby, onMute, onKick, knocks });

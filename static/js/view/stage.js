@@ -14,6 +14,7 @@ import { Tile } from './tile.js';
 /** @typedef {{large: TileData[], others: TileData[]}} Split */
 
 const PAGER = 48; // px below the tiles
+const MAX_RATIO = 1.5; // device pixels to a px of the page
 
 export class Stage {
   /** @type {TileData[]} */ tiles = [];
@@ -30,8 +31,10 @@ export class Stage {
    * @param {() => void} options.onInvite
    * @param {(corner: Corner) => void} options.onCorner  where oneself is to be
    * @param {() => void} options.onHideSelf
+   * @param {(sizes: Map<string, import('../adaptive.js').Size>) => void} [options.onSizes]  how large tiles are shown
    */
-  constructor({ onPin, onInvite, onCorner, onHideSelf }) {
+  constructor({ onPin, onInvite, onCorner, onHideSelf, onSizes = () => {} }) {
+    this.onSizes = onSizes;
     this.options = { onPin, onHideSelf, onShape: () => this.#place(), onCorner };
     this.back = iconButton('back', t('stage.pageBack'), () => this.#turn(-1));
     this.where = el('p', { class: 'pager-where', role: 'status', 'aria-live': 'polite' });
@@ -50,6 +53,7 @@ export class Stage {
       onDrop: (corner) => onCorner(corner),
     });
     new ResizeObserver(() => this.#place()).observe(this.element);
+    document.addEventListener('visibilitychange', () => this.#tellSizes());
   }
 
   /** @param {TileData[]} tiles @param {{view: View, corner: Corner}} preferences */
@@ -127,6 +131,18 @@ export class Stage {
       tile.place(rects[index], floating && index === 1);
       tile.corner = this.#corner;
     }
+    this.#tellSizes();
+  }
+
+  /** In device pixels, though not in all of a telephone's: they are more than anybody sees. */
+  #tellSizes() {
+    const ratio = Math.min(window.devicePixelRatio || 1, MAX_RATIO);
+    const sizes = new Map();
+    for (const [id, tile] of this.#tiles) {
+      const { width, height } = tile.shownSize;
+      sizes.set(id, { width: width * ratio, height: height * ratio });
+    }
+    this.onSizes(sizes);
   }
 
   /** @param {TileData[]} ordered @param {number} size @returns {TileData[]} */

@@ -21,6 +21,7 @@ import { cornerAfter } from './movable.js';
  * @property {boolean} waiting      no media yet
  * @property {boolean} reconnecting the server has lost them; what still flows is shown
  * @property {import('../stats.js').Quality} quality
+ * @property {import('../messages.js').Reception} reception  whether the line carries the picture
  */
 /** @typedef {import('../layout.js').Corner} Corner */
 /**
@@ -31,6 +32,7 @@ import { cornerAfter } from './movable.js';
  * @property {(corner: Corner) => void} [onCorner]
  */
 
+const PIP_SIZE = { width: 640, height: 360 };
 const SWAP_PATIENCE = 4_000; // ms to wait for a new path's first picture before the old one goes
 const REVEAL_FOR = 4_000; // ms that a tap shows the actions
 
@@ -99,10 +101,12 @@ export class Tile {
     element.classList.toggle('pinned', data.pinned);
     element.classList.toggle('waiting', data.waiting);
     element.classList.toggle('reconnecting', data.reconnecting);
+    element.classList.toggle('starved', data.reception === 'paused');
     setIcon(this.label, 'micOff');
     const state = stateOf(data);
     setText(this.stateText, state);
-    setAttribute(this.state, 'data-quality', data.waiting || data.reconnecting ? '' : data.quality);
+    const said = data.waiting || data.reconnecting || data.reception === 'paused';
+    setAttribute(this.state, 'data-quality', said ? '' : data.quality);
     this.state.hidden = !state;
     setLabel(this.pin, t(data.pinned ? 'tile.unpin' : 'tile.pin', { name: data.name }));
     setAttribute(this.pin, 'aria-pressed', String(data.pinned));
@@ -133,6 +137,12 @@ export class Tile {
     classList.toggle('floating', floating);
     this.move.hidden = !floating;
     this.#renderFit(this.name.textContent ?? '');
+  }
+
+  /** How large its picture is seen, in px of the page. */
+  get shownSize() {
+    if (document.pictureInPictureElement && document.pictureInPictureElement === this.video) return PIP_SIZE;
+    return this.element.hidden || document.hidden ? { width: 0, height: 0 } : this.#size;
   }
 
   remove() {
@@ -245,11 +255,12 @@ export class Tile {
 }
 
 /** What is not as it should be, in a word; a good connection is not worth one. @param {TileData} data */
-function stateOf({ self, waiting, reconnecting, paused, quality }) {
+function stateOf({ self, waiting, reconnecting, paused, quality, reception }) {
   if (reconnecting) return t('tile.reconnecting');
   if (waiting) return t('tile.connecting');
   if (paused.length === 2) return t('tile.paused');
   if (paused.length) return t(paused[0] === 'camera' ? 'tile.cameraPaused' : 'tile.microphonePaused');
+  if (reception === 'paused') return t('tile.starved');
   if (self || quality === '' || quality === 'good') return '';
   return t(quality === 'fair' ? 'tile.fair' : 'tile.poor');
 }

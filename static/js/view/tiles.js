@@ -35,6 +35,7 @@ function ownTile(call, media) {
     waiting: false,
     reconnecting: false,
     quality: '',
+    reception: 'full',
   };
 }
 
@@ -58,12 +59,33 @@ function tilesOfOne(call, one) {
     pinned: pinned.includes(one.id),
     waiting: one.p2p !== 'flowing' && one.relay !== 'flowing',
     reconnecting: one.away || stoppedOf(one),
-    quality: quality(call.history.of(one.id)),
+    quality: worse(quality(call.history.of(one.id)), call.state.quality[one.id]?.up),
+    reception: receptionOf(call.state, one, 'camera'),
   };
   if (!screenShared(one)) return [tile];
   const id = `${one.id}/screen`;
   const name = t('tile.screenOf', { name: one.name });
   const video = tracks.screen?.track ?? null;
-  const screen = { ...tile, id, name, video, source: /** @type {const} */ ('screen'), paused: [] };
+  const reception = receptionOf(call.state, one, 'screen');
+  const screen = { ...tile, id, name, video, source: /** @type {const} */ ('screen'), paused: [], reception };
   return [{ ...screen, microphone: true, talking: false, pinned: pinned.includes(id) }, tile];
+}
+
+/**
+ * What becomes of a picture that comes through the relay.
+ * @param {import('../room.js').State} state @param {ParticipantState} one @param {'camera' | 'screen'} source
+ */
+function receptionOf(state, one, source) {
+  const track = one.tracks.find((some) => some.source === source);
+  const relayed = one.p2p !== 'flowing' || one.relay === 'flowing';
+  return (relayed && track && state.reception[track.id]) || 'full';
+}
+
+/**
+ * The worse of what is seen here and what the relay says of their way to it.
+ * @param {import('../stats.js').Quality} here @param {number | undefined} up @returns {import('../stats.js').Quality}
+ */
+function worse(here, up) {
+  if (here === '' || here === 'poor' || up === undefined || up > 2) return here;
+  return up === 2 ? 'fair' : 'poor';
 }
