@@ -82,9 +82,9 @@ def test_a_line_that_fills_up_costs_sharpness_and_nobody_else_anything(seed: int
     assert room.get_heard(other, 40) > 0.99
     for before, frame in pairwise(slow.lines[room.track.id].frames):
         # Another layer starts at a key frame, and time goes on; what the fall of the link cost
-        # is over within a second or two.
+        # is over within three seconds.
         assert frame.key or frame.name == before.name
-        assert 0 < (frame.timestamp - before.timestamp & 0xFFFFFFFF) < 2.5 * 90_000
+        assert 0 < (frame.timestamp - before.timestamp & 0xFFFFFFFF) < 3 * 90_000
 
 
 def test_what_a_line_does_not_carry_at_all_is_not_sent_and_is_tried_again() -> None:
