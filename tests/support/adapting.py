@@ -69,7 +69,9 @@ class Watcher:
     def watch(self, track: UpTrack, *, source: Source = "camera") -> DownTrack:
         down, line = self.call.subscribe(self.subscriber, track)
         self.lines[track.id] = line
-        self._carried[down] = Published(f"p_{track.id}", source, track)
+        # Whose it is matters to nobody here.
+        leg = next(iter(self.call.relay.forwarder.legs.values()))
+        self._carried[down] = Published(f"p_{track.id}", source, track, leg, self.call.now)
         return down
 
     @property
