@@ -60,6 +60,10 @@ _FAULTS: Final = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _log = Log(__name__)
 
 
+class Part(web.Response):
+    """A script or style sheet, for which the policies of the page that loads it hold."""
+
+
 class RequestLog(Log):
     """The log of what aiohttp says of requests that no handler sees. Its errors quote what the
     client sent, a token perhaps, and anybody can cause them: they are named only, and only for
@@ -180,6 +184,9 @@ class Middleware:
         if response.status == 101:
             return
         headers = response.headers
+        if isinstance(response, Part):
+            headers["X-Content-Type-Options"] = "nosniff"
+            return
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
         headers.setdefault("Content-Security-Policy", make_policy(request.host))

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import mimetypes
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
-from .middleware import make_policy
+from .files import Files
+from .middleware import Part, make_policy
 from .responses import make_error
 
-MIME_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".webmanifest": "application/manifest+json",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
-    ".woff2": "font/woff2",
-    ".mp3": "audio/mpeg",
-    ".ogg": "audio/ogg",
-    ".wasm": "application/wasm",
-}
-"""What browsers have to be told, whatever the machine's own table of types says."""
+FOREVER: Final = "max-age=31536000, immutable"
+"""Of what has its hash in its name."""
 
 
 def find_static() -> Path:
@@ -36,10 +23,10 @@ def find_static() -> Path:
 
 
 class Page:
-    """Serves the files below one folder."""
+    """Serves the files below one folder, as they were at the start."""
 
     def __init__(self, static: Path | None = None) -> None:
-        self._static = (static or find_static()).resolve()
+        self._files = Files((static or find_static()).resolve())
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/", self.page)
@@ -55,22 +42,22 @@ class Page:
         return self._serve_file(request, request.match_info["path"])
 
     def _serve_file(self, request: web.Request, name: str) -> web.StreamResponse:
-        if name.endswith("/"):
-            name += "index.html"
-        try:
-            path = (self._static / name).resolve()
-            known = path.is_relative_to(self._static) and path.is_file()
-        except (OSError, ValueError):  # too long, or a NUL in it
-            known = False
-        if not known or path.name.startswith("."):
+        file = self._files.find(name)
+        if file is None:
             return make_error(404, "not-found", f"There is nothing at {request.path}.")
-        kind = MIME_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
-        return web.FileResponse(
-            path,
-            headers={
-                "Content-Type": kind or "application/octet-stream",
-                # The page changes with the server; an ETag makes asking again cheap.
-                "Cache-Control": "no-cache",
-                "Content-Security-Policy": make_policy(request.host),
-            },
-        )
+        # The page changes with the server; an ETag makes asking again cheap.
+        headers = {"Cache-Control": FOREVER if file.forever else "no-cache"}
+        if file.tag:
+            headers["ETag"] = file.tag
+        if file.tag and request.headers.get("If-None-Match") == file.tag:
+            return web.Response(status=304, headers=headers)
+        body = file.body
+        if file.compressed is not None:
+            headers["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("Accept-Encoding", ""):
+                headers["Content-Encoding"], body = "gzip", file.compressed
+        headers["Content-Type"] = file.kind
+        if file.forever and file.kind.startswith(("text/javascript", "text/css")):
+            return Part(body=body, headers=headers)
+        headers["Content-Security-Policy"] = make_policy(request.host)
+        return web.Response(body=body, headers=headers)

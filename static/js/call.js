@@ -10,9 +10,11 @@ import { FlowWatch } from './flow.js';
 import { Freshness, fetchIceServers } from './ice.js';
 import { INITIAL, reduce } from './room.js';
 import { routes } from './routes.js';
-import { Signaling } from './signaling.js';
+import { addressOf, Signaling } from './signaling.js';
 import { Statistics } from './statistics.js';
 import { Talking } from './talking.js';
+import { mark } from './marks.js';
+import { ReadySocket } from './warmup.js';
 
 /** @typedef {import('./room.js').State} State */
 /** @typedef {import('./room.js').Event} Event */
@@ -33,6 +35,7 @@ export class Call {
   /** @type {FlowWatch} */ #flow;
   /** @type {Statistics} */ #statistics;
   /** @type {Freshness} */ #freshness;
+  #ready = new ReadySocket();
   #talking = new Talking();
   #wishes = new Wishes({ state: () => this.state, send: (message) => this.#prefer(message) });
   #turnForced = false;
@@ -104,10 +107,15 @@ export class Call {
     this.#token = token;
     this.dispatch({ type: 'joining', room, name, relayForced });
     this.#sentMetadata = JSON.stringify(this.#metadata());
-    const signaling = new Signaling(this.url, {
-      onMessage: (message) => this.#receive(message),
-      onState: (state, reason) => this.#onSignalingState(state, reason),
-    });
+    mark('join');
+    const signaling = new Signaling(
+      this.url,
+      {
+        onMessage: (message) => this.#receive(message),
+        onState: (state, reason) => this.#onSignalingState(state, reason),
+      },
+      { connect: (url) => this.#ready.take(url) ?? new WebSocket(url) },
+    );
     this.#signaling = signaling;
     await signaling.join({ room, name, token, metadata: this.#metadata() });
     this.#timers = [
@@ -116,6 +124,11 @@ export class Call {
       setInterval(() => this.#measure(), STATS_POLL),
       setInterval(() => this.#freshness.check(Date.now()), STATS_POLL),
     ];
+  }
+
+  /** Somebody is about to join: the way to the hub is opened. @param {string} room */
+  prepare(room) {
+    if (this.state.phase === 'lobby') this.#ready.prepare(addressOf(this.url, room));
   }
 
   leave() {
@@ -237,6 +250,7 @@ export class Call {
       case 'candidate':
         return this.#connections.receive(message);
       case 'joined':
+        mark('joined');
         this.#closeConnections();
         this.#freshness.receive(message.ice_servers, Date.now());
         break;

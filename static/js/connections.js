@@ -4,6 +4,7 @@
  */
 
 import { Direct } from './direct.js';
+import { mark } from './marks.js';
 import { Publisher, Subscriber } from './relay.js';
 import { routes } from './routes.js';
 
@@ -62,6 +63,7 @@ export class Connections {
 
   /** @param {Extract<ServerMessage, {type: 'offer' | 'answer' | 'candidate'}>} message */
   receive(message) {
+    if (message.type !== 'candidate') mark(message.type);
     if (message.from === 'relay') {
       if (message.type === 'offer') this.#subscribe().receiveOffer(message.sdp, message.tracks ?? []);
       return;
@@ -215,8 +217,14 @@ export class Connections {
     const direct = new Direct({
       polite: participant.elder,
       ice: this.ice(),
-      signal: (signal) => this.send({ ...signal, to: id }),
-      onTracks: () => this.onChange(),
+      signal: (signal) => {
+        if (signal.type !== 'candidate') mark(signal.type);
+        this.send({ ...signal, to: id });
+      },
+      onTracks: () => {
+        mark('track');
+        this.onChange();
+      },
       onFlow: (flow) => this.#onFlow(id, flow),
       onFailed: (reason) => this.#reportFailure(id, reason),
     });
@@ -227,6 +235,7 @@ export class Connections {
 
   /** @param {string} id @param {'none' | 'waiting'} flow */
   #onFlow(id, flow) {
+    if (flow === 'waiting') mark('connected');
     const away = this.state().participants.some((one) => one.id === id && one.away);
     if (!away) return this.dispatch({ type: 'flow', participant: id, path: 'p2p', flow });
     if (flow !== 'none') return;
@@ -267,7 +276,10 @@ export class Connections {
       ice: () => this.ice(),
       answer: (sdp) => this.send({ type: 'answer', to: 'relay', sdp }),
       requestRestart: () => this.send({ type: 'restart-ice' }),
-      onTracks: () => this.onChange(),
+      onTracks: () => {
+        mark('track');
+        this.onChange();
+      },
     });
     return this.subscriber;
   }

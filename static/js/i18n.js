@@ -1,21 +1,36 @@
-/** The page's words in the browser's language: English, or Simplified Chinese. */
+/** The page's words in the browser's language, or in the one that was chosen. */
 
-import { en } from './strings/en.js';
-import { zh } from './strings/zh.js';
+import { loadSettings } from './settings.js';
 
-/** @typedef {keyof typeof en} Key */
+/** @typedef {typeof import('./strings/en.js').strings} English */
+/** @typedef {keyof English} Key */
+/** @typedef {Record<Key, string>} Strings */
 
-/** @param {readonly string[]} languages  most wanted first @returns {'en' | 'zh-Hans'} */
+/** Each by its own name, one file each in `strings`. */
+export const LANGUAGES = {
+  en: 'English',
+  zh: '简体中文',
+};
+/** @typedef {keyof typeof LANGUAGES} Language */
+
+const RIGHT_TO_LEFT = new Set(['ar']);
+
+/** @param {readonly string[]} languages  most wanted first @returns {Language} */
 export function chooseLanguage(languages) {
-  for (const language of languages) {
-    if (/^zh\b/i.test(language)) return 'zh-Hans';
-    if (/^en\b/i.test(language)) return 'en';
+  for (const wanted of languages) {
+    const [code] = wanted.toLowerCase().split('-');
+    if (code in LANGUAGES) return /** @type {Language} */ (code);
   }
   return 'en';
 }
 
-export const language = chooseLanguage(globalThis.navigator?.languages ?? []);
-const strings = language === 'en' ? en : zh;
+export const language = chooseLanguage([loadSettings().language, ...(globalThis.navigator?.languages ?? [])]);
+/** What browsers call it: the sort of Chinese makes another font. */
+export const languageTag = language === 'zh' ? 'zh-Hans' : language;
+export const direction = RIGHT_TO_LEFT.has(language) ? 'rtl' : 'ltr';
+
+/** @type {{strings: Strings}} */
+const { strings } = await import(`./strings/${language}.js`).catch(() => import('./strings/en.js'));
 
 /** @param {Key} key @param {Record<string, string | number>} [values] */
 export function t(key, values = {}) {
@@ -31,9 +46,9 @@ export function tOther(prefix, rest, values) {
   return t(/** @type {Key} */ (key in strings ? key : `${prefix}other`), values);
 }
 
-const clock = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' });
+const clock = new Intl.DateTimeFormat(languageTag, { hour: '2-digit', minute: '2-digit' });
 
-const calendar = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
+const calendar = new Intl.DateTimeFormat(languageTag, { dateStyle: 'medium', timeStyle: 'short' });
 
 /** @param {number} timestamp ms since the epoch */
 export function dateAndTime(timestamp) {

@@ -2,7 +2,7 @@
 
 import { Actions } from './actions.js';
 import { Call } from './call.js';
-import { language, t, tOther } from './i18n.js';
+import { direction, languageTag, t, tOther } from './i18n.js';
 import { Media } from './media.js';
 import {
   keepCall,
@@ -20,11 +20,11 @@ import { announce } from './view/announce.js';
 import { Attention } from './view/attention.js';
 import { Voices } from './view/audio.js';
 import { Awake } from './view/awake.js';
-import { CallView } from './view/callview.js';
 import { farewell, HelpDialog, SettingsDialog, soundGate } from './view/dialogs.js';
 import { listenForKeys } from './view/keys.js';
 import { Lobby } from './view/lobby.js';
 import { Notices } from './view/notices.js';
+import { warmUp } from './warmup.js';
 
 /** @typedef {import('./room.js').Event} Event */
 /** @typedef {import('./room.js').State} State */
@@ -32,19 +32,24 @@ import { Notices } from './view/notices.js';
 
 const LEVEL_EVERY = 80; // ms between two looks at the microphone's meter
 
+// `boot.js` has said why.
+if (!globalThis.RTCPeerConnection) throw new Error('This browser has no WebRTC.');
+
 class Page {
   settings = loadSettings();
   address = readAddress(location.search, location.hash);
   notices = new Notices();
   awake = new Awake();
   attention = new Attention(() => this.settings.sounds);
+  /** @type {import('./view/callview.js').CallView | null} */ view = null;
   /** @type {{element: HTMLElement, focus: () => void} | null} */ #farewell = null;
   #drawing = false;
   #shown = '';
   /** The form is still there to say why it did not work. */ #asking = false;
 
   constructor() {
-    document.documentElement.lang = language;
+    document.documentElement.lang = languageTag;
+    document.documentElement.dir = direction;
     this.#takeToken();
     this.media = new Media({
       onChange: () => this.call.mediaChanged(),
@@ -72,6 +77,7 @@ class Page {
         room: this.address.room || (this.address.unreadable ? '' : suggestRoom()),
       },
       onJoin: (name, room) => this.join(name, room),
+      onNear: (room) => this.call.prepare(room),
       onCancel: () => this.call.leave(),
       onToggle: (device, on) => this.actions.toggle(device, on),
       onChoose: (device, id) => this.#choose(device, id),
@@ -83,32 +89,13 @@ class Page {
       remember: (some) => this.#remember(some),
       open: (dialog) => (dialog === 'help' ? this.help : this.settingsDialog).open(),
       onPanelClosed: (panel) => {
-        const { toolbar } = this.view;
-        (panel === 'chat' ? toolbar.chat : panel === 'people' ? toolbar.people : toolbar.menu.button).focus();
+        const toolbar = this.view?.toolbar;
+        if (toolbar)
+          (panel === 'chat' ? toolbar.chat : panel === 'people' ? toolbar.people : toolbar.menu.button).focus();
       },
       draw: () => this.draw(),
     });
     this.actions = actions;
-    this.view = new CallView({
-      notices: this.notices,
-      act: (action) => this.act(action),
-      onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
-      onCorner: (corner) => this.#remember({ corner }),
-      onSizes: (sizes) => this.call.setSizes(sizes),
-      onSend: (text) => this.call.sendChat(text),
-      onLock: (locked) => actions.try(this.call.lock(locked)),
-      onLobby: (enabled) => actions.try(this.call.setLobby(enabled)),
-      knocks: {
-        onAdmit: (knocks) => {
-          for (const { id } of knocks) actions.try(this.call.answerKnock(id, true));
-        },
-        onDecline: ({ id }) => actions.try(this.call.answerKnock(id, false)),
-        onShow: () => actions.panel('people'),
-      },
-      onMute: (participant) => actions.try(this.call.silence(participant)),
-      onKick: (participant) => actions.kick(participant),
-      canShareScreen: this.media.canShareScreen,
-    });
     this.settingsDialog = new SettingsDialog({
       sounds: this.settings.sounds,
       onSounds: (sounds) => this.#remember({ sounds }),
@@ -131,9 +118,37 @@ class Page {
     this.#listen();
   }
 
+  /** The call's own screen comes after the first one: what is not seen yet is not waited for. */
+  async #loadView() {
+    const { CallView } = await import('./view/callview.js');
+    const { actions } = this;
+    this.view ??= new CallView({
+      notices: this.notices,
+      act: (action) => this.act(action),
+      onPin: (tile) => this.call.dispatch({ type: 'pin', tile }),
+      onCorner: (corner) => this.#remember({ corner }),
+      onSizes: (sizes) => this.call.setSizes(sizes),
+      onSend: (text) => this.call.sendChat(text),
+      onLock: (locked) => actions.try(this.call.lock(locked)),
+      onLobby: (enabled) => actions.try(this.call.setLobby(enabled)),
+      knocks: {
+        onAdmit: (knocks) => {
+          for (const { id } of knocks) actions.try(this.call.answerKnock(id, true));
+        },
+        onDecline: ({ id }) => actions.try(this.call.answerKnock(id, false)),
+        onShow: () => actions.panel('people'),
+      },
+      onMute: (participant) => actions.try(this.call.silence(participant)),
+      onKick: (participant) => actions.kick(participant),
+      canShareScreen: this.media.canShareScreen,
+    });
+    return this.view;
+  }
+
   async start() {
     this.draw();
     this.lobby.focus();
+    this.#loadView().catch(() => {}); // joining tries again, and says so
     const name = this.lobby.name.value.trim();
     const again = takeCall(Date.now()) === this.address.room;
     if (this.address.unreadable) this.lobby.showError(t('lobby.badLink'), this.lobby.room);
@@ -145,7 +160,10 @@ class Page {
         }),
       ]);
       await this.join(name, this.address.room);
-    } else await this.media.start();
+    } else {
+      await this.media.start();
+      await warmUp();
+    }
   }
 
   /** @param {string} name @param {string} room */
@@ -157,6 +175,7 @@ class Page {
     this.#asking = true;
     try {
       const { token, relay: relayForced, turn: turnForced } = this.address;
+      await this.#loadView().catch(() => Promise.reject({ code: 'incomplete' }));
       await this.call.join({ room, name, token, relayForced, turnForced });
     } catch (error) {
       const { code } = /** @type {{code?: string}} */ (error);
@@ -196,7 +215,7 @@ class Page {
     const changed = screen !== this.#shown;
     this.#shown = screen;
     if (screen === 'lobby') this.lobby.render(state, this.settings.speaker);
-    if (screen === 'call') this.view.render(this.call, this.media, this.settings);
+    if (screen === 'call') this.view?.render(this.call, this.media, this.settings);
     if (changed) this.#swap(screen, state);
     this.notices.connection(state, this.call.alive);
     this.settingsDialog.render(this.media, this.settings.speaker);
@@ -217,14 +236,14 @@ class Page {
       });
     }
     const shown =
-      screen === 'call'
+      screen === 'call' && this.view
         ? this.view.element
         : screen === 'left' && this.#farewell
           ? this.#farewell.element
           : this.lobby.element;
     this.app.replaceChildren(shown);
     document.body.dataset.screen = screen;
-    if (screen === 'call') {
+    if (screen === 'call' && this.view) {
       this.view.render(this.call, this.media, this.settings);
       // One who came back to a closed door has been outside: what leaves the page is paused.
       for (const video of this.view.element.querySelectorAll('video')) video.play().catch(() => {});

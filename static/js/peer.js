@@ -9,6 +9,7 @@
  */
 
 import { describe } from './stereo.js';
+import { takeCertificate } from './warmup.js';
 
 /** @typedef {import('./messages.js').Source} Source */
 /** @typedef {{track: MediaStreamTrack | null, stream: MediaStream}} Outgoing */
@@ -74,7 +75,7 @@ export class Peer {
     this.polite = polite;
     this.signal = signal;
     this.onTracks = onTracks;
-    const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle', ...takeCertificate() });
     this.pc = pc;
     pc.onnegotiationneeded = () => this.#offer();
     pc.onicecandidate = ({ candidate }) => {

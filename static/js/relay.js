@@ -7,6 +7,7 @@
 
 import { ActiveLayers, encodingsOf } from './adaptive.js';
 import { describe } from './stereo.js';
+import { takeCertificate } from './warmup.js';
 
 /** @typedef {import('./messages.js').Source} Source */
 /** @typedef {import('./messages.js').SlotTrack} SlotTrack */
@@ -40,7 +41,7 @@ export class Publisher {
   constructor({ ice, exchange, onState, onForgotten }) {
     this.exchange = exchange;
     this.onForgotten = onForgotten;
-    const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...ice, bundlePolicy: 'max-bundle', ...takeCertificate() });
     this.pc = pc;
     pc.onnegotiationneeded = () => this.#negotiate();
     pc.onconnectionstatechange = () => {
@@ -216,7 +217,7 @@ export class Subscriber {
   }
 
   #open() {
-    const pc = new RTCPeerConnection({ ...this.ice(), bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...this.ice(), bundlePolicy: 'max-bundle', ...takeCertificate() });
     this.pc = pc;
     pc.onconnectionstatechange = () => {
       clearTimeout(this.#timer);

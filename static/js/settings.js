@@ -12,6 +12,7 @@ import { shorten } from './text.js';
  * @property {boolean} cameraOn
  * @property {boolean} microphoneOn
  * @property {boolean} shortcuts
+ * @property {string} language     '' for the browser's
  * @property {boolean} sounds       for knocks, and for messages that nobody sees
  * @property {import('./view/stage.js').View} view
  * @property {import('./layout.js').Corner} corner  where one's own small picture is
@@ -29,6 +30,7 @@ const DEFAULTS = {
   cameraOn: true,
   microphoneOn: true,
   shortcuts: true,
+  language: '',
   sounds: true,
   view: 'auto',
   corner: 'bottom-right',

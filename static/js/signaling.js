@@ -63,6 +63,9 @@ export function backoff(attempt, random, most = BACKOFF_MAX) {
   return ceiling / 2 + (random() * ceiling) / 2;
 }
 
+/** The hub's address for a room, for proxies that go by it. @param {string} url @param {string} room */
+export const addressOf = (url, room) => `${url}?room=${encodeURIComponent(room)}`;
+
 /** @type {Environment} */
 const BROWSER = {
   connect: (url) => new WebSocket(url),
@@ -175,17 +178,20 @@ export class Signaling {
 
   #open() {
     const before = this.#socket;
-    const socket = this.environment.connect(`${this.url}?room=${encodeURIComponent(this.#join?.room ?? '')}`);
+    const socket = this.environment.connect(addressOf(this.url, this.#join?.room ?? ''));
     this.#socket = socket;
     before?.close(); // it was still trying
     this.environment.clearTimeout(this.#openTimer);
     this.#openTimer = this.environment.setTimeout(() => this.#drop(), OPEN_WITHIN);
-    socket.onopen = () => {
+    const opened = () => {
       if (socket !== this.#socket) return;
       this.#heardAt = this.environment.now();
       if (this.#session) this.#write({ type: 'resume', session: this.#session, seq: this.#seq });
       else this.#sendJoin();
     };
+    if (socket.readyState === 1)
+      opened(); // it was made ready before
+    else socket.onopen = opened;
     socket.onmessage = (event) => {
       if (socket === this.#socket) this.#receive(JSON.parse(event.data));
     };

@@ -1,5 +1,5 @@
 /** English. `{name}` and the like are filled in. */
-export const en = {
+export const strings = {
   'app.tagline': 'Video calls, quietly good.',
   'lobby.title': 'Ready to join?',
   'lobby.name': 'Your name',
@@ -231,4 +231,6 @@ export const en = {
   'invite.hintOnlyHere': 'This link works on this computer only: others need this server’s own address.',
   'banner.lost': 'Connection to the server lost. Reconnecting…',
   'banner.drainingAlone': 'The server is restarting. Reconnecting…',
+  'refused.incomplete': 'The page did not load completely.',
+  'refused.reload': 'Load it again',
 };

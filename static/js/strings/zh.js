@@ -1,5 +1,5 @@
-/** 简体中文 @type {Record<keyof typeof import('./en.js').en, string>} */
-export const zh = {
+/** 简体中文 @type {import('../i18n.js').Strings} */
+export const strings = {
   'app.tagline': '安静而可靠的视频通话。',
   'lobby.title': '准备好加入了吗？',
   'lobby.name': '您的名字',
@@ -229,4 +229,6 @@ export const zh = {
   'invite.hintOnlyHere': '此链接只能在这台电脑上使用：其他人需要此服务器自己的地址。',
   'banner.lost': '与服务器的连接已断开，正在重新连接…',
   'banner.drainingAlone': '服务器正在重启，正在重新连接…',
+  'refused.incomplete': '页面未能完整加载。',
+  'refused.reload': '重新加载',
 };

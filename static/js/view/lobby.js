@@ -35,11 +35,12 @@ export class Lobby {
    * @param {Media} options.media
    * @param {{name: string, room: string}} options.initial
    * @param {(name: string, room: string) => void} options.onJoin
+   * @param {(room: string) => void} options.onNear  somebody is about to join
    * @param {() => void} options.onCancel  does not wait any longer
    * @param {(device: 'camera' | 'microphone', on: boolean) => void} options.onToggle
    * @param {(device: 'camera' | 'microphone' | 'speaker', id: string) => void} options.onChoose
    */
-  constructor({ media, initial, onJoin, onCancel, onToggle, onChoose }) {
+  constructor({ media, initial, onJoin, onNear, onCancel, onToggle, onChoose }) {
     this.media = media;
     this.onJoin = onJoin;
     this.video = el('video', {
@@ -137,6 +138,11 @@ export class Lobby {
       ),
     );
     this.room.setAttribute('aria-describedby', 'room-hint');
+    const near = () => {
+      const room = roomToWire(this.room.value);
+      if (room) onNear(room);
+    };
+    for (const event of ['focusin', 'pointerover']) this.element.addEventListener(event, near);
     this.#renderName();
   }
 
@@ -253,6 +259,15 @@ export class Lobby {
   /** @param {string} code */
   refuse(code) {
     this.showError(tOther('refused.', code));
+    // A module that did not come does not come again without the page.
+    if (code === 'incomplete')
+      this.error.append(' ', el('a', { href: location.href, onclick: reload }, t('refused.reload')));
     this.join.focus();
   }
+}
+
+/** Also where only the fragment of the address differs. @param {Event} event */
+function reload(event) {
+  event.preventDefault();
+  location.reload();
 }

@@ -2,6 +2,7 @@
 
 import { t } from '../i18n.js';
 import { fills } from '../layout.js';
+import { mark } from '../marks.js';
 import { avatar, el, icon, iconButton, initials, setAttribute, setIcon, setLabel, setText, tint } from './dom.js';
 import { cornerAfter } from './movable.js';
 
@@ -207,6 +208,7 @@ export class Tile {
       if (this.video !== video) return; // a path that flaps: another has come meanwhile
       for (const other of this.frame.querySelectorAll('video')) if (other !== video) this.#drop(other);
       video.classList.add('shown');
+      if (!this.element.classList.contains('self') && video.videoWidth) mark('frame');
       this.#measure(video);
     };
     const timer = setTimeout(swap, before ? SWAP_PATIENCE : 0);
