@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
+import time
 from contextlib import suppress
 
 from relay.transport.sctp import dcep, parameters
 from relay.transport.sctp.association import Association
-from relay.transport.sctp.channels import MAX_CHANNELS, Channels
+from relay.transport.sctp.channels import MAX_CHANNELS, Arrived, Channels
 from relay.transport.sctp.cookie import Cookie, parse_cookie_untrusted, sign
 from relay.transport.sctp.inbound import WINDOW
 from relay.transport.sctp.packet import (
@@ -17,6 +19,7 @@ from relay.transport.sctp.packet import (
     parse_packet_untrusted,
 )
 from relay.transport.sctp.states import State
+from tests.fuzz.engine import mutate, read_corpus
 
 KEY = b"k" * 32
 MAX_ANSWER = 20 * 1200
@@ -117,3 +120,68 @@ def _mend(data: bytes, tag: int | None = None) -> bytes:
         return data
     head = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
     return build_packet(*head, int.from_bytes(data[4:8], "big"), [data[12:]])
+
+
+class Hostile:
+    """A peer that knows the tags, and sends one association nothing but mutated packets."""
+
+    def __init__(self, seed: int) -> None:
+        self.packets = 0
+        self.ended = 0
+        self._rng = random.Random(seed)
+        self._now = 0.0
+        self._open()
+
+    def _open(self) -> None:
+        self._us, peer = (
+            Association(random=self._rng.randbytes, max_message=262_144) for _ in range(2)
+        )
+        self._channels = Channels(self._us, server=True)
+        peer.connect(self._now)
+        for _ in range(4):
+            for one, other in ((peer, self._us), (self._us, peer)):
+                for sent in one.datagrams_to_send(self._now):
+                    other.receive(sent, self._now)
+        self._tag, self._first = self._us._opening.tag, peer._opening.first_tsn
+
+    def send(self, data: bytes) -> None:
+        """One packet; opens another association when this one has ended."""
+        self.packets += 1
+        self._now += self._rng.choice((0.0, 0.001, 0.1))
+        ours = self._us._opening.first_tsn
+        self._us.receive(_mend(_translate(data, self._first, ours), self._tag), self._now)
+        for event in self._channels.next_events():
+            if isinstance(event, Arrived) and self._rng.random() < 0.1:
+                self._channels.send(event.channel, bytes(2000), text=False)
+        at = self._us.get_timer()
+        if at is not None and at <= self._now:
+            self._us.handle_timer(self._now)
+        assert sum(map(len, self._us.datagrams_to_send(self._now))) <= 10 * MAX_ANSWER
+        if self._us._inbound is not None:
+            assert self._us._inbound.held <= 3 * WINDOW
+        if self._us.state is State.ENDED:
+            self.ended += 1
+            self._open()
+
+
+def flood(count: int, seed: int, seeds: list[bytes]) -> Hostile:
+    """Send `count` mutated packets."""
+    hostile = Hostile(seed)
+    rng = random.Random(seed)
+    parts = [part for whole in seeds for part in whole.split(b"SCTP")]
+    for _ in range(count):
+        hostile.send(mutate(rng, parts, 1200))
+    return hostile
+
+
+def main() -> None:
+    """`python -m tests.fuzz.sctp 1000000`: so many hostile packets, outside of the suite."""
+    count = int(sys.argv[1])
+    begun = time.process_time()
+    hostile = flood(count, 7, read_corpus("sctp"))
+    each = (time.process_time() - begun) / count * 1e6
+    print(f"{hostile.packets} packets, {hostile.ended} associations ended, {each:.1f} us each")
+
+
+if __name__ == "__main__":
+    main()

@@ -20,3 +20,9 @@ from tests.fuzz.engine import Target, read_corpus, run
 )
 def test_mutated_sctp_breaks_nothing(target: Target, corpus: str, count: int) -> None:
     run(target, read_corpus(corpus), seed=1, count=count, max_size=8192)
+
+
+def test_an_association_outlives_a_flood_of_hostile_packets() -> None:
+    hostile = sctp.flood(20_000, 3, read_corpus("sctp"))
+    assert hostile.packets == 20_000
+    assert hostile.ended > 10
