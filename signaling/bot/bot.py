@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 from aiortc import MediaStreamTrack
 
 from ..client import Client, ClientError, NotConnected
+from ..client.data import CALL_TIMEOUT, M, Message
 from ..client.events import E
 from .connections import Connections, Way
 from .files import File
@@ -268,6 +269,38 @@ class Bot:
     async def mute(self, participant: str) -> None:
         """Turn somebody's microphone off; only they turn it on again."""
         await self.client.mute(participant)
+
+    # -- Messages and calls -------------------------------------------------------------
+
+    async def send(
+        self, payload: Any, *, topic: str = "", to: str | Sequence[str] | None = None
+    ) -> None:
+        """Send text, bytes or any JSON to everyone else, or to some, by id; at most 16 KiB.
+
+        It goes through the hub, whichever way the room's media go: it arrives once, and what is
+        sent one after the other arrives in order, also while that way changes and when the
+        receiver loses its connection for a while. Returns when it is on its way; raises Refused.
+        """
+        await self.client.send(payload, topic=topic, to=[to] if isinstance(to, str) else to)
+
+    def messages(self, topic: str | None = None) -> AsyncGenerator[Message, None]:
+        """What others `send` from now on, the page among them; of one topic, or of all."""
+        return self.client.messages(topic)
+
+    def method(self, name: str) -> Callable[[M], M]:
+        """Offer a coroutine function to everyone in the room: see `Client.method`."""
+        return self.client.method(name)
+
+    async def call(
+        self,
+        participant: str,
+        name: str,
+        payload: Any = None,
+        *,
+        timeout: float = CALL_TIMEOUT,  # noqa: ASYNC109 - the call's own, told to nobody
+    ) -> Any:
+        """Call a participant's method, and return its result. Raises CallError with a code."""
+        return await self.client.call(participant, name, payload, timeout=timeout)
 
     # -- Data channels ------------------------------------------------------------------
 

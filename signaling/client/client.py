@@ -255,7 +255,8 @@ class Client:
         await self.request(messages.Chat(content=content, to=to))
 
     async def send(self, payload: Any, *, topic: str = "", to: Sequence[str] | None = None) -> None:
-        """Send any JSON, at most 16 KiB, to everyone else or to some participants, by id.
+        """Send any JSON, or bytes, to everyone else or to some participants, by id; at most 16 KiB
+        of JSON, which is 12 KiB of bytes.
 
         Returns when the hub has passed it on: it reaches each who is there, once and in order,
         also those who have lost their connection and come back in time. Raises Refused.

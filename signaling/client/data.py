@@ -6,6 +6,8 @@ The rules of PROTOCOL.md, "Data", over anything that sends requests and hands ou
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import json
 import logging
 import weakref
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CALL: Final = "rpc.call"
 REPLY: Final = "rpc.reply"
+BYTES: Final = "base64"
+"""The only key of an object that stands for bytes."""
 CALL_TIMEOUT: Final = 10.0
 """Seconds for a reply; a person who waits has given up by then."""
 MAX_CALLS_OF_ONE: Final = 64
@@ -110,7 +114,7 @@ class Data:
 
     async def send(self, content: Any, *, topic: str = "", to: Sequence[str] | None = None) -> None:
         """Send any JSON to everyone else, or to some; return when the hub has passed it on."""
-        raw = msgspec.Raw(msgspec.json.encode(content))
+        raw = msgspec.Raw(msgspec.json.encode(_wrap(content)))
         receivers = None if to is None else list(to)
         await self._sender.request(messages.Data(content=raw, topic=topic, to=receivers))
 
@@ -181,7 +185,7 @@ class Data:
             self._settle(message.from_, content)
         else:
             for reader in self._readers:
-                reader.put(Message(content, message.topic, message.from_))
+                reader.put(Message(_unwrap(content), message.topic, message.from_))
 
     def leave(self, participant: str) -> None:
         """Fail what was asked of one who has left."""
@@ -285,6 +289,22 @@ def _build_reply(id: str, result: Any) -> dict[str, Any]:
 def _get_id(content: Any) -> str | None:
     id = content.get("id") if isinstance(content, dict) else None
     return id if isinstance(id, str) and len(id) <= messages.MAX_ID else None
+
+
+def _wrap(content: Any) -> Any:
+    """JSON for what is sent: bytes go as base64 in an object of their own."""
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return {BYTES: base64.b64encode(content).decode()}
+    return content
+
+
+def _unwrap(content: Any) -> Any:
+    if isinstance(content, dict) and content.keys() == {BYTES}:
+        try:
+            return base64.b64decode(content[BYTES], validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            return content
+    return content
 
 
 def _parse_int(text: str) -> int | float:

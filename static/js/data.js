@@ -13,6 +13,24 @@ const TIMEOUT = 10_000; // ms for a reply; a person who waits has given up by th
 const CALLS_OF_ONE = 64; // under way for one caller
 const CALLS = 256; // under way in all
 
+/** Bytes go as base64 in an object of their own. @param {unknown} content */
+function wrap(content) {
+  if (!(content instanceof Uint8Array)) return content;
+  let text = '';
+  for (const byte of content) text += String.fromCharCode(byte);
+  return { base64: btoa(text) };
+}
+
+/** @param {any} content */
+function unwrap(content) {
+  if (typeof content?.base64 !== 'string' || Object.keys(content).length !== 1) return content;
+  try {
+    return Uint8Array.from(atob(content.base64), (one) => one.charCodeAt(0));
+  } catch {
+    return content;
+  }
+}
+
 export class CallError extends Error {
   /** @param {string} code @param {string} message */
   constructor(code, message) {
@@ -39,7 +57,7 @@ export class Data {
    * @param {unknown} content @param {{topic?: string, to?: string[]}} [options]  without `to`: everyone else
    */
   async send(content, { topic = '', to } = {}) {
-    await this.request({ type: 'data', topic, content, ...(to && { to }) });
+    await this.request({ type: 'data', topic, content: wrap(content), ...(to && { to }) });
   }
 
   /** @param {string} topic @param {(message: DataMessage) => void} listener @returns {() => void} takes it off again */
@@ -87,13 +105,18 @@ export class Data {
     if (message.type === 'data') {
       if (message.topic === CALL) this.#carryOut(message.from, message.content);
       else if (message.topic === REPLY) this.#settle(message.from, message.content);
-      else for (const listener of this.#listeners.get(message.topic) ?? []) listener(message);
+      else this.#pass(message);
     } else if (message.type === 'participant-left') {
       this.#failCalls((to) => to === message.participant);
     } else if (message.type === 'joined') {
       const here = new Set(message.participants.map(({ id }) => id));
       this.#failCalls((to) => !here.has(to));
     }
+  }
+
+  /** @param {DataMessage} message */
+  #pass({ from, topic, content }) {
+    for (const listener of this.#listeners.get(topic) ?? []) listener({ from, topic, content: unwrap(content) });
   }
 
   /** @param {(to: string) => boolean} gone */

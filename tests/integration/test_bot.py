@@ -250,6 +250,30 @@ async def test_chat_and_data_reach_the_others(server: str) -> None:
         await inbox.aclose()
 
 
+async def test_messages_arrive_once_and_in_order_while_the_room_goes_over_to_the_relay() -> None:
+    async with serve("--mesh-limit", "2") as running:
+        join = joins(http_url(running))
+        async with join("Ada") as ada, join("Bob") as bob:
+
+            @bob.method("double")
+            async def double(payload: Any, caller: str) -> Any:
+                assert caller == ada.client.id
+                return 2 * payload
+
+            inbox = bob.messages("count")
+            for n in range(40):
+                await ada.send(n, topic="count", to=bob.client.id)
+            async with join("Eve"):
+                await until(lambda: bob.client.topology == "relay")
+                for n in range(40, 80):
+                    await ada.send(n, topic="count")
+                await ada.send(b"\0\1", topic="count")
+                assert await soon(ada.call(bob.client.id, "double", 21)) == 42
+                got = [(await soon(anext(inbox))).payload for _ in range(81)]
+            assert got == [*range(80), b"\0\1"]
+            await inbox.aclose()
+
+
 async def test_a_remote_track_is_passed_on_in_the_codec_that_it_turns_out_to_have(
     server: str, tmp_path: Path
 ) -> None:

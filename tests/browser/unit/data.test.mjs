@@ -37,6 +37,16 @@ test('a message reaches those who listen to its topic', async () => {
   assert.deepEqual(sent[1].to, ['p_b']);
 });
 
+test('bytes arrive as bytes, and what only looks like them as it is', async () => {
+  const { ada, bob, sent } = pair();
+  const heard = [];
+  bob.on('', ({ content }) => heard.push(content));
+  for (const content of [Uint8Array.of(0, 1, 255), { base64: '!' }, { base64: 'AA==', more: 1 }])
+    await ada.send(content);
+  assert.deepEqual(sent[0].content, { base64: 'AAH/' });
+  assert.deepEqual(heard, [Uint8Array.of(0, 1, 255), { base64: '!' }, { base64: 'AA==', more: 1 }]);
+});
+
 test('a method is called and its result comes back', async () => {
   const { ada, bob } = pair();
   bob.method('add', async ([a, b], from) => ({ sum: a + b, from }));

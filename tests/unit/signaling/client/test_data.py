@@ -40,6 +40,19 @@ def test_messages_come_in_order_by_topic_or_all() -> None:
     play(scenario)
 
 
+def test_bytes_arrive_as_bytes_and_what_only_looks_like_them_as_it_is() -> None:
+    async def scenario(hub: VirtualHub) -> None:
+        async with hub.client("Ada") as ada, hub.client("Bob") as bob:
+            reader = bob.messages()
+            sent: list[Any] = [b"\0\1\xff", b"", {"base64": "!"}, {"base64": "AA==", "more": 1}]
+            for payload in sent:
+                await ada.send(payload)
+            assert [(await anext(reader)).payload for _ in sent] == sent
+            await reader.aclose()
+
+    play(scenario)
+
+
 def test_readers_end_with_the_client_and_a_slow_one_with_an_error() -> None:
     async def scenario(hub: VirtualHub) -> None:
         async with hub.client("Ada") as ada:
