@@ -92,6 +92,10 @@ class Credentials:
         """Raises ProtocolError: `unauthorized`, or `forbidden` for a token of somebody else's."""
         return self._authority.authorize_admin(token, room, self._wall())
 
+    def authorize_list(self, token: str | None) -> tokens.Access:
+        """Raises ProtocolError, as `authorize_admin` does."""
+        return self._authority.authorize_list(token, self._wall())
+
     def verify(self, token: str | None) -> tokens.Access:
         """Raises ProtocolError `unauthorized`."""
         return self._authority.verify(token, self._wall())

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 from urllib.parse import urlencode
 
+from msgspec import UNSET
+
 from ..protocol.messages import Grant
 from ..settings.arguments import Parser, read_file
 from ..settings.setting import ConfigError
@@ -44,6 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-publish", action="store_true", help="May not send media.")
     parser.add_argument("--no-subscribe", action="store_true", help="May not receive media.")
     parser.add_argument("--no-chat", action="store_true", help="May not write.")
+    parser.add_argument("--hidden", action="store_true", help="Receives, and nobody is told of it.")
+    parser.add_argument("--no-update", action="store_true", help="May not change its name.")
+    parser.add_argument("--list", action="store_true", help="May list rooms by /api.")
     parser.add_argument("--url", help="Print a link to the page there instead of the token.")
     return parser
 
@@ -51,8 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> int:  # noqa: ARG001
     """Print a token, or a link that holds one. Raises ConfigError."""
     options = make_parser().parse_args(arguments)
-    if not options.room and not options.admin:
-        raise ConfigError("token: --room is missing (only an --admin token is for all rooms)")
+    if not (options.room or options.admin or options.list):
+        raise ConfigError("token: --room is missing (only --admin or --list is for all rooms)")
     if options.room and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", options.room):
         raise ConfigError("token: --room is 1 to 64 letters, digits, dots, dashes, underscores")
     grant = Grant(
@@ -60,6 +65,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> in
         subscribe=not options.no_subscribe,
         chat=not options.no_chat,
         moderate=options.admin,
+        update=False if options.no_update else UNSET,
+        hidden=True if options.hidden else UNSET,
     )
     token = tokens.mint(
         _find_key(options, environ),
@@ -69,6 +76,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], err: TextIO) -> in
         wall=time.time(),
         ttl=options.ttl,
         grant=grant,
+        lists=options.list,
     )
     if options.url is None:
         print(token, file=sys.stdout)

@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 import msgspec
+from msgspec import UNSET
 
 from ..protocol.errors import ProtocolError
 from ..protocol.messages import Grant, Source
@@ -40,6 +41,8 @@ class Access(msgspec.Struct, frozen=True):
     identity: str = ""
     name: str = ""
     sources: frozenset[Source] | None = None
+    lists: bool = False
+    """May list rooms, without administering any."""
     serial: str = ""
 
     @property
@@ -72,6 +75,10 @@ class _Video(msgspec.Struct, rename="camel"):
     can_subscribe: bool | None = None
     can_publish_data: bool | None = None
     can_publish_sources: list[str] | None = None
+    can_update_own_metadata: bool | None = None
+    hidden: bool = False
+    recorder: bool = False
+    room_list: bool = False
 
 
 class _Claims(msgspec.Struct):
@@ -143,6 +150,16 @@ class Authority:
             raise ProtocolError("forbidden", "The token does not allow that.")
         return access
 
+    def authorize_list(self, token: str | None, wall: float) -> Access:
+        """Return the access of one who may list rooms: its own, or all where it names none.
+
+        Raises ProtocolError, as `authorize_admin` does.
+        """
+        access = self.verify(token, wall)
+        if not access.lists:
+            raise ProtocolError("forbidden", "The token does not allow that.")
+        return access
+
     def _decode(self, token: str) -> _Claims:
         # One text for all that is wrong with a token: a guesser learns nothing from it.
         malformed = ProtocolError("unauthorized", "The token is not valid.")
@@ -189,12 +206,16 @@ def _make_access(claims: _Claims, serial: str) -> Access:
         sources = frozenset(
             _SOURCES[name.lower()] for name in video.can_publish_sources if name.lower() in _SOURCES
         )
+    hidden = video.hidden or video.recorder
+    publish = bool(sources) if sources is not None else video.can_publish is not False
     grant = Grant(
-        publish=bool(sources) if sources is not None else video.can_publish is not False,
+        publish=publish and not hidden,
         subscribe=video.can_subscribe is not False,
         chat=video.can_publish_data is not False,
         moderate=video.room_admin,
         data=video.can_publish_data is not False,
+        update=False if video.can_update_own_metadata is False else UNSET,
+        hidden=True if hidden else UNSET,
     )
     return Access(
         grant,
@@ -203,6 +224,7 @@ def _make_access(claims: _Claims, serial: str) -> Access:
         identity=_mend(claims.sub),
         name=_mend(claims.name),
         sources=sources,
+        lists=video.room_list or video.room_admin,
         serial=serial,
     )
 
@@ -222,6 +244,7 @@ def mint(
     ttl: float,
     name: str = "",
     grant: Grant | None = None,
+    lists: bool = False,
 ) -> str:
     """Return a token for `room` (empty: all, for administration), good for `ttl` seconds."""
     grant = grant or Grant()
@@ -233,6 +256,12 @@ def mint(
         "canPublishData": grant.chat,
         "roomAdmin": grant.moderate,
     }
+    if grant.hidden is True:
+        video["hidden"] = True
+    if grant.update is False:
+        video["canUpdateOwnMetadata"] = False
+    if lists:
+        video["roomList"] = True
     claims: dict[str, Any] = {
         "iss": key[0],
         "sub": identity,

@@ -33,7 +33,7 @@ class Api:
         router.add_get("/api/ice-servers", self.list_ice_servers)
 
     async def list_rooms(self, request: web.Request) -> web.Response:
-        scope = self._authorize(request, None)
+        scope = self._authorize_list(request)
         rooms = self._hub.rooms()
         return make_json({"rooms": [room for room in rooms if scope in ("", room.name)]})
 
@@ -85,6 +85,13 @@ class Api:
         if self._credentials.needs_tokens:
             identity = self._credentials.verify(find_token(request)).identity or identity
         return make_json({"ice_servers": self._credentials.ice_servers(identity)})
+
+    def _authorize_list(self, request: web.Request) -> str:
+        """Return the one room that may be listed, empty for all. Raises ProtocolError."""
+        if self._credentials.needs_tokens:
+            return self._credentials.authorize_list(find_token(request)).room
+        authorize_local(request)
+        return ""
 
     def _find_room(self, request: web.Request) -> RoomDetails:
         """The room in the path, for whoever may administer it. Raises for all others."""

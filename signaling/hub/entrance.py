@@ -62,7 +62,8 @@ class Entrance:
 
     def _check(self, room: Room, applicant: Applicant, *, invited: bool = False) -> None:
         former = self._once and applicant.identity
-        replaces = former and room.find_same(former, guest=False, hidden=False) is not None
+        hidden = applicant.access is not None and applicant.access.grant.hidden is True
+        replaces = former and room.find_same(former, guest=False, hidden=hidden) is not None
         room.check_entry(applicant.ban_key, invited=invited, replaces=bool(replaces))
 
     def check_guest(self, room: Room | None, access: Access | None) -> None:
@@ -79,7 +80,8 @@ class Entrance:
         if not (self.always if room is None else room.lobby):
             return False
         if access is not None:
-            return not access.grant.moderate
+            # One whom nobody is told of does not knock: the application has sent it.
+            return not (access.grant.moderate or access.grant.hidden is True)
         return room is not None and next(room.peers, None) is not None
 
     def _knock(self, applicant: Applicant, now: float) -> None:

@@ -468,7 +468,9 @@ class Hub:
 
     def admit(self, applicant: Applicant, *, invited: bool = False) -> None:
         """Take one into its room. Raise ProtocolError."""
-        former = self._find_former(applicant.room, applicant.identity)
+        grant = Grant() if applicant.access is None else applicant.access.full_grant
+        hidden = grant.hidden is True
+        former = self._find_former(applicant.room, applicant.identity, hidden=hidden)
         room = self._enter(
             applicant.room, applicant.ban_key, invited=invited, replaces=former is not None
         )
@@ -481,16 +483,14 @@ class Hub:
         participant = Participant(
             "p_" + self._token(),
             applicant.shown_name[: self.limits.max_name],
-            Grant(),
+            grant,
             metadata=applicant.metadata,
             session=session,
             identity=applicant.identity,
             ban_key=applicant.ban_key,
             data=applicant.data,
         )
-        if access is not None:
-            participant.grant = access.full_grant
-        elif room.unattended:
+        if access is None and room.unattended:
             participant.grant = Grant(moderate=True)
         self._open(room)
         self._sessions[session.secret] = session
@@ -501,7 +501,8 @@ class Hub:
         effects = room.add(participant, now)
         self.reply(session, applicant.id, self._build_joined(session, applicant.id))
         log.info("participant joined", extra=get_fields(session) | {"address": link.address})
-        self._notify("participant-joined", room.name, participant=_outline(participant))
+        if not hidden:
+            self._notify("participant-joined", room.name, participant=_outline(participant))
         self.apply(room, effects)
         self.entrance.greet(participant, room.name)
 

@@ -150,6 +150,8 @@ def data(hub: Hub, session: Session, message: messages.Data) -> bytes:
 
 
 def update(hub: Hub, session: Session, message: messages.Update) -> bytes:
+    if session.participant.grant.update is False:
+        raise ProtocolError("forbidden", "The token does not allow to change name or metadata.")
     if message.name is not None:
         hub.check_name(message.name)
     metadata = messages.parse_metadata_untrusted(message.metadata, hub.limits.max_metadata)

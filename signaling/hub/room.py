@@ -82,7 +82,7 @@ class Participant:
         self.metadata = metadata
         self.session = session
         self.guest = session is None
-        self.hidden = hidden
+        self.hidden = hidden or grant.hidden is True
         self.watches = watches
         self.ban_key = ban_key
         self.data = data  # whether it takes data through the relay
@@ -296,8 +296,9 @@ class Room:
             return effects
         participant.name = participant.name if name is None else name
         participant.metadata = participant.metadata if metadata is None else metadata
-        updated = messages.ParticipantUpdated(participant=participant.describe())
-        effects.tell(self.others(participant), updated)
+        if not participant.hidden:
+            updated = messages.ParticipantUpdated(participant=participant.describe())
+            effects.tell(self.others(participant), updated)
         return effects
 
     def promote(self) -> Effects:
@@ -389,7 +390,10 @@ class Room:
                 self._send_route(one, effects)
 
     def _other_peers(self, participant: Participant) -> list[Participant]:
-        return [peer for peer in self.peers if peer is not participant]
+        """Those who have a connection, too, and know of each other."""
+        if participant.hidden:
+            return []
+        return [p for p in self.peers if p is not participant and not p.hidden]
 
     def _keep_to_relay(
         self, participant: Participant, effects: Effects, told: Sequence[Participant] = ()

@@ -80,7 +80,11 @@ KnockEndReason = Literal["admitted", "declined", "left", "timeout"]
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """What a participant may do. `sources`, an addition: the only ones it may publish from."""
+    """What a participant may do.
+
+    Additions: `sources`, the only ones it may publish from; `update`, false where it may not
+    change its name and metadata; `hidden`, true for one whom the others are not told of.
+    """
 
     publish: bool = True
     subscribe: bool = True
@@ -88,6 +92,8 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     moderate: bool = False
     data: bool = True
     sources: list[Source] | UnsetType = UNSET
+    update: bool | UnsetType = UNSET
+    hidden: bool | UnsetType = UNSET
 
 
 # -- Client to server -------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from livekit import api
+from msgspec import UNSET
 
 from signaling.access.tokens import MAX_TOKEN, Access, Authority, mint, parse_key, parse_keys
 from signaling.protocol.errors import ProtocolError
@@ -64,6 +65,29 @@ def test_each_grant_can_be_withheld() -> None:
     assert access.grant == Grant(
         publish=False, subscribe=False, chat=False, moderate=True, data=False
     )
+
+
+@pytest.mark.parametrize("name", ["hidden", "recorder"])
+def test_a_recorder_joins_unseen_and_publishes_nothing(name: str) -> None:
+    access = AUTHORITY.verify(token(video={"room": "demo", "roomJoin": True, name: True}), WALL)
+    assert access.grant.hidden is True
+    assert not access.grant.publish
+    assert access.grant.subscribe
+
+
+def test_who_may_not_change_metadata_and_who_may_list() -> None:
+    def verify(**more: Any) -> Access:
+        video = {"room": "demo", "roomJoin": True, **more}
+        return AUTHORITY.verify(token(video=video), WALL)
+
+    assert verify().grant.update is UNSET
+    assert verify(canUpdateOwnMetadata=True).grant.update is UNSET
+    assert verify(canUpdateOwnMetadata=False).grant.update is False
+    assert not verify().lists
+    assert verify(roomList=True).lists
+    with pytest.raises(ProtocolError) as caught:
+        AUTHORITY.authorize_admin(token(video={"roomList": True}), None, WALL)
+    assert caught.value.code == "forbidden"
 
 
 def test_named_sources_replace_the_right_to_publish_anything() -> None:
