@@ -12,7 +12,8 @@ from functools import partial
 
 from .. import control
 from ..plane.leg import Leg
-from ..sdp.description import BadSdp, parse_offer_untrusted
+from ..sdp.description import BadSdp
+from ..sdp.reading import parse_offer_untrusted
 from ..stats import DropReason
 from ..timers import Timers
 from ..transport.sctp.channels import Arrived

@@ -18,16 +18,9 @@ from .capabilities import (
     find_codec,
 )
 from .data import is_data
-from .description import (
-    BadSdp,
-    Description,
-    Format,
-    Media,
-    TransportDescription,
-    build_candidates,
-    build_description,
-)
+from .description import BadSdp, Description, Format, Media, TransportDescription
 from .parameters import ask_for_stereo, check_parameters, read_parameters
+from .writing import build_candidates, build_description
 
 
 @dataclass(frozen=True, slots=True)

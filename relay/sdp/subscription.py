@@ -29,8 +29,6 @@ from .description import (
     NothingToCarry,
     TransportDescription,
     UnsupportedCodec,
-    build_description,
-    parse_description_untrusted,
 )
 from .matching import (
     Local,
@@ -50,6 +48,8 @@ from .matching import (
     shared_extensions,
 )
 from .parameters import MAX_PTIME, carry_parameters
+from .reading import parse_description_untrusted
+from .writing import build_description
 
 DATA_MID: Final = "data"
 # An offer to a room of 50 has 98 m-lines, each codec costs 300 bytes in it and in the answer.

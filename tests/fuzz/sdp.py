@@ -6,15 +6,11 @@ from contextlib import suppress
 from itertools import count
 
 from relay.sdp.capabilities import OPUS, VP8
-from relay.sdp.description import (
-    BadSdp,
-    Fingerprint,
-    TransportDescription,
-    build_description,
-    parse_description_untrusted,
-)
+from relay.sdp.description import BadSdp, Fingerprint, TransportDescription
 from relay.sdp.negotiation import Local, Publication
+from relay.sdp.reading import parse_description_untrusted
 from relay.sdp.subscription import Carried, Subscription
+from relay.sdp.writing import build_description
 from tests.unit.relay.sdp.offers import answer_player, answer_publisher, is_continuation
 
 MAX_SIZE = 16384

@@ -18,7 +18,7 @@ from relay.rooms.figures import count_transports
 from relay.rooms.publisher import Published
 from relay.rtp import rtcp
 from relay.rtp.packet import header_size
-from relay.sdp.description import parse_description_untrusted
+from relay.sdp.reading import parse_description_untrusted
 from relay.stats import DropReason
 from tests.support.media import build_rtp, build_vp8
 from tests.unit.relay.rooms.rooms import World

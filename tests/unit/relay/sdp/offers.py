@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from relay.sdp import negotiation, subscription
-from relay.sdp.description import Fingerprint, TransportDescription, parse_offer_untrusted
+from relay.sdp.description import Fingerprint, TransportDescription
 from relay.sdp.negotiation import Local, Publication
+from relay.sdp.reading import parse_offer_untrusted
 from relay.sdp.subscription import Playback
 
 CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus" / "sdp"

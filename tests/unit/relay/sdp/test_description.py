@@ -10,11 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.sdp.description import (
-    MAX_ATTRIBUTES,
-    MAX_LINE,
-    MAX_MEDIA,
-    MAX_OFFERED,
-    MAX_SDP,
     BadSdp,
     Description,
     Extension,
@@ -23,11 +18,17 @@ from relay.sdp.description import (
     Media,
     Rid,
     TransportDescription,
-    build_candidates,
-    build_description,
+)
+from relay.sdp.reading import (
+    MAX_ATTRIBUTES,
+    MAX_LINE,
+    MAX_MEDIA,
+    MAX_OFFERED,
+    MAX_SDP,
     parse_description_untrusted,
     parse_offer_untrusted,
 )
+from relay.sdp.writing import build_candidates, build_description
 from tests.unit.relay.sdp.offers import AUDIO, CORPUS, DIGEST, VIDEO, make_offer, read_corpus
 
 NAMES = sorted(path.stem for path in CORPUS.glob("*.sdp"))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from relay.sdp.capabilities import CODECS, OPUS, RED, VP8
-from relay.sdp.description import BadSdp, UnsupportedCodec, parse_description_untrusted
+from relay.sdp.description import BadSdp, UnsupportedCodec
+from relay.sdp.reading import parse_description_untrusted
 from relay.sdp.subscription import Carried, Playback
 from tests.unit.relay.sdp.offers import (
     AUDIO,

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from relay.sdp.data import DataLine
-from relay.sdp.description import BadSdp, Media, parse_description_untrusted
+from relay.sdp.description import BadSdp, Media
 from relay.sdp.negotiation import Publication
+from relay.sdp.reading import parse_description_untrusted
 from tests.unit.relay.sdp.offers import (
     AUDIO,
     CORPUS,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.sdp.capabilities import CODECS, H264_BASELINE, OPUS, RED, VP8, Codec, Kind
-from relay.sdp.description import MAX_SDP, BadSdp, Description, parse_description_untrusted
+from relay.sdp.description import BadSdp, Description
 from relay.sdp.matching import match_codecs
 from relay.sdp.parameters import read_parameters
+from relay.sdp.reading import MAX_SDP, parse_description_untrusted
 from relay.sdp.subscription import (
     MAX_SLOT_CODECS,
     Carried,
