@@ -14,7 +14,7 @@ from ..plane.tracks import UpTrack
 from ..sdp.capabilities import CODEC_BY_PAYLOAD_TYPE, OPUS, Codec
 from ..sdp.description import BadSdp, Description
 from ..sdp.negotiation import Publication, PublishedMedia, answer_publisher, is_continuation
-from ..sdp.subscription import Carried
+from ..sdp.slots import Carried
 from ..transport.dtls import Certificate
 from ..transport.sctp.channels import Arrived
 from ..transport.transport import ENDED, Transport, TransportState

@@ -13,7 +13,9 @@ from ..control import ReceptionState, SlotTrack
 from ..plane.leg import Leg
 from ..plane.tracks import DownTrack
 from ..sdp.description import BadSdp, Description, TransportDescription
-from ..sdp.subscription import Playback, Slot, Subscription, answer_player
+from ..sdp.player import Playback, answer_player
+from ..sdp.slots import Slot
+from ..sdp.subscription import Subscription
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
 from .allotment import FULL

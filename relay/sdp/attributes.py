@@ -9,8 +9,12 @@ from typing import Final
 from .description import BadSdp, Extension, Format, Media, Rid
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
-MAX_FEEDBACK: Final = 16  # per payload type; browsers write five
-MAX_SSRCS: Final = 64  # per m-line: simulcast of three, with RTX and FEC, has nine
+
+MAX_FEEDBACK: Final = 16
+"""Per payload type: browsers write five."""
+
+MAX_SSRCS: Final = 64
+"""Per m-line: a simulcast of three, with RTX and FEC, has nine."""
 
 NUMBER: Final = re.compile(r"[0-9]{1,10}")
 TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,64}")

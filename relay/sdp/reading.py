@@ -32,15 +32,25 @@ from .description import (
     TransportDescription,
 )
 
-MAX_SDP = 256 * 1024  # characters; an answer of a 50-participant room is about 150 KiB
-MAX_LINE = 8 * 1024  # bytes; the longest line seen is an H265 fmtp with sprop, under 1 KiB
-MAX_MEDIA = 256  # m-lines: two for each of 100 participants, and room
-MAX_OFFERED = 48  # m-lines of an offer from outside: the most that one may publish, three times
-MAX_ATTRIBUTES = 512  # per section; Chromium writes about 200 for a video m-line
-# Lines and payload types that are read of one description, less than 3 ms of work in all.
-# M-lines that are alike are read once: Chromium's offer of a camera and a microphone comes to 160,
-# whatever number of them there is.
-MAX_READ = 1200
+MAX_SDP: Final = 256 * 1024
+"""Characters: an answer of a room of 50 has some 150 KiB."""
+
+MAX_LINE: Final = 8 * 1024
+"""Characters: the longest line seen is an H265 fmtp with its parameter sets, under 1 KiB."""
+
+MAX_MEDIA: Final = 256
+"""M-lines: two for each of 100 participants, and room."""
+
+MAX_OFFERED: Final = 48
+"""M-lines of an offer from outside: the most that one may publish, three times."""
+
+MAX_ATTRIBUTES: Final = 512
+"""Per section: Chromium writes about 200 for a video m-line."""
+
+MAX_READ: Final = 1200
+"""Lines and payload types that are read of one description, less than 3 ms of work in all. M-lines
+that are alike are read once: Chromium's offer of a camera and a microphone comes to 160, whatever
+number of them there is."""
 
 # Digests that count (RFC 8122 5), by the number of bytes; SHA-1 and MD5 do not.
 FINGERPRINT_SIZES: Final[Mapping[str, int]] = {"sha-256": 32, "sha-384": 48, "sha-512": 64}

@@ -9,7 +9,8 @@ from relay.sdp.capabilities import OPUS, VP8
 from relay.sdp.description import BadSdp, Fingerprint, TransportDescription
 from relay.sdp.negotiation import Local, Publication
 from relay.sdp.reading import parse_description_untrusted
-from relay.sdp.subscription import Carried, Subscription
+from relay.sdp.slots import Carried
+from relay.sdp.subscription import Subscription
 from relay.sdp.writing import build_description
 from tests.unit.relay.sdp.offers import answer_player, answer_publisher, is_continuation
 

@@ -11,7 +11,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
 from relay.sdp.capabilities import OPUS, VP8
-from relay.sdp.subscription import Carried, Subscription
+from relay.sdp.slots import Carried
+from relay.sdp.subscription import Subscription
 from relay.stats import DropReason
 from relay.transport.transport import Transport, TransportState
 from tests.fuzz.engine import mutate

@@ -12,7 +12,8 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from relay.sdp.capabilities import OPUS, VP8
-from relay.sdp.subscription import Carried, Subscription
+from relay.sdp.slots import Carried
+from relay.sdp.subscription import Subscription
 from relay.transport.transport import TransportState
 from tests.integration.relay_socket import RelaySocket, wait_until
 from tests.unit.relay.sdp.offers import answer_player, answer_publisher

@@ -7,11 +7,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from relay.sdp import negotiation, subscription
+from relay.sdp import negotiation, player
 from relay.sdp.description import Fingerprint, TransportDescription
 from relay.sdp.negotiation import Local, Publication
+from relay.sdp.player import Playback
 from relay.sdp.reading import parse_offer_untrusted
-from relay.sdp.subscription import Playback
 
 CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus" / "sdp"
 DIGEST = ":".join(["AB"] * 32)
@@ -93,7 +93,7 @@ def is_continuation(offer: str, previous: Publication) -> bool:
 
 
 def answer_player(offer: str, *arguments: Any, **named: Any) -> Playback:
-    return subscription.answer_player(parse_offer_untrusted(offer), *arguments, **named)
+    return player.answer_player(parse_offer_untrusted(offer), *arguments, **named)
 
 
 def count_ssrcs(first: int = 1000) -> Callable[[], int]:

@@ -8,8 +8,9 @@ import pytest
 
 from relay.sdp.capabilities import CODECS, OPUS, RED, VP8
 from relay.sdp.description import BadSdp, UnsupportedCodec
+from relay.sdp.player import Playback
 from relay.sdp.reading import parse_description_untrusted
-from relay.sdp.subscription import Carried, Playback
+from relay.sdp.slots import Carried
 from tests.unit.relay.sdp.offers import (
     AUDIO,
     LOCAL,

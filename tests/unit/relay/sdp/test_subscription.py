@@ -15,13 +15,8 @@ from relay.sdp.description import BadSdp, Description
 from relay.sdp.matching import match_codecs
 from relay.sdp.parameters import read_parameters
 from relay.sdp.reading import MAX_SDP, parse_description_untrusted
-from relay.sdp.subscription import (
-    MAX_SLOT_CODECS,
-    Carried,
-    Slot,
-    Subscription,
-    get_slot_codecs,
-)
+from relay.sdp.slots import MAX_SLOT_CODECS, Carried, Slot, get_slot_codecs
+from relay.sdp.subscription import Subscription
 from tests.unit.relay.sdp.offers import LOCAL, count_ssrcs, make_answer, read_corpus
 
 AV1 = next(c for c in CODECS if c.name == "AV1")
