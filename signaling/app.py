@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -55,6 +56,9 @@ LAG_CHECK = 0.25
 # Seconds between two looks at whether the relay still carries media, while draining.
 MEDIA_CHECK = 0.2
 
+if TYPE_CHECKING:
+    from .cluster.relays import RelayPool
+
 _log = Log(__name__)
 
 
@@ -98,7 +102,7 @@ class Server:
             metrics=self.metrics,
             readiness=self.find_faults,
             credentials=self.credentials,
-            whip=self._make_whip() if config.relay_workers else None,
+            whip=self._make_whip() if self._may_relay else None,
             static=static,
             elsewhere=self._make_elsewhere(),
             inside=None if self.cluster is None else self._inside,
@@ -179,7 +183,13 @@ class Server:
             ice_servers=self.credentials.ice_servers,
         )
 
-    def _make_node(self, on_event: Receive) -> Node:
+    def _make_node(self, on_event: Receive) -> Node | RelayPool:
+        """The workers of this machine, in a cluster together with the nodes on others."""
+        if self.cluster is None:
+            return self._make_own_node(on_event)
+        return clustering.make_pool(self.cluster, self.config, self._make_own_node, on_event)
+
+    def _make_own_node(self, on_event: Receive) -> Node:
         config = relay.config.Config(
             port=self.port if self.config.relay_port is None else self.config.relay_port,
             workers=self.config.relay_workers,
@@ -193,6 +203,11 @@ class Server:
         )
         return Node(config, on_event=on_event)
 
+    @property
+    def _may_relay(self) -> bool:
+        """True where there are workers, or may be nodes that have some."""
+        return self.config.relay_workers > 0 or self.cluster is not None
+
     def find_faults(self) -> Iterator[str]:
         """What keeps the server from being ready, beside draining."""
         if self.config.relay_workers and not self.relays.available:
@@ -205,11 +220,11 @@ class Server:
         self.sockets = bind(self.config.host, self.config.port)
         if self.notifier is not None:
             await self.notifier.start()
-        if self.config.relay_workers:
-            # Before the first client is let in: the connections that come wait meanwhile.
-            await self.relays.start(self._make_node)
         if self.cluster is not None:
             await clustering.start(self.cluster, self.config, self.list_urls()[0])
+        if self._may_relay:
+            # Before the first client is let in: the connections that come wait meanwhile.
+            await self.relays.start(self._make_node)
         listener = await self._serve(self.routes.app)
         self.routes.bind(listener)
         if self.cluster is not None:

@@ -6,6 +6,7 @@ Nothing of Redis is imported by a server that is alone.
 from __future__ import annotations
 
 import datetime
+import random
 import secrets
 import ssl
 import time
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .cluster.cluster import Cluster
+    from relay.process.node import Node
+
+    from .cluster.relays import RelayPool
     from .cluster.wire import Ask, Told
+    from .relaynode import Receive
 
 
 def join(config: Config, carry_out: Callable[[Ask], Awaitable[Told]]) -> Cluster:
@@ -46,6 +51,25 @@ def join(config: Config, carry_out: Callable[[Ask], Awaitable[Told]]) -> Cluster
             kept, config.event_stream, wall=time.time, token=lambda: secrets.token_urlsafe(16)
         )
     return Cluster(kept, id=id, events=stream, carry_out=carry_out)
+
+
+def make_pool(
+    cluster: Cluster, config: Config, make_own: Callable[[Receive], Node], on_event: Receive
+) -> RelayPool:
+    """The hub's own workers, if it has any, and relay nodes on other machines."""
+    from .cluster.relays import RelayPool
+
+    own = make_own(lambda event: pool.receive_own(event)) if config.relay_workers else None
+    pool = RelayPool(
+        own,
+        cluster.store,
+        hub=cluster.id,
+        secret=lambda: cluster.secret,
+        region=config.region,
+        on_event=on_event,
+        draw=lambda numbers: random.sample(numbers, 2),
+    )
+    return pool
 
 
 async def start(cluster: Cluster, config: Config, url: str) -> None:

@@ -5,6 +5,7 @@ Rules only: the processes are `node`'s.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,9 +30,13 @@ class _Room:
 
 
 class Placement:
-    """Which worker has which room, what must be told to a new one, what is still unanswered."""
+    """Which worker has which room, what must be told to a new one, what is still unanswered.
 
-    def __init__(self) -> None:
+    `choose` picks one of several for a new room; without it, the one with the least in it.
+    """
+
+    def __init__(self, choose: Callable[[list[int]], int] | None = None) -> None:
+        self._choose = choose
         self._rooms: dict[str, _Room] = {}
         self._up: set[int] = set()
         self._asked: dict[int, int] = {}
@@ -111,7 +116,18 @@ class Placement:
         room = self._rooms[name] = _Room(self._least_loaded())
         return room
 
+    def rest(self, worker: int) -> None:
+        """It takes no new rooms, and keeps those that it has."""
+        self._up.discard(worker)
+
+    def forget(self, rooms: Iterable[str]) -> None:
+        """These rooms are on no worker any more."""
+        for room in rooms:
+            self._rooms.pop(room, None)
+
     def _least_loaded(self) -> int:
+        if self._choose is not None:
+            return self._choose(sorted(self._up)) if self._up else NOBODY
         load = dict.fromkeys(sorted(self._up), 0)
         for room in self._rooms.values():
             if room.worker in load:

@@ -97,6 +97,7 @@ class Cluster:
         self._turn = clock()
         self._renewed = clock()
         self._record = HubRecord(id, "")
+        self.secret = ""
         self._owners: dict[str, Owner] = {}
         self._addresses: dict[str, str] = {}
         self._seeking: dict[str, asyncio.Task[Link | None]] = {}
@@ -129,9 +130,8 @@ class Cluster:
     ) -> None:
         """Listen for other hubs and tell them of this one; `certificate` is the context's, DER.
         Raises OSError."""
-        if not secret:
-            secret = await self._agree_on_secret()
-        self.links = Links(self.id, secret, clients=_FromClients(self), owners=_FromOwners(self))
+        self.secret = secret or await self._agree_on_secret()
+        self.links = Links(self.id, self.secret, clients=_FromClients(self), owners=_FromOwners(self))
         bound = await self.links.listen(host, port, context, certificate)
         named = f"[{host}]" if ":" in host else host
         self._record = HubRecord(self.id, f"{named}:{bound}", url, started=time.time())

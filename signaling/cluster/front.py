@@ -17,6 +17,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from relay.control import Message
+
 from ..logs import Log
 from ..protocol import messages
 from ..protocol.errors import GOING_AWAY_CLOSE, ProtocolError
@@ -56,7 +58,7 @@ class Hub(Protocol):
 class Way(Protocol):
     """A link to the hub that owns a room."""
 
-    def send(self, message: wire.Message) -> bool: ...
+    def send(self, message: Message) -> bool: ...
 
 
 class Whereabouts(Protocol):

@@ -27,6 +27,8 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from relay.process.registry import RelayRecord
+
 from .leases import TTL, Owner
 
 PREFIX: Final = "tandem:"
@@ -259,6 +261,18 @@ class Store:
         async with self._asking() as redis:
             value = await redis.get(_key("hub", id))
             return None if value is None else msgspec.json.decode(value, type=HubRecord)
+
+    async def list_relays(self) -> list[RelayRecord]:
+        """All relay nodes that take rooms."""
+        async with self._asking() as redis:
+            ids = sorted(await redis.smembers(PREFIX + "relays"))
+            values = (
+                await redis.mget([PREFIX.encode() + b"relay:" + id for id in ids]) if ids else []
+            )
+            gone = [id for id, value in zip(ids, values, strict=True) if value is None]
+            if gone:
+                await redis.srem(PREFIX + "relays", *gone)
+            return [msgspec.json.decode(v, type=RelayRecord) for v in values if v is not None]
 
     async def agree_on_secret(self, proposal: str) -> str:
         """The cluster's secret: what the first hub proposed."""

@@ -7,52 +7,19 @@ that goes to it, take that way, in order. `Ask` carries an HTTP request about a 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import Final
 
-import msgspec
+from relay.control import Message
+from relay.process.links import FromAccepting, FromConnecting
 
-VERSION: Final = 1
 MAX_BODY: Final = 512 * 1024
 """Bytes of an HTTP request or response between hubs; a description has half of that."""
-
-
-class Message(msgspec.Struct, frozen=True, tag_field="type", array_like=True):
-    """Base of all."""
-
-
-# -- Who is there -----------------------------------------------------------------------
-
-
-class Challenge(Message, frozen=True, tag="challenge"):
-    """The accepting hub's first message."""
-
-    version: int
-    hub: str
-    nonce: bytes
-
-
-class Proof(Message, frozen=True, tag="proof"):
-    """The connecting hub's answer; then the accepting hub proves itself with a `Proof` as well."""
-
-    hub: str
-    nonce: bytes
-    mac: bytes
-
-
-class Ping(Message, frozen=True, tag="ping"):
-    number: int
-
-
-class Pong(Message, frozen=True, tag="pong"):
-    number: int
 
 
 # -- A client's WebSocket ---------------------------------------------------------------
 
 
-class Open(Message, frozen=True, tag="open"):
+class Open(Message, frozen=True):
     """A client whose messages follow is at `address` and wants `room`."""
 
     channel: int
@@ -60,7 +27,7 @@ class Open(Message, frozen=True, tag="open"):
     address: str
 
 
-class Data(Message, frozen=True, tag="data"):
+class Data(Message, frozen=True):
     """One text frame, from the client or to it."""
 
     channel: int
@@ -68,33 +35,33 @@ class Data(Message, frozen=True, tag="data"):
     soon: bool = False
 
 
-class Reject(Message, frozen=True, tag="reject"):
+class Reject(Message, frozen=True):
     """The hub that has the WebSocket saw a fault of the client: `code` says which."""
 
     channel: int
     code: str
 
 
-class Gone(Message, frozen=True, tag="gone"):
+class Gone(Message, frozen=True):
     """The client's connection has ended."""
 
     channel: int
 
 
-class Moved(Message, frozen=True, tag="moved"):
+class Moved(Message, frozen=True):
     """The room is not this hub's: ask again where it is."""
 
     channel: int
 
 
-class Joined(Message, frozen=True, tag="joined"):
+class Joined(Message, frozen=True):
     """Whether the client is in the room now."""
 
     channel: int
     joined: bool
 
 
-class Closed(Message, frozen=True, tag="closed"):
+class Closed(Message, frozen=True):
     """Close the client's WebSocket."""
 
     channel: int
@@ -105,7 +72,7 @@ class Closed(Message, frozen=True, tag="closed"):
 # -- HTTP about a room ------------------------------------------------------------------
 
 
-class Ask(Message, frozen=True, tag="ask"):
+class Ask(Message, frozen=True):
     request: int
     room: str
     method: str
@@ -115,28 +82,12 @@ class Ask(Message, frozen=True, tag="ask"):
     address: str
 
 
-class Told(Message, frozen=True, tag="told"):
+class Told(Message, frozen=True):
     request: int
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
 
-ToAccepting = Proof | Ping | Pong | Open | Data | Reject | Gone | Ask
-ToConnecting = Challenge | Proof | Ping | Pong | Data | Moved | Joined | Closed | Told
-
-
-def prove(secret: str, role: str, certificate: bytes, *parts: bytes) -> bytes:
-    """The proof that a hub knows the cluster's secret and sees this very TLS certificate.
-
-    Both sides prove over both nonces and the accepting hub's certificate, so that a stranger in
-    between, who has another certificate, can pass nothing on.
-    """
-    mac = hmac.new(secret.encode(), role.encode(), hashlib.sha256)
-    for part in (hashlib.sha256(certificate).digest(), *parts):
-        mac.update(len(part).to_bytes(4, "big") + part)
-    return mac.digest()
-
-
-def is_proof(expected: bytes, mac: bytes) -> bool:
-    return hmac.compare_digest(expected, mac)
+ToAccepting = FromConnecting | Open | Data | Reject | Gone | Ask
+ToConnecting = FromAccepting | Data | Moved | Joined | Closed | Told

@@ -479,6 +479,13 @@ class Config:
         "webhooks",
         example="/etc/tandem/webhook",
     )
+    region: str = setting(
+        "",
+        "This hub's region: rooms go to relay nodes of it before others.",
+        "cluster",
+        pattern=r"[A-Za-z0-9-]{0,32}",
+        example="eu",
+    )
     event_stream: str | None = setting(
         None,
         "Redis stream to which events of rooms and participants are written, at least once.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from signaling.cluster import wire
+from relay.control import Message
 from signaling.cluster.front import MAX_WAITING, Front, Splice, State, find_request_untrusted
 from signaling.cluster.remote import RemoteClients
 from signaling.protocol import messages
@@ -55,9 +55,9 @@ class Pipe:
 
     def __init__(self) -> None:
         self.to_owner: Callable[[Any], None] = lambda _: None
-        self.sent: list[wire.Message] = []
+        self.sent: list[Message] = []
 
-    def send(self, message: wire.Message) -> bool:
+    def send(self, message: Message) -> bool:
         self.sent.append(message)
         self.to_owner(message)
         return True
