@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     logs.configure(sys.stderr, form=options.log_format, level=options.log_level, environ=os.environ)
     secret = os.environ.get("RELAY_SECRET", "")
     try:
-        import redis  # noqa: F401  # only this command needs it
+        from .process import registry  # noqa: F401  # only this command needs Redis
 
         if options.secret_file is not None:
             secret = Path(options.secret_file).read_text().strip()

@@ -20,9 +20,9 @@ from .settings.setting import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .cluster.cluster import Cluster
     from relay.process.node import Node
 
+    from .cluster.cluster import Cluster
     from .cluster.relays import RelayPool
     from .cluster.wire import Ask, Told
     from .relaynode import Receive

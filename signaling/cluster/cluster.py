@@ -131,7 +131,9 @@ class Cluster:
         """Listen for other hubs and tell them of this one; `certificate` is the context's, DER.
         Raises OSError."""
         self.secret = secret or await self._agree_on_secret()
-        self.links = Links(self.id, self.secret, clients=_FromClients(self), owners=_FromOwners(self))
+        self.links = Links(
+            self.id, self.secret, clients=_FromClients(self), owners=_FromOwners(self)
+        )
         bound = await self.links.listen(host, port, context, certificate)
         named = f"[{host}]" if ":" in host else host
         self._record = HubRecord(self.id, f"{named}:{bound}", url, started=time.time())

@@ -86,7 +86,7 @@ async def test_a_hub_that_does_not_know_the_secret_is_refused_in_words(
         await ada.join(name="Ada")
         async with connect(session, two) as bob:
             await bob.send(type="join", id="1", room="demo", name="Bob")
-            await one.wait_log("does not know the cluster's secret")
+            await one.wait_log("does not know the secret")
         assert (await ada.ask(type="chat", content="still here"))["type"] == "ok"
 
 
