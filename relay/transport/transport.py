@@ -15,7 +15,7 @@ from ..sdp.description import BadSdp, TransportDescription
 from ..stats import DropReason, Stats
 from . import ice
 from .data import DataPath, Timing
-from .dtls import Certificate, Dtls, Role
+from .dtls import Certificate, Dtls, Role, is_application_data
 from .ice import Address, Credentials, IceLite
 from .sctp.channels import ChannelEvent
 from .srtp import Srtp
@@ -23,6 +23,10 @@ from .srtp import Srtp
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT: Final = 20.0  # seconds from the first check on; OpenSSL resends at 1, 2, 4, 8
+
+MAX_DATA_RATE: Final = 5000.0
+"""Datagrams of SCTP that a peer may send in a second, and at once: what fills 1 MiB/s both ways
+takes some 2000."""
 
 
 class TransportState(enum.Enum):
@@ -136,6 +140,7 @@ class Transport(Generic[LegT]):
         """Where the peer has data channels."""
         self._timing = timing
         self._random = random
+        self._data_allowance, self._data_counted = MAX_DATA_RATE, timing.now()
         network.add(self._ice.credentials.ufrag, self)
 
     @property
@@ -212,8 +217,23 @@ class Transport(Generic[LegT]):
 
     def receive_dtls(self, data: bytes) -> None:
         """One datagram from a latched address that looks like DTLS."""
-        if self.state not in ENDED:
-            self._count(self._dtls.receive(data))
+        if self.state in ENDED:
+            return
+        if is_application_data(data) and not self._may_send_data():
+            self._count(DropReason.FLOOD)
+            return
+        self._count(self._dtls.receive(data))
+
+    def _may_send_data(self) -> bool:
+        """Count a datagram of SCTP, before anything is spent on it."""
+        now = self._timing.now()
+        grown = (now - self._data_counted) * MAX_DATA_RATE
+        self._data_allowance = min(MAX_DATA_RATE, self._data_allowance + grown)
+        self._data_counted = now
+        if self._data_allowance < 1:
+            return False
+        self._data_allowance -= 1
+        return True
 
     def get_timer(self) -> float | None:
         """When to call `handle_timer` next; None: not at all."""
@@ -290,7 +310,7 @@ class Transport(Generic[LegT]):
         if rx is not None and tx is not None:
             self.leg.connect(rx, tx)
         elif self.data is None:
-            self._end(TransportState.FAILED)  # without SRTP there are no media
+            self._fail("no SRTP profile in common")
             return
         self._set_state(TransportState.CONNECTED)
         if self.data is not None:

@@ -1,6 +1,7 @@
 """An SCTP association: what each chunk means in each state. No clock, no socket, no chance.
 
 After each call its owner takes `next_event`, sends `datagrams_to_send`, and arms `get_timer`.
+Above 400 lines, because what opens, keeps and ends an association is read side by side.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .parameters import (
     parse_sack_untrusted,
     read_reason_untrusted,
 )
-from .queues import MESSAGE_OVERHEAD, Message
+from .queues import Message, Queues
 from .reassembly import BadPeer
 from .resets import Resets
 from .states import (
@@ -71,9 +72,8 @@ class Association:
         self._max_message = max_message
         self._inbound: Inbound | None = None
         self._outbound: Outbound | None = None
-        self._resets = Resets(0, 0)
-        self._can_reset = False
-        self._early: list[Message] = []  # from before it was established
+        self._resets = Resets()
+        self._queues = Queues()
         self._answers: list[bytes] = []  # chunks
         self._alone: list[bytes] = []  # whole packets
         self._events: deque[Event] = deque()
@@ -102,24 +102,16 @@ class Association:
         expires: float | None = None,
     ) -> None:
         """Queue a message, of one byte at least; `get_waiting` tells how much waits."""
-        message = Message(stream, ppid, payload, ordered, max_retransmits, expires)
-        if self.state is State.ESTABLISHED and self._outbound is not None:
-            self._outbound.queues.add(message)
-        elif self.state in BEFORE:
-            self._early.append(message)
+        if self.state in BEFORE or self.state is State.ESTABLISHED:
+            self._queues.add(Message(stream, ppid, payload, ordered, max_retransmits, expires))
 
     def get_waiting(self, stream: int) -> int:
         """Bytes that a stream has waiting or unacknowledged, each message counting 128 more."""
-        if self._outbound is not None and self.state not in BEFORE:
-            return self._outbound.queues.waiting.get(stream, 0)
-        early = [message for message in self._early if message.stream == stream]
-        return sum(len(message.payload) + MESSAGE_OVERHEAD for message in early)
+        return self._queues.waiting.get(stream, 0)
 
     def get_unsent(self, stream: int) -> int:
         """The same of those of which nothing or not all was sent yet."""
-        if self._outbound is not None and self.state not in BEFORE:
-            return self._outbound.queues.unsent.get(stream, 0)
-        return self.get_waiting(stream)
+        return self._queues.unsent.get(stream, 0)
 
     def keep(self, size: int, now: float) -> None:
         """Its owner keeps `size` bytes more of what came, and the peer may send less."""
@@ -128,13 +120,7 @@ class Association:
 
     def drop_oldest(self, stream: int) -> bool:
         """Drop a stream's oldest message of which nothing is sent; whether there was one."""
-        if self._outbound is not None and self.state not in BEFORE:
-            return self._outbound.queues.drop_oldest(stream)
-        for message in self._early:
-            if message.stream == stream:
-                self._early.remove(message)
-                return True
-        return False
+        return self._queues.drop_oldest(stream)
 
     def reset(self, stream: int) -> None:
         """Begin anew on a stream once everything is sent: how a channel is closed."""
@@ -162,7 +148,7 @@ class Association:
             parsed = parse_packet_untrusted(data)
             if self.state is State.ENDED:
                 return DropReason.SCTP_UNEXPECTED
-            if not self._check_tag(parsed):
+            if not self._opening.expects(parsed):
                 return DropReason.SCTP_TAG
             return self._receive_chunks(parsed, now)
         except MalformedSctp:
@@ -170,21 +156,6 @@ class Association:
         except BadPeer as error:
             self._abort(PROTOCOL_VIOLATION, str(error))
             return DropReason.MALFORMED
-
-    def _check_tag(self, parsed: Packet) -> bool:
-        """RFC 9260, 8.5."""
-        opening, chunks = self._opening, parsed.chunks
-        first = chunks[0]
-        if (parsed.destination, parsed.source) != opening.ports:
-            return False
-        if first.type == packet.INIT:
-            # "INIT ... MUST be the only chunk in the packet", and its tag 0.
-            return parsed.tag == 0 and len(chunks) == 1
-        if first.type in (packet.ABORT, packet.SHUTDOWN_COMPLETE):
-            reflected = first.flags & packet.TAG_REFLECTED
-            return parsed.tag == (opening.peer_tag if reflected else opening.tag)
-        # A cookie says itself for which tag it was made.
-        return parsed.tag == opening.tag or first.type == packet.COOKIE_ECHO
 
     def _receive_chunks(self, parsed: Packet, now: float) -> DropReason | None:
         dropped: DropReason | None = None
@@ -245,6 +216,7 @@ class Association:
             self._answers.clear()
             self._open(restarted=False)
         elif self.state in OPEN and opening.is_restart(cookie):
+            self._queues, self._resets = Queues(), Resets()
             self._begin(opening.adopt(cookie))
             self._answers.clear()
             self._open(restarted=True)
@@ -260,17 +232,14 @@ class Association:
 
     def _begin(self, init: Init) -> None:
         self._inbound = Inbound(init.tsn, self._max_message)
-        self._outbound = Outbound(self._opening.first_tsn, init.window, forward=init.forward)
-        self._resets = Resets(self._opening.first_tsn, init.tsn)
-        self._can_reset = init.reset
+        self._outbound = Outbound(
+            self._opening.first_tsn, init.window, self._queues, forward=init.forward
+        )
+        self._resets.begin(self._opening.first_tsn, init.tsn, supported=init.reset)
 
     def _open(self, *, restarted: bool) -> None:
-        assert self._outbound is not None
         self._repeat_at = None
         self._set_state(State.ESTABLISHED)
-        early, self._early = self._early, []
-        for message in early:
-            self._outbound.queues.add(message)
         self._events.append(Established(restarted))
 
     # -- While it is open -------------------------------------------------------------------
@@ -298,9 +267,8 @@ class Association:
         return None if answer is None else self._answer(answer)
 
     def _finish_reset(self, streams: tuple[int, ...]) -> None:
-        assert self._outbound is not None
         for stream in streams:
-            self._outbound.queues.reset(stream)
+            self._queues.reset(stream)
         self._events.append(ResetDone(streams))
 
     def _receive_heartbeat(self, value: bytes, _now: float) -> DropReason | None:
@@ -356,7 +324,7 @@ class Association:
     def _end(self, ended: Ended) -> None:
         self._set_state(State.ENDED)
         self._answers.clear()
-        self._early.clear()
+        self._queues = Queues()
         self._inbound = self._outbound = self._repeat_at = None
         self._events.append(ended)
 
@@ -387,22 +355,12 @@ class Association:
             yield inbound.take_sack()
         if outbound is not None and self.state in SENDING:
             yield from outbound.chunks_to_send(now)
-            self._begin_resets(outbound)
+            done = self._resets.prepare(self._queues.has, outbound.last_sent)
+            if done:
+                self._finish_reset(done)
             request = self._resets.take(now, outbound.timeout.seconds)
             if request is not None:
                 yield request
-
-    def _begin_resets(self, outbound: Outbound) -> None:
-        """Ask for those of whose streams everything has been sent."""
-        pending = self._resets.pending
-        if not pending:
-            return
-        ready = [stream for stream in pending if not outbound.queues.has(stream)]
-        if self._can_reset:
-            self._resets.begin(ready, outbound.last_sent)
-        elif ready:
-            pending[:] = [stream for stream in pending if stream not in ready]
-            self._finish_reset(tuple(ready))
 
     # -- Time -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Final
 from . import packet
 from .cookie import Cookie, parse_cookie_untrusted, sign
 from .inbound import MAX_STREAMS, WINDOW
-from .packet import MTU, MalformedSctp, build_chunk, build_packet
+from .packet import MTU, MalformedSctp, Packet, build_chunk, build_packet
 from .parameters import Init, build_init, parse_init_untrusted
 
 MAX_COOKIE: Final = MTU - 100
@@ -36,6 +36,20 @@ class Opening:
     def build(self, type: int, value: bytes = b"") -> bytes:
         """Return a packet of one chunk for the peer."""
         return build_packet(*self.ports, self.peer_tag, [build_chunk(type, value)])
+
+    def expects(self, parsed: Packet) -> bool:
+        """Whether a packet is for this association (RFC 9260, 8.5)."""
+        first = parsed.chunks[0]
+        if (parsed.destination, parsed.source) != self.ports:
+            return False
+        if first.type == packet.INIT:
+            # "INIT ... MUST be the only chunk in the packet", and its tag 0.
+            return parsed.tag == 0 and len(parsed.chunks) == 1
+        if first.type in (packet.ABORT, packet.SHUTDOWN_COMPLETE):
+            reflected = first.flags & packet.TAG_REFLECTED
+            return parsed.tag == (self.peer_tag if reflected else self.tag)
+        # A cookie says itself for which tag it was made.
+        return parsed.tag == self.tag or first.type == packet.COOKIE_ECHO
 
     def ask(self) -> bytes:
         """Return an INIT, as a whole packet."""

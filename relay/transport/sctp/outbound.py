@@ -21,8 +21,8 @@ MAX_SKIPPED: Final = 200
 class Outbound:
     """What goes to a peer, from the first TSN `tsn` on, `window` being what it takes at first."""
 
-    def __init__(self, tsn: int, window: int, *, forward: bool) -> None:
-        self.queues = Queues()
+    def __init__(self, tsn: int, window: int, queues: Queues, *, forward: bool) -> None:
+        self.queues = queues
         self.timeout = Timeout()
         self.congestion = Congestion()
         self.resend_at: float | None = None

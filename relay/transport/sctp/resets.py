@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from .packet import RECONFIG, build_chunk
@@ -30,37 +31,46 @@ _OTHERS: Final = frozenset({INCOMING_RESET, TSN_RESET, ADD_OUTGOING, ADD_INCOMIN
 
 
 class Resets:
-    """Both directions. Request numbers begin with each side's first TSN."""
+    """Both directions."""
 
-    def __init__(self, local_tsn: int, remote_tsn: int) -> None:
+    def __init__(self) -> None:
         self.retry_at: float | None = None
         self.attempts = 0
         """Requests in a row without an answer."""
         self._wanted: list[int] = []
         self._request: ResetRequest | None = None
         self._due = False
-        self._number = local_tsn
-        self._expected = remote_tsn
+        self._number = self._expected = 0
+        self._supported = False
         self._result = PERFORMED
 
-    @property
-    def pending(self) -> list[int]:
-        """Streams to be reset that were not asked for yet."""
-        return self._wanted
+    def begin(self, local_tsn: int, remote_tsn: int, *, supported: bool) -> None:
+        """Both sides are known. Request numbers begin with each one's first TSN."""
+        self._number, self._expected, self._supported = local_tsn, remote_tsn, supported
+        self._request = self.retry_at = None
+        self._due = False
+        self.attempts = 0
 
     def ask(self, stream: int) -> None:
+        """Have a stream begin anew once everything of it has been sent."""
         if stream not in self._wanted:
             self._wanted.append(stream)
 
-    def begin(self, streams: list[int], last_tsn: int) -> None:
-        """Everything of `streams` has been sent: ask for their reset, unless a request is open."""
-        if self._request is None and streams:
-            self._wanted = [stream for stream in self._wanted if stream not in streams]
-            response = (self._expected - 1) & 0xFFFFFFFF
-            self._request = ResetRequest(
-                self._number, response, last_tsn & 0xFFFFFFFF, tuple(streams)
-            )
-            self._due = True
+    def prepare(self, is_busy: Callable[[int], bool], last_tsn: int) -> tuple[int, ...]:
+        """Make the next request, of the streams that are not busy sending, unless one is open.
+
+        Returns those that need none, for the peer does not know what that is.
+        """
+        if not self._wanted or self._request is not None:
+            return ()
+        ready = tuple(stream for stream in self._wanted if not is_busy(stream))
+        self._wanted = [stream for stream in self._wanted if stream not in ready]
+        if not self._supported or not ready:
+            return ready
+        response = (self._expected - 1) & 0xFFFFFFFF
+        self._request = ResetRequest(self._number, response, last_tsn & 0xFFFFFFFF, ready)
+        self._due = True
+        return ()
 
     def take(self, now: float, timeout: float) -> bytes | None:
         """Return the request if it is to be sent now."""

@@ -12,13 +12,18 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from OpenSSL import SSL
 
 from relay.sdp.description import BadSdp, TransportDescription
 from relay.stats import DropReason, Stats
 from relay.transport.dtls import Certificate
+from relay.transport.sctp.association import Association
+from relay.transport.sctp.channels import Arrived, Channels
+from relay.transport.sctp.dcep import Open
 from relay.transport.transport import (
     ENDED,
     HANDSHAKE_TIMEOUT,
+    MAX_DATA_RATE,
     TRANSITIONS,
     Transport,
     TransportState,
@@ -453,3 +458,70 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestLife = Life.TestCase
+
+
+async def test_data_without_channels_are_counted_and_with_them_arrive() -> None:
+    bench = Bench()
+    got: list[Any] = []
+    path = bench.transport.open_data(bench.describe(), 5000, got.append)
+    await bench.connect()
+    theirs = Association(random=os.urandom)
+    channels = Channels(theirs, server=False)
+
+    def to_theirs(data: bytes) -> None:
+        theirs.receive(data, 0.0)
+
+    bench.client.dtls._on_data = to_theirs
+    theirs.connect(0.0)
+    channel = channels.open(Open("reliable"))
+    channels.send(channel, b"hello", text=True)
+    for _ in range(8):
+        bench.deliver()
+        for packet in theirs.datagrams_to_send(0.0):
+            bench.client.dtls.send(packet)
+    assert path.established
+    assert [e.payload for e in got if isinstance(e, Arrived)] == [b"hello"]
+    await bench.close()
+
+    bare = Bench()
+    await bare.connect()
+    bare.client.dtls.send(b"anything")
+    assert bare.stats.drops[DropReason.DATA_CHANNEL] == 1
+    await bare.close()
+
+
+async def test_a_flood_of_data_is_dropped_before_it_is_decrypted() -> None:
+    bench = Bench()
+    bench.transport.open_data(bench.describe(), 5000, lambda event: None)
+    await bench.connect()
+    for _ in range(int(MAX_DATA_RATE) + 100):
+        bench.transport.receive_dtls(b"\x17\xfe\xfd" + bytes(30))
+    assert bench.stats.drops[DropReason.FLOOD] >= 100
+    assert bench.transport.state is S.CONNECTED
+    await bench.close()
+
+
+@pytest.mark.parametrize("data", [False, True])
+async def test_a_peer_without_srtp_is_taken_for_data_alone(
+    data: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    if data:
+        bench.transport.open_data(bench.describe(), 5000, lambda event: None)
+    bench.transport.start(bench.describe(), bench.now)
+    bench.check()
+    certificate = bench.client.certificate._rtc
+
+    def make_context(srtp_profiles: object) -> SSL.Context:
+        context = SSL.Context(SSL.DTLS_METHOD)
+        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        context.use_certificate(certificate._cert)
+        context.use_privatekey(certificate._key)
+        return context
+
+    monkeypatch.setattr(certificate, "_create_ssl_context", make_context)
+    bench.client.start("client", bench.transport.local.fingerprints[0])
+    wanted = S.CONNECTED if data else S.FAILED
+    await bench.run(lambda: bench.transport.state is wanted)
+    assert bench.transport.leg.keys is None
+    await bench.close()

@@ -7,7 +7,7 @@ import pytest
 from relay.transport.sctp.outbound import Outbound
 from relay.transport.sctp.packet import DATA, FORWARD_TSN
 from relay.transport.sctp.parameters import Sack, parse_forward_untrusted
-from relay.transport.sctp.queues import Message
+from relay.transport.sctp.queues import Message, Queues
 from relay.transport.sctp.reassembly import BadPeer
 
 FIRST = 0xFFFFFFFE  # so that numbers wrap around in each test
@@ -15,7 +15,7 @@ WIDE = 1 << 20
 
 
 def make(count: int, *, window: int = WIDE, retransmits: int | None = None) -> Outbound:
-    one = Outbound(FIRST, window, forward=True)
+    one = Outbound(FIRST, window, Queues(), forward=True)
     for n in range(count):
         one.queues.add(Message(1, 53, b"%04d" % n + bytes(996), True, retransmits, None))
     return one
@@ -130,7 +130,7 @@ def test_what_need_not_be_sent_again_is_skipped_and_the_peer_told_until_it_knows
 
 
 def test_the_rest_of_a_message_that_is_given_up_is_not_sent() -> None:
-    one = Outbound(FIRST, WIDE, forward=True)
+    one = Outbound(FIRST, WIDE, Queues(), forward=True)
     one.queues.add(Message(1, 53, bytes(50_000), True, 0, None))
     one.queues.add(Message(1, 53, b"next", True, None, None))
     sent = len(send(one))
@@ -144,7 +144,7 @@ def test_the_rest_of_a_message_that_is_given_up_is_not_sent() -> None:
 
 
 def test_without_the_extension_everything_is_sent_again() -> None:
-    one = Outbound(FIRST, WIDE, forward=False)
+    one = Outbound(FIRST, WIDE, Queues(), forward=False)
     one.queues.add(Message(1, 53, b"x", True, 0, None))
     send(one)
     assert one.resend_at is not None

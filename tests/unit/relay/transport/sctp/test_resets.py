@@ -29,13 +29,23 @@ def ask(one: Resets, number: int, cumulative: int = 100, *streams: int) -> tuple
     return result, theirs
 
 
+def make(*, supported: bool = True) -> Resets:
+    one = Resets()
+    one.begin(50, 7, supported=supported)
+    return one
+
+
+def free(_stream: int) -> bool:
+    return False
+
+
 def read(chunk: bytes) -> ResetRequest:
     ((_, value),) = parse_parameters_untrusted(chunk[4:])
     return parse_reset_untrusted(value)
 
 
 def test_a_request_is_carried_out_once_and_answered_each_time() -> None:
-    one = Resets(50, 7)
+    one = make()
     assert ask(one, 7, 100, 2, 4) == (PERFORMED, (2, 4))
     assert ask(one, 7, 100, 2, 4) == (PERFORMED, None)
     assert ask(one, 9) == (BAD_SEQUENCE, None)
@@ -43,13 +53,13 @@ def test_a_request_is_carried_out_once_and_answered_each_time() -> None:
 
 
 def test_a_request_waits_until_everything_before_it_has_come() -> None:
-    one = Resets(50, 7)
+    one = make()
     assert ask(one, 7, 99, 2) == (IN_PROGRESS, None)
     assert ask(one, 7, 100, 2) == (PERFORMED, (2,))
 
 
 def test_requests_of_other_kinds_are_denied() -> None:
-    one = Resets(50, 7)
+    one = make()
     number = (7).to_bytes(4, "big")
     answer, theirs, _ = one.receive(build_parameter(INCOMING_RESET, number + b"\0\2"), 100)
     assert answer is not None
@@ -59,14 +69,11 @@ def test_requests_of_other_kinds_are_denied() -> None:
 
 
 def test_one_request_is_open_at_a_time_and_repeated_until_it_is_answered() -> None:
-    one = Resets(50, 7)
+    one = make()
     for stream in (2, 4, 2):
         one.ask(stream)
-    assert one.pending == [2, 4]
-    one.begin([2], 99)
-    assert one.pending == [4]
-    one.begin([4], 99)
-    assert one.pending == [4]
+    assert one.prepare(lambda stream: stream == 4, 99) == ()
+    assert one.prepare(free, 99) == ()
     first = one.take(0.0, 0.5)
     assert first is not None
     assert read(first) == ResetRequest(50, 6, 99, (2,))
@@ -77,7 +84,14 @@ def test_one_request_is_open_at_a_time_and_repeated_until_it_is_answered() -> No
     assert one.receive(build_response(50, IN_PROGRESS), 0)[2] == ()
     assert one.receive(build_response(50, PERFORMED), 0)[2] == (2,)
     assert one.retry_at is None
-    one.begin([4], 99)
+    one.prepare(free, 99)
     second = one.take(1.0, 0.5)
     assert second is not None
     assert read(second).number == 51
+
+
+def test_where_the_peer_knows_no_resets_a_stream_is_free_at_once() -> None:
+    one = make(supported=False)
+    one.ask(2)
+    assert one.prepare(free, 99) == (2,)
+    assert one.take(0.0, 0.5) is None
