@@ -18,7 +18,7 @@ from ..access.turn import make_credentials, parse_url
 from ..settings.arguments import Parser, read_file
 from ..settings.config import Limits
 from ..settings.setting import ConfigError
-from . import machine, report
+from . import machine, proxy, report
 from . import server as server_checks
 from .relay import Visit, examine_relay
 from .report import Finding
@@ -37,6 +37,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--url", help="Address of the server, such as https://call.example.org.")
     parser.add_argument("--ca", metavar="FILE", help="PEM file of a private authority to trust.")
+    parser.add_argument("--cert", metavar="FILE", help="A client's certificate to show, PEM.")
+    parser.add_argument("--key", metavar="FILE", help="The key of that certificate.")
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=proxy.IDLE,
+        metavar="SECONDS",
+        help="How long a WebSocket is left alone to see whether it is cut. Default: %(default)g",
+    )
     parser.add_argument("--token", help="A token for --room, where the server needs one.")
     parser.add_argument(
         "--room",
@@ -98,9 +107,24 @@ class Examination:
 
     def _make_context(self) -> ssl.SSLContext:
         try:
-            return ssl.create_default_context(cafile=self._options.ca)
+            context = ssl.create_default_context(cafile=self._options.ca)
         except (OSError, ssl.SSLError):
             raise ConfigError(f"doctor: --ca: cannot read {self._options.ca}") from None
+        if self._shown is not None:
+            try:
+                context.load_cert_chain(*self._shown)
+            except (OSError, ssl.SSLError):
+                text = "doctor: --cert, --key: not a certificate and its key in PEM form"
+                raise ConfigError(text) from None
+        return context
+
+    @property
+    def _shown(self) -> tuple[str, str] | None:
+        """Files of the client's certificate and key. Raises ConfigError."""
+        cert, key = self._options.cert, self._options.key
+        if (cert is None) != (key is None):
+            raise ConfigError("doctor: --cert and --key are given together")
+        return None if cert is None else (cert, key)
 
     def _read_secret(self) -> str:
         path = self._options.turn_secret_file
@@ -143,26 +167,71 @@ class Examination:
         yield server_checks.check_origin(server)
         if reachable.status is report.Status.FAILURE:
             return
-        yield await server_checks.check_certificate(
-            server, now=datetime.datetime.now(datetime.UTC), authority=self._options.ca
+        certificate = await server_checks.check_certificate(
+            server,
+            now=datetime.datetime.now(datetime.UTC),
+            authority=self._options.ca,
+            shown=self._shown,
         )
+        yield certificate
+        if certificate.status is report.Status.FAILURE:
+            if not certificate.says.startswith("The certificate"):
+                return  # nothing answers, or not to us
+            # What is wrong with it has been said: look for what else is.
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
         connector = aiohttp.TCPConnector(ssl=self._context)
         timeout = aiohttp.ClientTimeout(total=server_checks.PATIENCE)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            for finding in await server_checks.check_http(server, session, wall=time.time()):
+            found = await server_checks.check_http(server, session, wall=time.time())
+            for finding in found:
                 yield finding
-            through = await server_checks.check_websocket(server, session)
+            if found[0].status is report.Status.FAILURE and len(found) == 1:
+                return
+            async for finding in self._examine_ways(server, visit, session):
+                yield finding
+
+    async def _examine_ways(
+        self, server: server_checks.Server, visit: Visit, session: aiohttp.ClientSession
+    ) -> AsyncIterator[Finding]:
+        """What a proxy may get in the way of, and then a call."""
+        yield await proxy.check_forwarding(server, session)
+        yield await proxy.check_hubs(server, session)
+        yield await proxy.check_body_limit(server, session)
+        through = await server_checks.check_websocket(server, session)
         yield through
-        if through.status is not report.Status.FAILURE:
-            options = self._options
+        if through.status is report.Status.FAILURE:
+            return
+        options = self._options
+        quiet = asyncio.create_task(proxy.check_idle(server, session, options.idle))
+        try:
             async for finding in examine_relay(
                 server, visit, room=options.room, token=options.token, context=self._context
             ):
                 yield finding
+            if visit.joined:
+                yield proxy.check_keys(server, anyone=options.token is None)
+                offered = any(
+                    parse_url(url).needs_credentials for s in visit.ice_servers for url in s.urls
+                )
+                yield proxy.check_turn_offered(server, offered=offered)
+            yield await quiet
+        finally:
+            quiet.cancel()
 
     async def _check_turn(self, text: str, username: str, credential: str) -> Finding:
         try:
             relayed = await try_turn(parse_url(text), username, credential, context=self._context)
         except TurnError as error:
             return report.failure("turn", f"{text}: {error.problem}.", f"{error.advice}.")
+        url = parse_url(text)
+        if url.scheme == "turns":
+            found = await server_checks.check_certificate(
+                server_checks.Server(f"https://{url.host}:{url.port}"),
+                now=datetime.datetime.now(datetime.UTC),
+                authority=self._options.ca,
+                check="turn",
+            )
+            if found.status is not report.Status.OK:
+                return msgspec.structs.replace(found, says=f"{text}: {found.says}")
         return report.ok("turn", f"{text}: a packet passed through {relayed}.")

@@ -37,6 +37,7 @@ class Visit:
     """What the doctor learned in the room, beside findings."""
 
     def __init__(self) -> None:
+        self.joined = False
         self.ice_servers: list[IceServer] = []
 
 
@@ -53,6 +54,7 @@ async def examine_relay(
         server.url, room=room, name=_SENDER, token=token, patience=PATIENCE, ssl=context
     )
     refusal = await _join(client)
+    visit.joined = refusal is None
     yield refusal or report.ok("join", f"A bot may join room {room}.")
     if refusal is not None:
         return

@@ -12,6 +12,7 @@ import ssl
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -35,7 +36,17 @@ class Server:
         self.secure = parts.scheme == "https"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
+        self.local = is_local(self.host)
+        self.origin = f"{parts.scheme}://{parts.netloc}"
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def is_local(host: str) -> bool:
+    """True where the address is this machine's own and nobody else's."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 async def resolve(host: str) -> list[str]:
@@ -77,13 +88,7 @@ async def check_port(server: Server) -> Finding:
 
 def check_origin(server: Server) -> Finding:
     """May a page from there use a camera? Only in a secure context (W3C Secure Contexts, 3.1)."""
-    local = server.host == "localhost" or server.host.endswith(".localhost")
-    if not local:
-        try:
-            local = ipaddress.ip_address(server.host).is_loopback
-        except ValueError:
-            local = False
-    if server.secure or local:
+    if server.secure or server.local:
         return report.ok("camera", "Browsers let a page from this address use the camera.")
     return report.failure(
         "camera",
@@ -94,16 +99,36 @@ def check_origin(server: Server) -> Finding:
 
 
 async def check_certificate(
-    server: Server, *, now: datetime.datetime, authority: str | None = None
+    server: Server,
+    *,
+    now: datetime.datetime,
+    authority: str | None = None,
+    shown: tuple[str, str] | None = None,
+    check: str = "certificate",
 ) -> Finding:
-    """Chain, name and expiry. `authority`: a PEM file of a private certificate authority."""
+    """Chain, name, expiry, and whether clients need one. `authority`: a PEM file of a private
+    certificate authority; `shown`: files of the client's certificate and its key."""
+    http = check == "certificate"
+    finding = await _try_certificate(server, now, authority, shown, http=http)
+    return msgspec.structs.replace(finding, check=check)
+
+
+async def _try_certificate(
+    server: Server,
+    now: datetime.datetime,
+    authority: str | None,
+    shown: tuple[str, str] | None,
+    *,
+    http: bool,
+) -> Finding:
     if not server.secure:
         return report.skipped("certificate", "Plain HTTP: there is no certificate.")
+    context = ssl.create_default_context(cafile=authority)
+    if shown is not None:
+        context.load_cert_chain(*shown)
     try:
         async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.open_connection(
-                server.host, server.port, ssl=ssl.create_default_context(cafile=authority)
-            )
+            reader, writer = await asyncio.open_connection(server.host, server.port, ssl=context)
     except ssl.SSLCertVerificationError as error:
         return _explain_certificate(server, error, await _fetch_certificate(server))
     except (ssl.SSLError, OSError, TimeoutError):
@@ -114,7 +139,15 @@ async def check_certificate(
         )
     tls = writer.get_extra_info("ssl_object")
     leaf = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+    refused = http and await _is_refused(reader, writer, server.host)
     writer.close()
+    if refused:
+        return report.failure(
+            "certificate",
+            "The server asks clients for a certificate"
+            + (", and does not take this one." if shown else "."),
+            "Give the doctor one with --cert and --key; browsers need one installed, too.",
+        )
     left = leaf.not_valid_after_utc - now
     until = leaf.not_valid_after_utc.date()
     if left < EXPIRES_SOON:
@@ -124,6 +157,23 @@ async def check_certificate(
             "Renew it; the server loads the new file by itself. Check that renewal is automatic.",
         )
     return report.ok("certificate", f"The certificate is trusted and good until {until}.")
+
+
+async def _is_refused(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str
+) -> bool:
+    """True where the server ends TLS 1.3 for want of a client's certificate. The handshake has
+    succeeded for us by then; what comes is an alert, or with some servers no answer at all."""
+    writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            head = await reader.read(1024)
+    except TimeoutError:
+        return False
+    except OSError:  # ssl.SSLError is one, too
+        return True
+    # nginx: 400 No required SSL certificate was sent.
+    return not head or (b" 400 " in head[:16] and b"certificate" in head.lower())
 
 
 async def _fetch_certificate(server: Server) -> x509.Certificate | None:
@@ -199,6 +249,7 @@ async def check_http(
     try:
         async with session.get(f"{server.url}/readyz") as response:
             text, status = await response.text(), response.status
+            landed = response.url
             date = response.headers.get("Date", "")
         async with session.get(f"{server.url}/") as response:
             policy = response.headers.get("Permissions-Policy", "")
@@ -211,11 +262,32 @@ async def check_http(
                 "See the findings above; behind a proxy, see its error log.",
             )
         ]
+    if not server.secure and _speaks_tls(status, text):
+        return [
+            report.failure(
+                "server",
+                f"{server.url} is an address for HTTP, and that port speaks HTTPS.",
+                f"Write https://{server.host}:{server.port}.",
+            )
+        ]
+    if not server.secure and landed.scheme == "https":
+        return [
+            report.failure(
+                "server",
+                f"{server.url} leads to {landed.origin()}.",
+                "Give that address to the doctor, and to people.",
+            )
+        ]
     return [
         _explain_ready(status, text),
         _compare_clocks(date, wall),
         _explain_policy(page, policy),
     ]
+
+
+def _speaks_tls(status: int, text: str) -> bool:
+    """Ours says so in JSON, nginx in HTML."""
+    return status == 400 and ("https-needed" in text or "plain HTTP request was sent" in text)
 
 
 def _explain_ready(status: int, text: str) -> Finding:
@@ -278,15 +350,17 @@ async def check_websocket(server: Server, session: aiohttp.ClientSession) -> Fin
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            async with session.ws_connect(f"{server.url}/ws", origin=server.url) as socket:
+            async with session.ws_connect(
+                f"{server.url}/ws?room=doctor", origin=server.origin
+            ) as socket:
                 await socket.send_str('{"type":"heartbeat","id":"doctor","timestamp":0}')
                 reply = await socket.receive_json()
     except aiohttp.WSServerHandshakeError as error:
         if error.status == 403:
             return report.failure(
                 "websocket",
-                f"The server refuses pages from {server.url} (status 403).",
-                f"Start it with --allow-origin {server.url}, or let the proxy pass on Host.",
+                f"The server refuses pages from {server.origin} (status 403).",
+                f"Start it with --allow-origin {server.origin}, or let the proxy pass on Host.",
             )
         return refused
     except (aiohttp.ClientError, TimeoutError, OSError, TypeError, ValueError):

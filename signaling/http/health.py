@@ -22,10 +22,11 @@ scrapes more often."""
 
 
 class Health:
-    """`/healthz` and `/readyz`."""
+    """`/healthz` and `/readyz`. `hub` names this server, or the many that are one."""
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Readiness, hub: str) -> None:
         self._readiness = readiness
+        self._hub = hub
         self._draining = False
 
     def add_to(self, app: web.Application) -> None:
@@ -42,7 +43,10 @@ class Health:
     async def readyz(self, _request: web.Request) -> web.Response:
         reasons = (["draining"] if self._draining else []) + list(self._readiness())
         status = "draining" if self._draining else "unready" if reasons else "ready"
-        return make_json({"status": status, "reasons": reasons}, 503 if reasons else 200)
+        response = make_json({"status": status, "reasons": reasons}, 503 if reasons else 200)
+        # So that one sees from outside when a proxy spreads a room over several.
+        response.headers["X-Tandem-Hub"] = self._hub
+        return response
 
 
 class MetricsPage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Routes:
     ) -> None:
         trusted = parse_networks(config.trusted_proxy)
         self._middleware = Middleware(config, hub.guard, trusted, metrics.count_request, inside)
-        self._health = Health(readiness)
+        name = "cluster" if config.redis_url else secrets.token_hex(4)
+        self._health = Health(readiness, name)
         self._upgrade = Upgrade(config, connections, metrics, hub.guard)
         self.foreign = Foreign(config, metrics, hub.guard, credentials, self._upgrade)
         # An SDP for WHIP is the largest body there is.
