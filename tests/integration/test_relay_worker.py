@@ -8,7 +8,9 @@ import gc
 import os
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -27,6 +29,9 @@ from tests.unit.relay.sdp.offers import AUDIO, VIDEO, make_answer, make_offer
 DATAGRAMS = 1_000_000
 """Hostile datagrams to send; they take some 20 seconds."""
 
+FORGED = 6_000
+"""Rounds of forged and recorded packets, four in each: some 15,000 packets a second."""
+
 BURST = 100
 """Datagrams between two looks at whether the call keeps up."""
 
@@ -34,10 +39,10 @@ BURST = 100
 class Desk:
     """The hub's place: sends commands to a worker and keeps what it says."""
 
-    def __init__(self) -> None:
+    def __init__(self, **config: Any) -> None:
         self.said: list[lifecycle.ToNode] = []
         self.worker = Worker(
-            Config(port=0, hosts=("127.0.0.1",)),
+            Config(port=0, hosts=("127.0.0.1",), **config),
             open_socket("127.0.0.1", 0),
             self.said.append,
         )
@@ -169,6 +174,91 @@ async def test_hostile_datagrams_are_counted_and_a_call_does_not_notice(desk: De
         await watcher.stop()
     for pc in (publisher, subscriber):
         await pc.close()
+
+
+async def test_peers_that_never_check_again_stay_as_long_as_their_media_flow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As GStreamer's, which check until they are connected: a publisher, and a subscriber whose
+    reports are all that it sends."""
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 3600.0)
+    desk = Desk(consent_timeout=2.0)
+    desk.worker.open(asyncio.get_running_loop())
+    for name in ("ada", "bob"):
+        desk.join(name)
+    publisher = await desk.publish("ada")
+    subscriber = await desk.subscribe("bob")
+    watchers = {t.kind: Watcher(t.receiver.track) for t in subscriber.getTransceivers()}
+    await until(lambda: watchers["video"].shows(GREEN))
+    frames = watchers["audio"].frames
+    # Fifty a second, for three times as long as consent would last.
+    await until(lambda: watchers["audio"].frames >= frames + 300)
+    states = [e.state for e in desk.said if isinstance(e, control.TransportChanged)]
+    assert set(states) == {"connecting", "connected"}
+    for watcher in watchers.values():
+        await watcher.stop()
+    await asyncio.gather(publisher.close(), subscriber.close())
+    await desk.worker.close()
+
+
+@contextmanager
+def watch_sent(pc: RTCPeerConnection) -> Iterator[list[bytes]]:
+    """What a peer sends of media, as it is on the wire."""
+    transport = pc.getSenders()[0].transport.transport
+    sent: list[bytes] = []
+    send = transport._send
+
+    async def note(data: bytes) -> None:
+        if 128 <= data[0] <= 191 and len(sent) < 2000:
+            sent.append(data)
+        await send(data)
+
+    transport._send = note
+    yield sent
+    transport._send = send
+
+
+async def test_forged_and_recorded_media_from_a_peers_own_address_cost_it_nothing(
+    desk: Desk,
+) -> None:
+    """Whoever can write a source address: what they forge, and what they recorded, is thrown away
+    before it counts for anything."""
+    for name in ("ada", "bob"):
+        desk.join(name)
+    publisher = await desk.publish("ada")
+    subscriber = await desk.subscribe("bob")
+    watchers = {t.kind: Watcher(t.receiver.track) for t in subscriber.getTransceivers()}
+    await until(lambda: watchers["video"].shows(GREEN) and watchers["audio"].sounds(440))
+    own = publisher.getSenders()[0].transport.transport
+    with ExitStack() as stack:
+        recorded = stack.enter_context(watch_sent(publisher))
+        await until(lambda: len(recorded) > 100, "media to record")
+    before = await watcher_stats(subscriber, "audio")
+    rng = random.Random(5)
+    for number in range(FORGED):
+        head = bytes((0x80, 111)) + rng.randbytes(10)
+        known = recorded[number % len(recorded)]
+        for data in (head + bytes(20), known[:12] + rng.randbytes(30), known):
+            await own._send(data)
+        await own._send(b"\x80\xc9\0\1" + rng.randbytes(20))
+        if number % 20 == 0:
+            await asyncio.sleep(0.002)
+    drops = desk.worker.collect_metrics().drops
+    assert drops["authentication"] > 500
+    assert drops["forged"] > 500
+    assert drops["replayed"] > 500
+    assert "flood" not in drops
+    frames = watchers["audio"].frames
+    await until(lambda: watchers["audio"].frames > frames + 100)
+    assert watchers["audio"].sounds(440)
+    after = await watcher_stats(subscriber, "audio")
+    lost = after["packetsLost"] - before["packetsLost"]
+    assert lost <= 0.02 * (after["packetsReceived"] - before["packetsReceived"])
+    leg = next(t.leg for r in desk.worker.routers.values() for t in r.transports if t.leg.ups)
+    assert not leg._unknown, "nothing is remembered of forged streams"
+    for watcher in watchers.values():
+        await watcher.stop()
+    await asyncio.gather(publisher.close(), subscriber.close())
 
 
 async def watcher_stats(pc: RTCPeerConnection, kind: str) -> dict[str, int]:
