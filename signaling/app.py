@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 import relay.config
+from relay.process.memory import Peaks, give_back
 from relay.process.node import Node
 
 from . import clustering
@@ -291,12 +292,15 @@ class Server:
                     _log.exception("a timer failed")
 
     async def _watch_loop(self) -> None:
-        """Measure how late the event loop is."""
+        """Measure how late the event loop is, and give memory back after peaks."""
         loop = asyncio.get_running_loop()
+        peaks = Peaks()
         while True:
             due = loop.time() + LAG_CHECK
             await asyncio.sleep(LAG_CHECK)
             self.metrics.observe_lag(max(0.0, loop.time() - due))
+            if peaks.look(len(self.connections), loop.time()):
+                give_back()
 
     async def _watch_files(self) -> None:
         """Load a renewed certificate without being told."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_PACKETS: Final = 10_000
-"""Packets that one transport may send here in a second: some 80 Mbit/s. More is a flood."""
+MAX_PACKETS: Final = 4_000
+"""Packets that one transport may send here in a second: twice what its bitrate comes to in packets
+of full size. More is a flood: to a room of 50, these are what four fifths of a core forward."""
 
 MAX_CONTROL: Final = 1_000
 """RTCP packets that it may send in a second."""

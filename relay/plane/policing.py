@@ -17,6 +17,10 @@ MAX_DEBT: Final = 0.25
 """Seconds of the allowed bitrate that may be overdrawn to end a frame: one that does not end is
 cut, and so is its debt."""
 
+LEAST_SIZE: Final = 250
+"""Bytes as which a packet of video counts at least: to forward a small one costs as much as a large
+one, and a browser's are some 1,100."""
+
 RESUME_AT: Final = 0.5
 """Seconds of the allowed bitrate there have to be before a track goes on: the key frame with which
 it does is not to end it at once."""
@@ -76,17 +80,19 @@ class Policer:
     Sound counts in the latter, but does not end with it (`obeys` False).
     """
 
-    __slots__ = ("_counting", "_limiting", "stopped")
+    __slots__ = ("_counting", "_least", "_limiting", "stopped")
 
     def __init__(self, own: Allowance, shared: Allowance, *, obeys: bool = True) -> None:
         self._counting = own, shared
         self._limiting = (own, shared) if obeys else (own,)
+        self._least = LEAST_SIZE if obeys else 0
         self.stopped = False
         """Whether the track's packets are dropped until there is enough again."""
 
     def take(self, size: int, begins_frame: bool, now: float) -> bool:
         """Count a packet; False: it is to be dropped. A `begins_frame` of False is a packet
         whose frame has gone out in part."""
+        size = max(size, self._least)
         if self.stopped:
             for allowance in self._limiting:
                 if not allowance.has_recovered(now):

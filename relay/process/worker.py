@@ -37,7 +37,7 @@ from ..rooms.site import Site
 from ..stats import DropReason, Stats
 from ..timers import Timers
 from ..transport.dtls import Certificate
-from . import lifecycle
+from . import lifecycle, memory
 from .channel import Channel
 
 # By its own name, also where it is the program.
@@ -126,6 +126,7 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
         self._metrics_at = 0.0
+        self._peaks = memory.Peaks()
         self._lag = 0.0
         self._cpu = 0.0
         self._cpu_used = time.process_time()
@@ -308,6 +309,8 @@ class Worker:
                 self._give_up(room, now)
         if now >= self._metrics_at:
             self._measure_load(now)
+            if self._peaks.look(len(self._site.forwarder.legs), now):
+                memory.give_back()
             self._metrics_at = now + self._config.metrics_interval
             self._emit(self.collect_metrics())
             self._lag = 0.0

@@ -90,6 +90,7 @@ RUNGS = {
     "relay.plane.simulcast": 1,
     "relay.plane.keyframes": 1,
     "relay.rooms.speakers": 1,
+    "relay.process.memory": 1,
     "relay.process.placement": 1,
     "relay.process.watchdog": 1,
     "relay.plane.batch": 3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.plane.policing import Allowance, Policer
+from relay.plane.policing import LEAST_SIZE, Allowance, Policer
 
 
 def send(policer: Policer, bitrate: float, seconds: float, start: float = 0.0) -> list[float]:
@@ -71,3 +71,11 @@ def test_pictures_end_with_what_their_participant_may_send_and_sound_does_not() 
         pass
     assert sound.take(100, True, 1.0)
     assert not picture.take(100, True, 1.0)
+
+
+def test_small_packets_count_as_what_they_cost() -> None:
+    policer = make()
+    passed = sum(policer.take(20, True, 1.0 + n / 10_000) for n in range(20_000))
+    assert passed <= 3.25 * 1_000_000 / 8 / LEAST_SIZE
+    sound = make(obeys=False)
+    assert all(sound.take(100, True, 1.0 + n / 1000) for n in range(5000))
