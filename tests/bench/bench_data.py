@@ -84,17 +84,23 @@ class Pipe:
     def __init__(self, controlling: bool) -> None:
         self.other: Pipe
         self.receiver: Any = None
+        self.waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
         self._role = "client" if controlling else "server"
 
     def _register_data_receiver(self, receiver: Any) -> None:
         self.receiver = receiver
+        self._task = asyncio.get_running_loop().create_task(self._pump())
+
+    async def _pump(self) -> None:
+        while self.receiver is not None:
+            await self.receiver._handle_data(await self.waiting.get())
 
     def _unregister_data_receiver(self, receiver: Any) -> None:
         self.receiver = None
 
     async def _send_data(self, data: bytes) -> None:
-        if self.other.receiver is not None:
-            await self.other.receiver._handle_data(data)
+        self.other.waiting.put_nowait(data)
 
 
 class Theirs:
@@ -113,7 +119,7 @@ class Theirs:
         self.receiver._receive = count  # type: ignore[method-assign]
         for one in (self.receiver, self.sender):
             await one.start(RTCSctpCapabilities(LARGE), 5000)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
 
     async def send_small(self, count: int) -> float:
         payload = os.urandom(SIZE)

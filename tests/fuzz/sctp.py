@@ -7,6 +7,13 @@ import sys
 import time
 from contextlib import suppress
 
+from relay.rooms.data import (
+    MAX_RECEIVERS,
+    MAX_TOPIC,
+    BadFrame,
+    build_frame,
+    parse_frame_untrusted,
+)
 from relay.transport.sctp import dcep, parameters
 from relay.transport.sctp.association import Association
 from relay.transport.sctp.channels import MAX_CHANNELS, Arrived, Channels
@@ -70,6 +77,16 @@ def cookie(data: bytes) -> None:
     with suppress(MalformedSctp):
         found: Cookie = parse_cookie_untrusted(data, KEY, 1.0)
         assert sign(found, KEY) == data
+
+
+def frame(data: bytes) -> None:
+    """A frame is read within its bounds or it is none."""
+    with suppress(BadFrame):
+        read = parse_frame_untrusted(data)
+        assert len(read.topic) <= MAX_TOPIC
+        assert read.to is None or 0 < len(read.to) <= MAX_RECEIVERS
+        parse_frame_untrusted(build_frame("p_1", read.topic, read.payload))
+        assert data.endswith(read.payload)
 
 
 def association(data: bytes) -> None:

@@ -15,6 +15,7 @@ from tests.fuzz.engine import Target, read_corpus, run
         (sctp.insides, "sctp-insides", 4000),
         (sctp.channel, "sctp-channel", 4000),
         (sctp.cookie, "sctp-cookie", 2000),
+        (sctp.frame, "data-frame", 4000),
         (sctp.association, "sctp", 1000),
     ],
 )
