@@ -40,7 +40,8 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
-    with running_hub("--relay-workers", "0") as running:
+    # `insecure.test` is a name of this machine that browsers do not trust with devices.
+    with running_hub("--relay-workers", "0", "--allow-origin", "http://insecure.test") as running:
         yield running
 
 
