@@ -79,6 +79,8 @@ export class Actions {
         return this.try(this.call.lock(!state.locked));
       case 'lobby':
         return this.try(this.call.setLobby(!state.lobby));
+      case 'hand':
+        return this.#raiseHand(!state.hand);
       case 'flip':
         return this.try(this.media.flip());
       case 'self':
@@ -139,6 +141,12 @@ export class Actions {
       this.notices.toast(tOther('failed.', error.code ?? 'other', { reason: error.message }));
       this.draw();
     });
+  }
+
+  /** @param {boolean} up */
+  #raiseHand(up) {
+    this.call.raiseHand(up);
+    this.notices.say(t(up ? 'toast.handUp' : 'toast.handDown'));
   }
 
   async #share() {

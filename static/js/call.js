@@ -6,6 +6,7 @@
 
 import { Wishes } from './adaptive.js';
 import { Connections } from './connections.js';
+import { Data } from './data.js';
 import { FlowWatch } from './flow.js';
 import { Freshness, fetchIceServers } from './ice.js';
 import { INITIAL, reduce } from './room.js';
@@ -25,6 +26,8 @@ import { ReadySocket } from './warmup.js';
 const FLOW_POLL = 200; // ms between looks whether media has arrived on a new path
 const LEVEL_POLL = 150; // ms
 const STATS_POLL = 1_000; // ms
+/** What can be said without a word. */
+export const REACTIONS = ['👍', '❤️', '😂', '😮', '👏'];
 const OWN_VOICE = 0.45; // of the meter: what the others would call talking
 
 export class Call {
@@ -70,6 +73,14 @@ export class Call {
       onFlowing: (participant, path) => this.dispatch({ type: 'flow', participant, path, flow: 'flowing' }),
     });
     this.#statistics = new Statistics(this.#connections);
+    this.data = new Data((message) => this.#request(message));
+    this.data.on('reaction', ({ from, content }) => {
+      const reaction = content?.reaction;
+      if (REACTIONS.includes(reaction)) this.dispatch({ type: 'reaction', from, reaction });
+    });
+    this.data.on('hand', ({ content }) => {
+      if (content?.lower === true && this.state.hand) this.raiseHand(false);
+    });
     this.#freshness = new Freshness({
       fetch: () => fetchIceServers(this.#token),
       onServers: (iceServers) => {
@@ -181,6 +192,23 @@ export class Call {
     return this.state.grants.moderate ? this.#request({ type: 'invite' }) : {};
   }
 
+  /** @param {boolean} up */
+  raiseHand(up) {
+    this.dispatch({ type: 'hand', at: up ? Date.now() : 0 });
+    this.#announce();
+  }
+
+  /** Asks somebody's page to take the hand down, as a moderator may. @param {ParticipantState} participant */
+  lowerHand({ id }) {
+    return this.data.send({ lower: true }, { topic: 'hand', to: [id] });
+  }
+
+  /** @param {string} reaction  one of `REACTIONS` */
+  async react(reaction) {
+    this.dispatch({ type: 'reaction', from: this.state.self, reaction });
+    await this.data.send({ reaction }, { topic: 'reaction' });
+  }
+
   /** Asks the hub to silence someone. @param {ParticipantState} participant */
   async silence(participant) {
     const published = participant.tracks.find((track) => track.source === 'microphone');
@@ -276,6 +304,7 @@ export class Call {
       default:
     }
     this.dispatch(message);
+    this.data.receive(message);
     if (message.type === 'route' && message.reason === 'grants' && message.via === 'relay') {
       this.#connections.forbid(message.participant);
     }
@@ -329,6 +358,7 @@ export class Call {
       microphone: this.media.live('microphone') && !paused.includes('microphone'),
       screen: this.media.screen ? this.media.screenStream.id : null,
       ...(paused.length && { paused }),
+      ...(this.state.hand && { hand: this.state.hand }),
     };
   }
 

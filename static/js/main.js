@@ -140,6 +140,8 @@ class Page {
       },
       onMute: (participant) => actions.try(this.call.silence(participant)),
       onKick: (participant) => actions.kick(participant),
+      onLowerHand: (participant) => actions.try(this.call.lowerHand(participant)),
+      onReact: (reaction) => actions.try(this.call.react(reaction)),
       canShareScreen: this.media.canShareScreen,
     });
     return this.view;
@@ -268,6 +270,8 @@ class Page {
     const { state } = this.call;
     announce(event, before, state, this.notices, (panel) => this.actions.panel(panel));
     this.attention.hear(event, state);
+    if (event.type === 'reaction')
+      this.view?.stage.react(event.from === state.self ? 'self' : event.from, event.reaction);
     if (event.type === 'joined' || event.type === 'grants-updated') {
       if (!state.grants.publish) this.media.stop();
       else if (before.phase === 'call' && !before.grants.publish) this.media.start();

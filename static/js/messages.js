@@ -16,6 +16,7 @@
  * @property {boolean} [camera]      whether the camera is on
  * @property {boolean} [microphone]  whether the microphone is on
  * @property {string | null} [screen]  the id of the media stream that carries the screen
+ * @property {number | boolean} [hand]  when it went up, ms since the epoch
  * @property {('camera' | 'microphone')[]} [paused]  what the system has taken away for now
  *
  * @typedef {object} Participant

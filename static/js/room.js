@@ -59,6 +59,7 @@
  * @property {number} unread
  * @property {'' | 'chat' | 'people' | 'stats'} panel
  * @property {boolean} hidden      nobody looks at the page now
+ * @property {number} hand         when our own hand went up, ms since the epoch; 0 while it is down
  * @property {string[]} pinned     tile ids
  * @property {number} generation   grows with each `joined`: nothing of the last session counts any more
  */
@@ -72,6 +73,8 @@
  *   | {type: 'panel', panel: State['panel']}
  *   | {type: 'pin', tile: string}
  *   | {type: 'hidden', hidden: boolean}
+ *   | {type: 'hand', at: number}
+ *   | {type: 'reaction', from: string, reaction: string}
  *   | {type: 'participant-lost', participant: string}
  *   | {type: 'flow', participant: string, path: 'p2p' | 'relay', flow: Flow}} Event
  */
@@ -106,6 +109,7 @@ export const INITIAL = Object.freeze({
   unread: 0,
   panel: '',
   hidden: false,
+  hand: 0,
   pinned: [],
   generation: 0,
 });
@@ -337,6 +341,8 @@ export function reduce(state, event) {
       return addChat(state, event);
     case 'panel':
       return { ...state, panel: event.panel, unread: event.panel === 'chat' ? 0 : state.unread };
+    case 'hand':
+      return { ...state, hand: event.at };
     case 'hidden': {
       const read = !event.hidden && state.panel === 'chat';
       return { ...state, hidden: event.hidden, unread: read ? 0 : state.unread };
@@ -385,6 +391,20 @@ export function microphoneOn(participant) {
 /** Whether media of somebody's have stopped that are not turned off: their program or network has. @param {ParticipantState} participant */
 export const stoppedOf = ({ tracks }) =>
   tracks.some(({ source, stopped }) => !!stopped && !source.startsWith('screen'));
+
+/** When somebody's hand went up, ms since the epoch; 0 while it is down. @param {ParticipantState} participant */
+export function handOf({ metadata: { hand } }) {
+  if (hand === true) return 1; // a client that does not say when was first
+  return typeof hand === 'number' && Number.isFinite(hand) && hand > 0 ? hand : 0;
+}
+
+/** Who has a hand up, in the order in which they went up. @param {State} state @returns {string[]} */
+export function handsOf(state) {
+  const own = { id: state.self, at: state.hand };
+  const all = [own, ...state.participants.map((one) => ({ id: one.id, at: handOf(one) }))];
+  const up = all.filter(({ at }) => at > 0).sort((one, two) => one.at - two.at || (one.id < two.id ? -1 : 1));
+  return up.map(({ id }) => id);
+}
 
 /** What somebody's system has taken away for now: a call that came in, another app. @param {ParticipantState} participant */
 export function pausedOf({ metadata: { paused } }) {

@@ -233,4 +233,12 @@ export const strings = {
   'banner.drainingAlone': 'The server is restarting. Reconnecting…',
   'refused.incomplete': 'The page did not load completely.',
   'refused.reload': 'Load it again',
+  'control.handUp': 'Raise your hand',
+  'control.handDown': 'Lower your hand',
+  'menu.reactions': 'Reactions',
+  'tile.hand': 'hand up, number {place}',
+  'toast.hand': '{name} raised a hand',
+  'toast.handUp': 'Your hand is up',
+  'toast.handDown': 'Your hand is down',
+  'people.lowerHand': 'Lower the hand of {name}',
 };

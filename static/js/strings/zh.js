@@ -231,4 +231,12 @@ export const strings = {
   'banner.drainingAlone': '服务器正在重启，正在重新连接…',
   'refused.incomplete': '页面未能完整加载。',
   'refused.reload': '重新加载',
+  'control.handUp': '举手',
+  'control.handDown': '放下手',
+  'menu.reactions': '表情回应',
+  'tile.hand': '已举手，第 {place} 位',
+  'toast.hand': '{name} 举手了',
+  'toast.handUp': '您已举手',
+  'toast.handDown': '您已放下手',
+  'people.lowerHand': '放下 {name} 的手',
 };

@@ -1,6 +1,7 @@
 /** What is said of each event of a call, and what a press on it opens. */
 
 import { t } from '../i18n.js';
+import { handOf } from '../room.js';
 import { shorten } from '../text.js';
 
 /** @typedef {import('../room.js').Event} Event */
@@ -32,6 +33,8 @@ export function announce(event, before, state, notices, open) {
     }
     case 'participant-updated': {
       const old = before.participants.find((one) => one.id === event.participant.id);
+      if (old && !handOf(old) && event.participant.metadata?.hand)
+        notices.toast(t('toast.hand', { name: old.name }), people);
       const began = old && !old.metadata.screen && event.participant.metadata?.screen;
       return began ? notices.toast(t('toast.sharing', { name: old.name })) : undefined;
     }
@@ -49,6 +52,10 @@ export function announce(event, before, state, notices, open) {
     case 'error':
       if (event.code === 'relay-unavailable') notices.toast(t('toast.noRelay'));
       return;
+    case 'reaction': {
+      const one = before.participants.find(({ id }) => id === event.from);
+      return notices.say(`${one?.name ?? t('tile.you')}: ${event.reaction}`);
+    }
     case 'silenced':
       return notices.toast(t('toast.mutedByModerator'));
     default:

@@ -28,16 +28,19 @@ export class CallView {
    * @param {import('./knocks.js').KnockActions} options.knocks
    * @param {(participant: import('../room.js').ParticipantState) => void} options.onMute
    * @param {(participant: import('../room.js').ParticipantState) => void} options.onKick
+   * @param {(participant: import('../room.js').ParticipantState) => void} options.onLowerHand
+   * @param {(reaction: string) => void} options.onReact
    * @param {boolean} options.canShareScreen
    * @param {(sizes: Map<string, import('../adaptive.js').Size>) => void} options.onSizes
    */
   constructor(options) {
     const { notices, act, onPin, onCorner, onSend, onLock, onLobby, onMute, onKick, knocks, canShareScreen } = options;
-    const { onSizes } = options;
+    const { onSizes, onLowerHand, onReact } = options;
     this.stage = new Stage({ onPin, onCorner, onSizes, onInvite: () => act('invite'), onHideSelf: () => act('self') });
-    this.toolbar = new Toolbar({ act, canShareScreen });
+    this.toolbar = new Toolbar({ act, onReact, canShareScreen });
     this.chat = new ChatPanel({ onSend });
-    this.people = new PeoplePanel({ onInvite: () => act('invite'), onLock, onLobby, onMute, onKick, knocks });
+    const moderation = { onLock, onLobby, onMute, onKick, onLowerHand, knocks };
+    this.people = new PeoplePanel({ onInvite: () => act('invite'), ...moderation });
     this.knocks = new KnockCard(knocks);
     this.panel = new Panel({ chat: this.chat, people: this.people, stats: new ConnectionPanel() }, () => act('close'));
     // Instead of the screen itself, which would show itself in itself.

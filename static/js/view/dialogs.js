@@ -85,6 +85,7 @@ const SHORTCUTS = [
   ['help.talk', ''],
   ['control.cameraOn', 'V'],
   ['control.share', 'S'],
+  ['control.handUp', 'H'],
   ['control.chat', 'C'],
   ['control.people', 'P'],
   ['control.stats', 'N'],

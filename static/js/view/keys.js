@@ -2,7 +2,7 @@
 
 /**
  * @typedef {'microphone' | 'camera' | 'share' | 'chat' | 'people' | 'stats' | 'invite' | 'settings' | 'fullscreen'
- *   | 'help' | 'leave' | 'lock' | 'lobby' | 'close' | 'talk' | 'hush' | 'flip' | 'self'
+ *   | 'help' | 'leave' | 'lock' | 'lobby' | 'close' | 'talk' | 'hush' | 'flip' | 'self' | 'hand'
  *   | 'viewAuto' | 'viewGrid' | 'viewSpeaker'} Action
  */
 
@@ -17,6 +17,7 @@ export const KEYS = {
   i: 'invite',
   d: 'settings',
   f: 'fullscreen',
+  h: 'hand',
   '?': 'help',
 };
 

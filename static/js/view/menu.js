@@ -1,5 +1,6 @@
 /** The menu behind "More": what is needed now and then. */
 
+import { REACTIONS } from '../call.js';
 import { t } from '../i18n.js';
 import { el, icon, iconButton, setAttribute, setIcon, setText } from './dom.js';
 
@@ -15,9 +16,17 @@ const VIEWS = [
 ];
 
 export class Menu {
-  /** @param {Act} act @param {boolean} canShareScreen */
-  constructor(act, canShareScreen) {
+  /** @param {Act} act @param {(reaction: string) => void} onReact @param {boolean} canShareScreen */
+  constructor(act, onReact, canShareScreen) {
     this.act = act;
+    const reactions = REACTIONS.map((reaction) => this.#reaction(reaction, onReact));
+    this.reactions = el(
+      'div',
+      { class: 'menu-reactions', role: 'group', 'aria-label': t('menu.reactions') },
+      ...reactions,
+    );
+    this.hand = this.#item('hand', 'control.handUp', 'hand', 'H');
+    this.hand.classList.add('narrow-only');
     this.canShareScreen = canShareScreen;
     this.share = this.#item('screen', 'control.share', 'share', 'S');
     this.share.classList.add('narrow-only');
@@ -49,7 +58,9 @@ export class Menu {
         'aria-label': t('control.more'),
         onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       },
+      this.reactions,
       el('div', { class: 'menu-views', role: 'group', 'aria-label': t('view.title') }, ...this.views),
+      this.hand,
       this.share,
       this.flip,
       this.#item('link', 'control.invite', 'invite', 'I'),
@@ -87,6 +98,8 @@ export class Menu {
   render(state, media, { view, selfHidden }) {
     const { publish, moderate } = state.grants;
     this.share.hidden = !this.canShareScreen || !publish;
+    this.reactions.hidden = !state.grants.data;
+    say(this.hand, state.hand ? 'control.handDown' : 'control.handUp');
     this.flip.hidden = !publish || !media.canFlip;
     this.lock.hidden = this.lobby.hidden = !moderate;
     say(this.lobby, state.lobby ? 'control.lobbyOff' : 'control.lobbyOn');
@@ -113,6 +126,12 @@ export class Menu {
       el('span', {}, t(label)),
       key && el('kbd', { 'aria-hidden': 'true' }, key),
     );
+  }
+
+  /** Stays open, for more of them. @param {string} reaction @param {(reaction: string) => void} onReact */
+  #reaction(reaction, onReact) {
+    const onclick = () => onReact(reaction);
+    return el('button', { type: 'button', role: 'menuitem', tabindex: -1, 'aria-label': reaction, onclick }, reaction);
   }
 
   /** @param {Action} action */

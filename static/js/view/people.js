@@ -1,9 +1,9 @@
 /** The list of people, and what moderators do with it. */
 
 import { t } from '../i18n.js';
-import { microphoneOn } from '../room.js';
+import { handsOf, microphoneOn } from '../room.js';
 import { quality } from '../stats.js';
-import { avatar, el, icon, iconButton, setIcon, setText } from './dom.js';
+import { avatar, el, icon, iconButton, setAttribute, setIcon, setText } from './dom.js';
 import { KnockList } from './knocks.js';
 
 /** @typedef {import('../room.js').State} State */
@@ -11,9 +11,10 @@ import { KnockList } from './knocks.js';
 /** @typedef {import('../call.js').Call} Call */
 
 export class PeoplePanel {
-  /** @type {Map<string, {row: HTMLElement, name: HTMLElement, detail: HTMLElement, mic: HTMLElement, tools: HTMLElement}>} */ #rows =
+  /** @type {Map<string, {row: HTMLElement, name: HTMLElement, detail: HTMLElement, hand: HTMLElement, mic: HTMLElement, tools: HTMLElement}>} */ #rows =
     new Map();
   #switching = false;
+  /** @type {string[]} */ #hands = [];
 
   /**
    * @param {object} options
@@ -23,6 +24,7 @@ export class PeoplePanel {
    * @param {import('./knocks.js').KnockActions} options.knocks
    * @param {(participant: ParticipantState) => void} options.onMute
    * @param {(participant: ParticipantState) => void} options.onKick
+   * @param {(participant: ParticipantState) => void} options.onLowerHand
    */
   constructor(options) {
     this.options = options;
@@ -96,6 +98,7 @@ export class PeoplePanel {
       row.remove();
       this.#rows.delete(id);
     }
+    this.#order(handsOf(state));
     this.#renderRow(state.self, t('tile.youNamed', { name: state.name }), state.name, '', microphone, null);
     for (const one of state.participants) {
       const samples = call.history.of(one.id);
@@ -123,18 +126,21 @@ export class PeoplePanel {
 
   /** @param {string} id @param {string} shown @param {string} name @param {string} detail @param {boolean} microphone @param {ParticipantState | null} moderated */
   #renderRow(id, shown, name, detail, microphone, moderated) {
+    const place = this.#hands.indexOf(id) + 1;
     let parts = this.#rows.get(id);
     if (!parts) {
       parts = {
         row: el('li', { class: 'person' }),
         name: el('p', { class: 'person-name' }),
         detail: el('p', { class: 'person-detail' }),
+        hand: el('span', { class: 'person-hand' }),
         mic: el('span', { class: 'person-mic' }),
         tools: el('div', { class: 'person-tools' }),
       };
       parts.row.append(
         avatar(name),
         el('div', { class: 'person-text' }, parts.name, parts.detail),
+        parts.hand,
         parts.mic,
         parts.tools,
       );
@@ -144,22 +150,29 @@ export class PeoplePanel {
     setText(parts.name, shown);
     setText(parts.detail, detail);
     parts.detail.hidden = !detail;
+    setText(parts.hand, place ? `✋ ${place}` : '');
+    setAttribute(parts.hand, 'aria-label', place ? t('tile.hand', { place }) : null);
     parts.mic.hidden = microphone;
     if (!microphone && !parts.mic.firstChild)
       parts.mic.append(icon('micOff'), el('span', { class: 'visually-hidden' }, t('tile.micOff')));
-    const key = moderated ? `${shown} ${microphone}` : '';
+    const key = moderated ? `${shown} ${microphone} ${place > 0}` : '';
     if (parts.tools.dataset.key === key) return;
     parts.tools.dataset.key = key;
-    parts.tools.replaceChildren(
-      ...(moderated
-        ? [
-            ...(microphone
-              ? [iconButton('mic', t('people.mute', { name: shown }), () => this.#current(id, this.options.onMute))]
-              : []),
-            iconButton('remove', t('people.kick', { name: shown }), () => this.#current(id, this.options.onKick)),
-          ]
-        : []),
+    if (!moderated) return parts.tools.replaceChildren();
+    const mute = iconButton('mic', t('people.mute', { name: shown }), () => this.#current(id, this.options.onMute));
+    const lower = iconButton('hand', t('people.lowerHand', { name: shown }), () =>
+      this.#current(id, this.options.onLowerHand),
     );
+    const kick = iconButton('remove', t('people.kick', { name: shown }), () => this.#current(id, this.options.onKick));
+    parts.tools.replaceChildren(...(place ? [lower] : []), ...(microphone ? [mute] : []), kick);
+  }
+
+  /** Those with a hand up come first, in their order. @param {string[]} hands */
+  #order(hands) {
+    if (hands.join() === this.#hands.join()) return;
+    this.#hands = hands;
+    for (const [id, { row }] of this.#rows)
+      row.style.order = String(hands.includes(id) ? hands.indexOf(id) - hands.length : 0);
   }
 
   /** @type {() => State} */ state = () => {

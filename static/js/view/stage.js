@@ -78,6 +78,11 @@ export class Stage {
     this.#place();
   }
 
+  /** @param {string} id @param {string} reaction */
+  react(id, reaction) {
+    this.#tiles.get(id)?.react(reaction);
+  }
+
   /** @param {TileData} data */
   #tile(data) {
     let tile = this.#tiles.get(data.id);

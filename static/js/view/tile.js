@@ -3,7 +3,7 @@
 import { t } from '../i18n.js';
 import { fills } from '../layout.js';
 import { mark } from '../marks.js';
-import { avatar, el, icon, iconButton, initials, setAttribute, setIcon, setLabel, setText, tint } from './dom.js';
+import { avatar, el, icon, iconButton, initials, setAttribute, setLabel, setText, tint } from './dom.js';
 import { cornerAfter } from './movable.js';
 
 /**
@@ -21,6 +21,7 @@ import { cornerAfter } from './movable.js';
  * @property {boolean} pinned
  * @property {boolean} waiting      no media yet
  * @property {boolean} reconnecting the server has lost them; what still flows is shown
+ * @property {number} hand         its place among the hands that are up, from 1; 0 while it is down
  * @property {import('../stats.js').Quality} quality
  * @property {import('../messages.js').Reception} reception  whether the line carries the picture
  */
@@ -35,6 +36,8 @@ import { cornerAfter } from './movable.js';
 
 const PIP_SIZE = { width: 640, height: 360 };
 const SWAP_PATIENCE = 4_000; // ms to wait for a new path's first picture before the old one goes
+const REACTION_FOR = 3_000; // ms
+const REACTIONS_MAX = 4; // at once over one picture
 const REVEAL_FOR = 4_000; // ms that a tap shows the actions
 
 /** Three bars, as many lit as the connection deserves. */
@@ -58,7 +61,8 @@ export class Tile {
     this.avatar = avatar(data.person);
     this.name = el('span', { class: 'tile-name-text', dir: 'auto' });
     const wave = el('span', { class: 'wave', 'aria-hidden': 'true' }, el('i'), el('i'), el('i'));
-    this.label = el('div', { class: 'tile-name' }, icon('micOff'), wave, this.name);
+    this.hand = el('span', { class: 'tile-hand', 'aria-hidden': 'true' });
+    this.label = el('div', { class: 'tile-name' }, this.hand, icon('micOff'), wave, this.name);
     this.stateText = el('span', { class: 'state-text' });
     this.state = el('div', { class: 'tile-state' }, bars(), this.stateText);
     this.pin = iconButton('pin', '', () => onPin(this.id));
@@ -103,7 +107,8 @@ export class Tile {
     element.classList.toggle('waiting', data.waiting);
     element.classList.toggle('reconnecting', data.reconnecting);
     element.classList.toggle('starved', data.reception === 'paused');
-    setIcon(this.label, 'micOff');
+    setText(this.hand, data.hand ? `✋ ${data.hand}` : '');
+    this.hand.hidden = !data.hand;
     const state = stateOf(data);
     setText(this.stateText, state);
     const said = data.waiting || data.reconnecting || data.reception === 'paused';
@@ -119,6 +124,7 @@ export class Tile {
       data.talking && t('tile.talking'),
       !data.microphone && data.source === 'camera' && t('tile.micOff'),
       !data.video && data.source === 'camera' && !data.waiting && t('tile.cameraOff'),
+      data.hand && t('tile.hand', { place: data.hand }),
       state,
     ];
     setAttribute(element, 'aria-label', facts.filter(Boolean).join(', '));
@@ -144,6 +150,15 @@ export class Tile {
   get shownSize() {
     if (document.pictureInPictureElement && document.pictureInPictureElement === this.video) return PIP_SIZE;
     return this.element.hidden || document.hidden ? { width: 0, height: 0 } : this.#size;
+  }
+
+  /** Floats over the picture for a moment. @param {string} reaction */
+  react(reaction) {
+    const element = el('span', { class: 'reaction', 'aria-hidden': 'true' }, reaction);
+    this.element.append(element);
+    const all = this.element.querySelectorAll('.reaction');
+    if (all.length > REACTIONS_MAX) all[0].remove();
+    setTimeout(() => element.remove(), REACTION_FOR);
   }
 
   remove() {

@@ -1,7 +1,7 @@
 /** What there is to show of a call, as data for tiles. */
 
 import { t } from '../i18n.js';
-import { cameraOn, microphoneOn, pausedOf, screenShared, stoppedOf } from '../room.js';
+import { cameraOn, handsOf, microphoneOn, pausedOf, screenShared, stoppedOf } from '../room.js';
 import { quality } from '../stats.js';
 
 /** @typedef {import('../call.js').Call} Call */
@@ -34,6 +34,7 @@ function ownTile(call, media) {
     pinned: state.pinned.includes('self'),
     waiting: false,
     reconnecting: false,
+    hand: handsOf(state).indexOf(state.self) + 1,
     quality: '',
     reception: 'full',
   };
@@ -59,6 +60,7 @@ function tilesOfOne(call, one) {
     pinned: pinned.includes(one.id),
     waiting: one.p2p !== 'flowing' && one.relay !== 'flowing',
     reconnecting: one.away || stoppedOf(one),
+    hand: handsOf(call.state).indexOf(one.id) + 1,
     quality: worse(quality(call.history.of(one.id)), call.state.quality[one.id]?.up),
     reception: receptionOf(call.state, one, 'camera'),
   };
@@ -68,7 +70,7 @@ function tilesOfOne(call, one) {
   const video = tracks.screen?.track ?? null;
   const reception = receptionOf(call.state, one, 'screen');
   const screen = { ...tile, id, name, video, source: /** @type {const} */ ('screen'), paused: [], reception };
-  return [{ ...screen, microphone: true, talking: false, pinned: pinned.includes(id) }, tile];
+  return [{ ...screen, hand: 0, microphone: true, talking: false, pinned: pinned.includes(id) }, tile];
 }
 
 /**

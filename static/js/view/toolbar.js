@@ -15,8 +15,8 @@ import { Menu } from './menu.js';
 const withKey = (label, key) => `${label} (${key})`;
 
 export class Toolbar {
-  /** @param {{act: Act, canShareScreen: boolean}} options */
-  constructor({ act, canShareScreen }) {
+  /** @param {{act: Act, onReact: (reaction: string) => void, canShareScreen: boolean}} options */
+  constructor({ act, onReact, canShareScreen }) {
     /** @param {import('./dom.js').IconName} name @param {Action} action @param {string} [extra] */
     const control = (name, action, extra = '') =>
       iconButton(name, '', () => act(action), { class: `control ${extra}` });
@@ -32,6 +32,7 @@ export class Toolbar {
     this.mic = control('mic', 'microphone');
     this.camera = control('camera', 'camera');
     this.share = control('screen', 'share', 'wide-only');
+    this.hand = control('hand', 'hand', 'wide-only');
     this.leave = control('leave', 'leave', 'leave');
     this.people = control('people', 'people', 'counted');
     this.count = el('span', { class: 'count', 'aria-hidden': 'true' });
@@ -40,13 +41,13 @@ export class Toolbar {
     this.chat = control('chat', 'chat');
     this.badge = el('span', { class: 'badge', 'aria-hidden': 'true' });
     this.chat.append(this.badge);
-    this.menu = new Menu(act, canShareScreen);
+    this.menu = new Menu(act, onReact, canShareScreen);
     this.canShareScreen = canShareScreen;
     this.element = el(
       'footer',
       { class: 'bar', role: 'toolbar', 'aria-label': t('control.toolbar') },
       el('div', { class: 'bar-room' }, this.room),
-      el('div', { class: 'bar-main' }, this.mic, this.camera, this.share, this.menu.element, this.leave),
+      el('div', { class: 'bar-main' }, this.mic, this.camera, this.share, this.hand, this.menu.element, this.leave),
       el('div', { class: 'bar-panels' }, this.people, this.chat),
     );
   }
@@ -81,6 +82,14 @@ export class Toolbar {
     );
     setAttribute(this.share, 'aria-pressed', String(sharing));
     this.share.classList.toggle('active', sharing);
+    const up = state.hand > 0;
+    setLabel(
+      this.hand,
+      t(up ? 'control.handDown' : 'control.handUp'),
+      withKey(t(up ? 'control.handDown' : 'control.handUp'), 'H'),
+    );
+    setAttribute(this.hand, 'aria-pressed', String(up));
+    this.hand.classList.toggle('active', up);
     setLabel(this.leave, t('control.leave'));
     const count = state.participants.length + 1;
     const waiting = state.knocks.length;

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { INITIAL, cameraOn, microphoneOn, pausedOf, reduce, stoppedOf } from '../../../static/js/room.js';
+import {
+  INITIAL,
+  cameraOn,
+  handOf,
+  handsOf,
+  microphoneOn,
+  pausedOf,
+  reduce,
+  stoppedOf,
+} from '../../../static/js/room.js';
 import { routes } from '../../../static/js/routes.js';
 
 const someone = (id, more = {}) => ({ id, name: id, metadata: {}, tracks: [], ...more });
@@ -303,4 +312,12 @@ test('what the system has taken away is told', () => {
   const state = after(joined({ participants: [someone('a', { metadata: { paused: ['microphone', 'x', 7] } })] }));
   assert.deepEqual(pausedOf(state.participants[0]), ['microphone']);
   assert.deepEqual(pausedOf({ metadata: { paused: 'camera' } }), []);
+});
+
+test('hands are in the order in which they went up', () => {
+  const people = [someone('a', { metadata: { hand: 300 } }), someone('b', { metadata: { hand: true } }), someone('c')];
+  const state = after(joined({ participants: people }), { type: 'hand', at: 200 });
+  assert.deepEqual(handsOf(state), ['b', 'me', 'a']);
+  assert.deepEqual(handsOf(reduce(state, { type: 'hand', at: 0 })), ['b', 'a']);
+  assert.equal(handOf({ metadata: { hand: 'up' } }), 0);
 });
