@@ -8,6 +8,7 @@ hold at once, so that one can be replaced while tokens of the other are still ab
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -124,7 +125,7 @@ class Authority:
         if not token:
             raise ProtocolError("unauthorized", "This server needs a token.")
         claims = self._decode(token)
-        if not claims.exp + LEEWAY >= wall:  # so that a NaN has expired, too
+        if not math.isfinite(claims.exp) or claims.exp + LEEWAY < wall:
             raise ProtocolError("unauthorized", "The token has expired.")
         if claims.nbf is not None and claims.nbf - LEEWAY > wall:
             raise ProtocolError("unauthorized", "The token does not hold yet.")

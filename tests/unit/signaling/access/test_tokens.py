@@ -110,6 +110,7 @@ def test_named_sources_replace_the_right_to_publish_anything() -> None:
         token(exp=None),
         token(exp="soon"),
         token(exp=float("nan")),
+        token(exp=float("inf")),
         token(nbf=WALL + 60),
         token(iss="nobody"),
         token(iss=None),
