@@ -31,7 +31,8 @@ from .http.sockets import bind
 from .http.tls import Tls, list_addresses
 from .http.whip.admission import Admission
 from .http.whip.routes import Whip
-from .hub.hub import Hub, Notify, notify_nobody
+from .hub.delivery import Notify, notify_nobody
+from .hub.hub import Hub
 from .logs import Log
 from .metrics import Metrics
 from .relaynode import Receive, Relays
@@ -164,12 +165,12 @@ class Server:
         return notifier
 
     def _sample_guard(self) -> None:
-        guard, metrics = self.hub.guard, self.metrics
+        guard, metrics = self.hub.addresses, self.metrics
         metrics.limited, metrics.bans = dict(guard.refused), guard.bans
         metrics.banned = guard.banned(time.monotonic())
-        metrics.knocking = len(self.hub.entrance)
+        metrics.knocking = len(self.hub.lobby)
         metrics.waiting = len(self.hub.turns)
-        metrics.descriptions = self.hub.relaying.requests.descriptions.size
+        metrics.descriptions = self.hub.relay_requests.descriptions.size
 
     @property
     def _authorize_join(self) -> Callable[[str | None, str], Access] | None:
@@ -338,7 +339,7 @@ class Server:
             await asyncio.sleep(MEDIA_CHECK)
         # Sessions end with their server; whoever is told of rooms hears that these have ended.
         for room in self.hub.list_rooms():
-            self.hub.end_room(room)
+            self.hub.close_room(room.name)
         if self.notifier is not None:
             await self.notifier.drain(max(WEBHOOK_PATIENCE, until - loop.time()))
 

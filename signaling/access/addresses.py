@@ -72,7 +72,7 @@ class _Address:
         self.seen = now
 
 
-class Guard:
+class AddressLimits:
     """Rates in events a second; `ban` in seconds; `now` is monotonic seconds."""
 
     def __init__(
@@ -101,8 +101,8 @@ class Guard:
         self._next_flood_log = 0.0
 
     @classmethod
-    def of(cls, limits: Limits) -> Guard:
-        """The guard that the settings describe."""
+    def of(cls, limits: Limits) -> AddressLimits:
+        """The limits that the settings describe."""
         return cls(
             connection_rate=limits.connection_rate,
             connection_burst=limits.connection_burst,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..logs import Log
-from ..protocol.messages import Grant
+from ..protocol.messages import Grant, IceServer
 from ..settings.arguments import read_file
 from ..settings.config import Config
 from ..settings.setting import ConfigError
@@ -116,7 +116,7 @@ class Credentials:
 
     # -- TURN ---------------------------------------------------------------------------
 
-    def ice_servers(self, identity: str) -> list[turn.IceServer]:
+    def ice_servers(self, identity: str) -> list[IceServer]:
         """Return what `identity` (a participant's id) puts into its RTCConfiguration."""
         return turn.ice_servers(
             self._config.turn_url,

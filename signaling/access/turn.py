@@ -16,19 +16,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..protocol.messages import IceServer
+
 # RFC 7064 and RFC 7065: scheme ":" host [ ":" port ] [ "?transport=" transport ].
 _URL = re.compile(
     r"(?P<scheme>stuns?|turns?):(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
     r"(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
 )
-
-
-class IceServer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of `RTCConfiguration.iceServers` (W3C WebRTC, section 4.2.4)."""
-
-    urls: list[str]
-    username: str = ""
-    credential: str = ""
 
 
 class TurnUrl(msgspec.Struct, frozen=True):

@@ -65,7 +65,7 @@ class RoomHub(Hub, Protocol):
     def take_state(self, name: str) -> RoomState | None: ...
 
     @property
-    def guard(self) -> Bans: ...
+    def addresses(self) -> Bans: ...
     def restore_room(self, state: RoomState, sent: list[Sent]) -> None: ...
     def abandon_room(self, name: str) -> None: ...
 
@@ -216,12 +216,12 @@ class Cluster:
         if self.away:
             return
         try:
-            held = await self.store.share_bans(self._hub.guard.take_fresh_bans(), time.time())
+            held = await self.store.share_bans(self._hub.addresses.take_fresh_bans(), time.time())
         except StoreAway as error:
             self._lose_store(error)
             return
         for key, seconds in held.items():
-            self._hub.guard.shut_out(key, seconds, now)
+            self._hub.addresses.shut_out(key, seconds, now)
 
     # -- Leases -------------------------------------------------------------------------
 

@@ -19,10 +19,10 @@ from msgspec import Raw
 
 from relay.control import PublishTrack
 
-from ..access.turn import IceServer
 from ..bot import Bot
 from ..client import Client, ClientError, Refused, Replaced, TokenRefused
 from ..protocol import messages
+from ..protocol.messages import IceServer
 from . import report
 from .report import Finding
 from .server import PATIENCE, Server, resolve

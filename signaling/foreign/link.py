@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from ..access.addresses import Guard
+from ..access.addresses import AddressLimits
 from ..access.ratelimit import TokenBucket
 from ..metrics import Metrics
 from ..protocol.errors import KINDS
@@ -51,7 +51,7 @@ class Link:
 class Links:
     """Opens and ends the connections of one kind of client, and counts."""
 
-    def __init__(self, limits: Limits, metrics: Metrics, guard: Guard) -> None:
+    def __init__(self, limits: Limits, metrics: Metrics, guard: AddressLimits) -> None:
         self.limits = limits
         self.metrics = metrics
         self._guard = guard

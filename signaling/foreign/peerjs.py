@@ -15,11 +15,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Raw
 
-from ..access.addresses import Guard
-from ..access.turn import IceServer
+from ..access.addresses import AddressLimits
 from ..logs import Log
 from ..metrics import Metrics
 from ..protocol.errors import NORMAL_CLOSE
+from ..protocol.messages import IceServer
 from ..settings.config import Limits
 from .link import Link, Links, Outlet
 
@@ -98,7 +98,7 @@ class PeerJs:
         key: str,
         limits: Limits,
         metrics: Metrics,
-        guard: Guard,
+        guard: AddressLimits,
         *,
         clock: Callable[[], float],
         token: Callable[[], str],

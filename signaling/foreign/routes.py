@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ..access.addresses import Guard
+from ..access.addresses import AddressLimits
 from ..access.credentials import Credentials
 from ..http.requests import ADDRESS
 from ..http.responses import make_error, make_json
@@ -37,7 +37,7 @@ class Foreign:
         self,
         config: Config,
         metrics: Metrics,
-        guard: Guard,
+        guard: AddressLimits,
         credentials: Credentials,
         upgrade: Upgrade,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from ..access.addresses import Guard
+from ..access.addresses import AddressLimits
 from ..metrics import Metrics
 from ..settings.config import Limits
 from .link import Link, Links, Outlet
@@ -73,7 +73,7 @@ class YWebRtc:
     """All y-webrtc clients of one server; what a `Connection` needs of its hub."""
 
     def __init__(
-        self, limits: Limits, metrics: Metrics, guard: Guard, *, clock: Callable[[], float]
+        self, limits: Limits, metrics: Metrics, guard: AddressLimits, *, clock: Callable[[], float]
     ) -> None:
         self._links = Links(limits, metrics, guard)
         self._limits = limits

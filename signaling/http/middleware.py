@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
 
-from ..access.addresses import Guard
+from ..access.addresses import AddressLimits
 from ..logs import Log
 from ..protocol.errors import ProtocolError
 from ..settings.config import Config, is_local
@@ -88,7 +88,7 @@ class Middleware:
     def __init__(
         self,
         config: Config,
-        addresses: Guard,
+        addresses: AddressLimits,
         trusted: Sequence[Network],
         count: Callable[[str, int], None],
         inside: Inside | None = None,

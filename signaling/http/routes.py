@@ -45,11 +45,11 @@ class Routes:
         inside: Inside | None = None,
     ) -> None:
         trusted = parse_networks(config.trusted_proxy)
-        self._middleware = Middleware(config, hub.guard, trusted, metrics.count_request, inside)
+        self._middleware = Middleware(config, hub.addresses, trusted, metrics.count_request, inside)
         name = "cluster" if config.redis_url else secrets.token_hex(4)
         self._health = Health(readiness, name)
-        self._upgrade = Upgrade(config, connections, metrics, hub.guard)
-        self.foreign = Foreign(config, metrics, hub.guard, credentials, self._upgrade)
+        self._upgrade = Upgrade(config, connections, metrics, hub.addresses)
+        self.foreign = Foreign(config, metrics, hub.addresses, credentials, self._upgrade)
         # An SDP for WHIP is the largest body there is.
         self.app = web.Application(client_max_size=config.limits.max_description)
         self._middleware.add_to(self.app)

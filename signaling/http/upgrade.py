@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from ..access.addresses import Guard
+from ..access.addresses import AddressLimits
 from ..metrics import Metrics
 from ..protocol.errors import ProtocolError
 from ..settings.config import Config, find_public_hosts
@@ -23,7 +23,7 @@ class Upgrade:
     """Lets WebSockets in."""
 
     def __init__(
-        self, config: Config, connections: Connections, metrics: Metrics, addresses: Guard
+        self, config: Config, connections: Connections, metrics: Metrics, addresses: AddressLimits
     ) -> None:
         self._config = config
         self._connections = connections

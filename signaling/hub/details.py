@@ -43,7 +43,7 @@ def describe(room: Room) -> RoomDetails:
                 identity=p.identity,
                 name=p.name,
                 metadata=p.metadata,
-                connected=p.guest or (p.session is not None and p.session.link is not None),
+                connected=p.guest or (p.session is not None and p.session.connected),
                 guest=p.guest,
                 moderator=p.grant.moderate,
                 tracks=list((p.tracks or {}).values()),

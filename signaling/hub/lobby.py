@@ -1,68 +1,31 @@
-"""Where people wait to be let into a room: who, for how long, and how many.
+"""The lobby: who comes in at once, and who waits until a moderator says so.
 
-Rules only: what waiting means for a connection, and who is told of it, is in `entrance`.
+It is on by configuration, or a moderator has switched it on for a room. Whoever may moderate never
+waits; where there are no tokens that is the first in a room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from ..access.addresses import key_of
+from msgspec import UNSET
+
+from ..access.tokens import Access
+from ..protocol import messages
 from ..protocol.errors import ProtocolError
+from ..protocol.messages import KnockEndReason, ServerMessage
+from .delivery import Delivery
+from .links import Links
+from .members import Applicant, Departure, Members
+from .participant import Participant
+from .room import Room
+from .session import Link
 
-if TYPE_CHECKING:
-    from msgspec import Raw
-
-    from ..access.tokens import Access
-    from .hub import Link
-
-# Seconds. Who waits for longer does better to ask by other means.
 KNOCK_TIMEOUT: Final = 300.0
-# Waiting for one room at a time; a moderator can judge no more of them.
+"""Seconds. Who waits for longer does better to ask by other means."""
 MAX_KNOCKS: Final = 50
-
-
-class Applicant:
-    """One who wants into a room. `access` is what the token opens, None where there are none."""
-
-    __slots__ = ("access", "data", "id", "link", "metadata", "name", "room")
-
-    def __init__(
-        self,
-        link: Link,
-        id: str | None,
-        room: str,
-        name: str,
-        metadata: Raw,
-        access: Access | None,
-    ) -> None:
-        self.link = link
-        self.id = id
-        self.room = room
-        self.name = name
-        self.metadata = metadata
-        self.access = access
-        self.data = False  # whether it takes data through the relay
-
-    @property
-    def shown_name(self) -> str:
-        """The name that others see: the token's, if it has one."""
-        return (self.access.name if self.access else "") or self.name
-
-    @property
-    def identity(self) -> str:
-        return self.access.identity if self.access else ""
-
-    @property
-    def ban_key(self) -> str:
-        return make_ban_key(self.identity, self.link.address)
-
-
-def make_ban_key(identity: str, address: str) -> str:
-    """What a ban remembers of someone: the identity, or the network where there is none."""
-    # Loopback has no key of its own among addresses; a ban has to hold there, too.
-    return f"identity {identity}" if identity else f"address {key_of(address) or address}"
+"""Waiting for one room at a time; a moderator can judge no more of them."""
 
 
 class Knock:
@@ -76,7 +39,7 @@ class Knock:
         self.deadline = deadline
 
 
-class Lobby:
+class Waiting:
     """All who wait, by room and in the order in which they came."""
 
     def __init__(self) -> None:
@@ -102,6 +65,9 @@ class Lobby:
         if knock is None:
             raise ProtocolError("unknown-participant", f"Nobody waits as {id[:64]}.")
         return knock
+
+    def get(self, id: str) -> Knock:
+        return self._knocks[id]
 
     def find_same(self, applicant: Applicant) -> Knock | None:
         """The knock of the same identity at the same room."""
@@ -129,3 +95,184 @@ class Lobby:
         """The one that has waited longest, if that is too long."""
         first = next(iter(self._knocks.values()), None)
         return first if first is not None and first.deadline <= now else None
+
+
+class Lobby:
+    """`always` is the lobby by configuration; `tokens` whether rights come from tokens; `once`
+    whether an identity knocks once."""
+
+    def __init__(
+        self,
+        members: Members,
+        delivery: Delivery,
+        links: Links,
+        *,
+        always: bool,
+        tokens: bool,
+        once: bool,
+        token: Callable[[], str],
+    ) -> None:
+        self._members = members
+        self._delivery = delivery
+        self._links = links
+        self.always = always
+        self._tokens = tokens
+        self._once = once
+        self._token = token
+        self._waiting = Waiting()
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    # -- Coming in ----------------------------------------------------------------------
+
+    def receive(self, applicant: Applicant, now: float) -> None:
+        """Let one in, or have it wait. Raise ProtocolError."""
+        room = self._members.find_room(applicant.room)
+        if room is not None:
+            self._check(room, applicant)
+        if self._has_to_wait(room, applicant.access):
+            self._knock(applicant, now)
+        else:
+            self._admit(applicant, now)
+
+    def _check(self, room: Room, applicant: Applicant, *, invited: bool = False) -> None:
+        former = self._members.find_former(
+            applicant.room, applicant.identity, hidden=applicant.hidden
+        )
+        room.check_entry(applicant.ban_key, invited=invited, replaces=former is not None)
+
+    def check_guest(self, room: Room | None, access: Access | None) -> None:
+        """Raise ProtocolError for one that would have to wait, but cannot."""
+        lobby = self.always if room is None else room.lobby
+        if lobby and not (access is not None and access.grant.moderate):
+            raise ProtocolError(
+                "forbidden",
+                "This room has a lobby, in which HTTP cannot wait: use a token that"
+                " allows to moderate.",
+            )
+
+    def _has_to_wait(self, room: Room | None, access: Access | None) -> bool:
+        if not (self.always if room is None else room.lobby):
+            return False
+        if access is not None:
+            # One whom nobody is told of does not knock: the application has sent it.
+            return not (access.grant.moderate or access.grant.hidden is True)
+        return room is not None and next(room.peers, None) is not None
+
+    def _knock(self, applicant: Applicant, now: float) -> None:
+        former = self._waiting.find_same(applicant) if self._once else None
+        if former is not None:
+            self.end(former, "left")
+            error = ProtocolError("replaced", "Somebody of the same identity waits now.")
+            self._links.refuse(former.applicant.link, error, former.applicant.id, now)
+        knock = self._waiting.add("k_" + self._token(), applicant, now)
+        applicant.link.knock = knock.id
+        knocking = messages.Knocking()
+        knocking.id = UNSET if applicant.id is None else applicant.id
+        applicant.link.send(messages.encode(knocking))
+        self._tell_moderators(applicant.room, _describe(knock))
+
+    # -- Moderators ---------------------------------------------------------------------
+
+    def admit(self, room: Room, id: str, now: float) -> None:
+        """Raise ProtocolError; whom it is about then goes on waiting."""
+        knock = self._waiting.find(room.name, id)
+        self._check(room, knock.applicant, invited=True)
+        self.end(knock, "admitted")
+        self._admit(knock.applicant, now, invited=True)
+
+    def decline(self, room: Room, id: str, now: float) -> None:
+        """Raise ProtocolError."""
+        self._refuse(self._waiting.find(room.name, id), "declined", "You were not let in.", now)
+
+    def _admit(self, applicant: Applicant, now: float, *, invited: bool = False) -> None:
+        participant = self._members.admit(applicant, now, invited=invited)
+        if participant.grant.moderate:
+            self._tell(applicant.room, [participant])
+
+    def _tell(self, room: str, moderators: list[Participant]) -> None:
+        """Tell a new moderator, the only one, who waits."""
+        for knock in self._waiting.list_waiting(room):
+            self._delivery.deliver(room, moderators, _describe(knock))
+
+    def _tell_moderators(self, room: str, message: ServerMessage) -> None:
+        found = self._members.find_room(room)
+        if found is not None:
+            moderators = [p for p in found.peers if p.grant.moderate]
+            self._delivery.deliver(room, moderators, message)
+
+    # -- Waiting ends -------------------------------------------------------------------
+
+    def end(self, knock: Knock, reason: KnockEndReason) -> None:
+        self._waiting.remove(knock)
+        knock.applicant.link.knock = ""
+        ended = messages.KnockEnded(knock=knock.id, reason=reason)
+        self._tell_moderators(knock.applicant.room, ended)
+
+    def abandon(self, link: Link) -> None:
+        """A connection is gone that may have waited."""
+        if link.knock:
+            self.end(self._waiting.get(link.knock), "left")
+
+    def open(self, room: str, now: float) -> None:
+        """The lobby of a room is off: let everyone in, as far as there are places."""
+        for knock in self._waiting.list_waiting(room):
+            self._let_in(knock, now)
+
+    def follow(self, departure: Departure | None, now: float) -> None:
+        """Somebody has left a room. Where nobody is there to answer, who comes in first moderates,
+        if anyone may."""
+        if departure is None:
+            return
+        room = departure.room
+        if departure.promoted:
+            self._tell(room.name, [p for p in room.peers if p.grant.moderate])
+        if departure.over and not self.always:
+            self.open(room.name, now)
+        elif (departure.over or departure.unattended) and not self._tokens:
+            for knock in self._waiting.list_waiting(room.name):
+                if self._let_in(knock, now):
+                    return
+
+    def close_room(self, room: str, now: float) -> None:
+        """A moderator has closed a room."""
+        for knock in self._waiting.list_waiting(room):
+            self._refuse(knock, "declined", "The room was closed.", now)
+
+    def _let_in(self, knock: Knock, now: float) -> bool:
+        applicant = knock.applicant
+        room = self._members.find_room(applicant.room)
+        try:
+            if room is not None:
+                self._check(room, applicant, invited=True)
+        except ProtocolError as error:
+            self.end(knock, "declined")
+            self._turn_away(applicant, error, now)
+            return False
+        self.end(knock, "admitted")
+        self._admit(applicant, now, invited=True)
+        return True
+
+    def _refuse(self, knock: Knock, reason: KnockEndReason, text: str, now: float) -> None:
+        self.end(knock, reason)
+        self._turn_away(knock.applicant, ProtocolError("forbidden", text), now)
+
+    def _turn_away(self, applicant: Applicant, error: ProtocolError, now: float) -> None:
+        """One that has waited is not let in; it may ask for another room."""
+        self._links.refuse(applicant.link, error, applicant.id, now)
+        self._links.await_join(applicant.link, now)
+
+    # -- Time ---------------------------------------------------------------------------
+
+    def get_timer(self) -> float | None:
+        return self._waiting.get_timer()
+
+    def handle_timer(self, now: float) -> None:
+        while (knock := self._waiting.find_expired(now)) is not None:
+            self._refuse(knock, "timeout", "Nobody has answered.", now)
+
+
+def _describe(knock: Knock) -> messages.KnockInfo:
+    return messages.KnockInfo(knock=knock.id, name=knock.applicant.shown_name)

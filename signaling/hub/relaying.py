@@ -6,33 +6,24 @@ Who is owed an answer is in `relayrequests`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import Final
 
 from msgspec import UNSET
 
 from relay import control
 
+from ..metrics import Metrics
 from ..protocol import messages
 from ..protocol.errors import ProtocolError
 from ..protocol.messages import RELAY
-from .relayrequests import Build, Receive, RelayRequests, Relays, Reply
-from .room import Effects, Participant, Room
+from .delivery import Delivery
+from .members import Members
+from .participant import Participant
+from .relayrequests import Build, RelayRequests, Relays, Reply
+from .room import Room
 from .session import PENDING, Session, State
 
 _OVERLOADED: Final = "The relay has more to do than it can: you receive nothing until it has time."
-
-
-class Desk(Protocol):
-    """What is needed of the hub."""
-
-    def find_room(self, name: str) -> Room | None: ...
-    def list_rooms(self) -> list[Room]: ...
-    def apply(self, room: Room, effects: Effects) -> None: ...
-    def reply(self, session: Session, id: str | None, body: bytes) -> None: ...
-    def fail(self, session: Session, id: str | None, error: ProtocolError) -> None: ...
-    def send(self, session: Session, body: bytes) -> None: ...
-    def leave_guest(self, participant: str) -> None: ...
-
 
 StatsReceiver = Callable[[list[control.TrackStats] | None], None]
 """Gets None where no answer comes."""
@@ -41,10 +32,19 @@ StatsReceiver = Callable[[list[control.TrackStats] | None], None]
 class Relaying:
     """`receive_*` for clients' messages and the relay's events."""
 
-    def __init__(self, relays: Relays, desk: Desk) -> None:
+    def __init__(
+        self,
+        relays: Relays,
+        members: Members,
+        delivery: Delivery,
+        requests: RelayRequests,
+        metrics: Metrics,
+    ) -> None:
         self._relays = relays
-        self._desk = desk
-        self.requests = RelayRequests(relays)
+        self._members = members
+        self._delivery = delivery
+        self.requests = requests
+        self._metrics = metrics
 
     # -- From clients: each returns the reply, or None where it comes later ---------------
 
@@ -134,28 +134,6 @@ class Relaying:
         except ProtocolError:
             receiver(None)
 
-    def ask_for_guest(
-        self,
-        kind: Literal["publish", "play"],
-        guest: Participant,
-        room: str,
-        address: str,
-        sdp: str,
-        receiver: Receive,
-        now: float,
-    ) -> None:
-        """Have `receiver` called with the relay's answer to an offer. Raise ProtocolError."""
-        command = control.Publish if kind == "publish" else control.Pull
-        self.requests.describe(
-            room,
-            guest.id,
-            address,
-            len(sdp),
-            lambda number: command(room, guest.id, number, sdp),
-            receiver,
-            now,
-        )
-
     def _ask(self, session: Session, id: str | None, size: int, build: Build, now: float) -> None:
         """Pass on a description, and have its answer go to the client. Raise ProtocolError."""
         self.requests.check_available()
@@ -174,34 +152,37 @@ class Relaying:
             session.remember(id, PENDING)
 
     def _attach(self, session: Session) -> None:
-        self._desk.apply(session.room, session.room.attach(session.participant))
+        self._delivery.apply(session.room, session.room.attach(session.participant))
 
     # -- From the relay -----------------------------------------------------------------
 
-    def receive_event(self, event: control.Event, now: float) -> None:
-        """Events about rooms and participants that are gone already are passed over."""
+    def receive_event(self, event: control.Event, now: float) -> list[Participant]:
+        """Pass on an event; return those who came by WHIP and WHEP and have to go.
+
+        Events about rooms and participants that are gone already are passed over.
+        """
         match event:
             case control.Answer() | control.Refused() | control.RoomStats():
                 self.requests.receive(event)
             case control.Availability():
-                for room in self._desk.list_rooms():
-                    self._desk.apply(room, room.set_relay(event.available, now))
+                for room in self._members.list_rooms():
+                    self._delivery.apply(room, room.set_relay(event.available, now))
             case control.WorkerLost():
-                for name in event.rooms:
-                    self._lose_worker(name)
+                return [guest for name in event.rooms for guest in self._lose_worker(name)]
             case control.Speakers():
-                room_ = self._desk.find_room(event.room)
+                room_ = self._members.find_room(event.room)
                 if room_ is not None:
-                    self._desk.apply(room_, room_.tell_speakers(event.speakers))
+                    self._delivery.apply(room_, room_.tell_speakers(event.speakers))
             case control.Quality():
-                room_ = self._desk.find_room(event.room)
+                room_ = self._members.find_room(event.room)
                 if room_ is not None:
-                    self._desk.apply(room_, room_.tell_quality(event.participants))
+                    self._delivery.apply(room_, room_.tell_quality(event.participants))
             case _:
-                room_ = self._desk.find_room(event.room)
+                room_ = self._members.find_room(event.room)
                 participant = room_ and room_.participants.get(event.participant)
                 if room_ is not None and participant:
                     self._receive_about(room_, participant, event)
+        return []
 
     def _receive_about(
         self,
@@ -221,11 +202,11 @@ class Relaying:
                 offer = messages.OfferFrom(from_=RELAY, sdp=event.sdp, tracks=event.tracks)
                 self._tell(participant, offer)
             case control.TrackPublished():
-                self._desk.apply(room, room.publish_track(participant, event.track))
+                self._delivery.apply(room, room.publish_track(participant, event.track))
             case control.TrackUnpublished():
-                self._desk.apply(room, room.unpublish_track(participant, event.track))
+                self._delivery.apply(room, room.unpublish_track(participant, event.track))
             case control.TrackUpdated():
-                self._desk.apply(room, room.update_track(participant, event.track))
+                self._delivery.apply(room, room.update_track(participant, event.track))
             case control.Layers():
                 wanted = messages.LayersWanted(track=event.track, active=event.active)
                 self._tell(participant, wanted)
@@ -240,27 +221,28 @@ class Relaying:
 
     def _tell(self, participant: Participant, message: messages.ServerMessage) -> None:
         if participant.session is not None:
-            self._desk.send(participant.session, messages.encode_body(message))
+            participant.session.send(messages.encode_body(message))
 
     def _complete(self, session: Session, id: str | None, reply: Reply) -> None:
         if session.state is State.CLOSED:
             return
         if isinstance(reply, ProtocolError):
-            self._desk.fail(session, id, reply)
+            self._metrics.errors[reply.code] += 1
+            session.reply(id, messages.build_error(reply, id))
             return
         body = messages.build_ok(id)
         if isinstance(reply, control.Answer) and reply.sdp:
             answer = messages.AnswerFrom(from_=RELAY, sdp=reply.sdp)
             answer.id = UNSET if id is None else id
             body = messages.encode_body(answer)
-        self._desk.reply(session, id, body)
+        session.reply(id, body)
 
-    def _lose_worker(self, name: str) -> None:
+    def _lose_worker(self, name: str) -> list[Participant]:
         self.requests.lose_room(name)
-        room = self._desk.find_room(name)
-        if room is not None:
-            effects, guests = room.lose_worker()
-            self._desk.apply(room, effects)
-            for guest in guests:
-                # Its publisher notices by itself and comes back by WHIP.
-                self._desk.leave_guest(guest.id)
+        room = self._members.find_room(name)
+        if room is None:
+            return []
+        effects, guests = room.lose_worker()
+        self._delivery.apply(room, effects)
+        # Their publishers notice by themselves and come back by WHIP.
+        return guests

@@ -1,261 +1,162 @@
-"""What participants say in a room: one short function for each message.
+"""What clients may say: one table of all messages, and how each is carried out once.
 
-Each returns the body of the reply, or None where it comes later or has been sent, and raises
-ProtocolError to refuse.
+Where a message is legal goes by where its connection is: outside, waiting in the lobby, or in a
+room.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
-from ..logs import Log
 from ..protocol import messages
 from ..protocol.errors import ProtocolError
-from ..protocol.messages import RELAY, ClientMessage
-from .session import Session
-
-if TYPE_CHECKING:
-    from .hub import Hub
-
-log = Log(__name__)
-
-
-def get_fields(session: Session | None) -> dict[str, object]:
-    """What a log line says of a session; never its secret."""
-    if session is None:
-        return {}
-    return {"room": session.room.name, "participant": session.participant.id}
+from ..protocol.messages import ClientMessage
+from . import moderating, talking
+from .context import Call, Context, check_name, reply_once_written
+from .members import Applicant
+from .participant import NO_METADATA
+from .session import PENDING, Link, State
 
 
-# -- Negotiating ------------------------------------------------------------------------
+class Place(enum.Flag):
+    OUTSIDE = enum.auto()
+    WAITING = enum.auto()
+    INSIDE = enum.auto()
 
 
-def offer(hub: Hub, session: Session, message: messages.Offer) -> bytes | None:
-    if message.to == RELAY:
-        return hub.relaying.receive_offer(session, message, hub.arrived)
-    messages.check_sdp_untrusted(message.sdp)
-    _forward(hub, session, message, "offer", "sdp", message.sdp)
-    return None
+OUTSIDE, INSIDE = Place.OUTSIDE, Place.INSIDE
+ANYWHERE: Final = OUTSIDE | Place.WAITING | INSIDE
+
+Handle = Callable[[Call, Any], bytes | None]
 
 
-def answer(hub: Hub, session: Session, message: messages.Answer) -> bytes | None:
-    if message.to == RELAY:
-        return hub.relaying.receive_answer(session, message, hub.arrived)
-    messages.check_sdp_untrusted(message.sdp)
-    _forward(hub, session, message, "answer", "sdp", message.sdp)
-    return None
+def carry_out(context: Context, link: Link, message: ClientMessage, now: float) -> None:
+    """Carry out a message once, and reply to it. Raise ProtocolError."""
+    handle, places = TABLE[type(message)]
+    place = find_place(link)
+    session, id = link.session, message.id
+    if session is not None and id is not None and places is not ANYWHERE:
+        first = session.recall(id)
+        if first is not None:
+            if first is not PENDING:
+                session.send(first)
+            link.bad = 0
+            return
+    if place not in places:
+        raise _refuse_place(place)
+    reply = handle(Call(context, link, now), message)
+    if reply is not None and session is not None:
+        reply_once_written(context, session, id, reply)
+    link.bad = 0
 
 
-def candidate(hub: Hub, session: Session, message: messages.Candidate) -> bytes | None:
-    messages.check_candidate_untrusted(message.candidate)
-    if message.to == RELAY:
-        # It is ICE-lite, and learns addresses from the checks themselves.
-        return messages.build_ok(message.id)
-    _forward(hub, session, message, "candidate", "candidate", message.candidate)
-    return None
+def find_place(link: Link) -> Place:
+    if link.session is not None:
+        return INSIDE
+    return Place.WAITING if link.knock else OUTSIDE
 
 
-def _forward(
-    hub: Hub,
-    session: Session,
-    message: messages.Offer | messages.Answer | messages.Candidate,
-    kind: str,
-    key: str,
-    content: Raw,
-) -> None:
-    peer = session.room.find_direct_peer(session.participant, message.to)
-    assert peer.session is not None
-    hub.send(peer.session, messages.build_forward(kind, session.participant.id, key, content))
-    hub.metrics.relayed += 1
-    hub.metrics.relay_latency.observe(hub.clock() - hub.arrived)
-    hub.acknowledge(session, message.id)
+def _refuse_place(place: Place) -> ProtocolError:
+    if place is OUTSIDE:
+        return ProtocolError("not-joined", "Join a room first.")
+    if place is INSIDE:
+        return ProtocolError("already-joined", "This connection has joined a room.")
+    return ProtocolError("already-joined", "This connection waits to be let in.")
 
 
-def p2p_failed(hub: Hub, session: Session, message: messages.P2pFailed) -> bytes:
-    room, participant = session.room, session.participant
-    peer = room.find(message.participant)
-    if not peer.guest:
-        peer = room.find_peer(participant, message.participant)
-        fields = get_fields(session) | {"peer": peer.id, "relay": room.relay}
-        log.info("pair cannot connect directly", extra=fields)
-        hub.apply(room, room.fail_pair(participant, peer))
-    return messages.build_ok(message.id)
+def is_broadcast(message: ClientMessage) -> bool:
+    """True for what costs as much as the room is large."""
+    if isinstance(message, messages.Data):
+        return message.to is None or len(message.to) > 1
+    return isinstance(message, (messages.Chat, messages.Update))
 
 
-def select(hub: Hub, session: Session, message: messages.Subscribe | messages.Unsubscribe) -> bytes:
-    return hub.relaying.receive_selection(session, message)
+# -- Coming and going -------------------------------------------------------------------
 
 
-def prefer(hub: Hub, session: Session, message: messages.Prefer) -> bytes:
-    return hub.relaying.receive_preferences(session, message)
-
-
-def restart_ice(hub: Hub, session: Session, message: messages.RestartIce) -> bytes:
-    return hub.relaying.receive_restart(session, message)
-
-
-# -- Talking ----------------------------------------------------------------------------
-
-
-def chat(hub: Hub, session: Session, message: messages.Chat) -> bytes:
-    room, sender = session.room, session.participant
-    if not sender.grant.chat:
-        raise ProtocolError("forbidden", "You may not chat here.")
-    if len(message.content) > hub.limits.max_chat:
-        raise ProtocolError("bad-request", f"`content` is over {hub.limits.max_chat} characters.")
-    said = messages.ChatFrom(
-        from_=sender.id,
-        user=sender.name,
-        content=message.content,
-        timestamp=int(hub.wall() * 1000),
+def heartbeat(call: Call, message: messages.Heartbeat) -> None:
+    link = call.link
+    if link.session is not None:
+        if message.seq is not None:
+            link.session.acknowledge(message.seq)
+        link.session.age(call.now)
+    reply = messages.HeartbeatReply(
+        timestamp=message.timestamp, server_time=int(call.context.wall() * 1000)
     )
-    hearers = {sender.id: sender}
-    if message.to is None:
-        hearers |= {peer.id: peer for peer in room.peers}
-        line = messages.ChatLine(
-            from_=said.from_, user=said.user, content=said.content, timestamp=said.timestamp
+    reply.id = UNSET if message.id is None else message.id
+    link.send(messages.encode(reply))
+
+
+def join(call: Call, message: messages.Join) -> None:
+    context, link = call.context, call.link
+    refused = context.addresses.join(link.address, call.now)
+    if refused is not None:
+        text = "Too many joins from your network."
+        raise ProtocolError("rate-limited", text, retry_after=refused[1])
+    check_name(message.name, context.limits)
+    metadata = messages.parse_metadata_untrusted(message.metadata, context.limits.max_metadata)
+    access = context.authorize and context.authorize(message.token, message.room)
+    context.check_token(access, call.now)
+    applicant = Applicant(
+        link,
+        message.id,
+        message.room,
+        message.name,
+        metadata or NO_METADATA,
+        access,
+        data=message.data,
+    )
+    context.lobby.receive(applicant, call.now)
+
+
+def resume(call: Call, message: messages.Resume) -> None:
+    members = call.context.members
+    session = members.find_session(message)
+    if session is None:
+        raise ProtocolError("session-expired", "The session is over. Join again.")
+    if not session.can_replay_after(message.seq):
+        if session.state is State.DETACHED and message.seq < session.seq:
+            call.context.lobby.follow(members.leave(session, "timeout", call.now), call.now)
+        raise ProtocolError(
+            "session-expired", f"What came after {message.seq} is not there. Join again."
         )
-        room.remember(line)
-    else:
-        peer = room.find(message.to)
-        said.to = peer.id
-        hearers[peer.id] = peer
-    hub.turns.spend(room.name, len(hearers))
-    hub.deliver(hearers.values(), said)
-    hub.metrics.relayed += len(hearers) - 1
-    hub.metrics.relay_latency.observe(hub.clock() - hub.arrived)
-    return messages.build_ok(message.id)
+    members.resume(call.link, session, message)
 
 
-def data(hub: Hub, session: Session, message: messages.Data) -> bytes:
-    room, sender = session.room, session.participant
-    if not sender.grant.data:
-        raise ProtocolError("forbidden", "You may not send data here.")
-    messages.check_content_untrusted(message.content, hub.limits.max_data)
-    if message.to is None:
-        receivers = [peer for peer in room.peers if peer is not sender]
-    else:
-        receivers = [room.find_peer(sender, id) for id in dict.fromkeys(message.to)]
-    body = messages.build_data(sender.id, message.topic, message.content)
-    hub.turns.spend(room.name, len(receivers))
-    for peer in receivers:
-        if peer.session is not None:
-            hub.send(peer.session, body)
-    hub.metrics.relayed += len(receivers)
-    hub.metrics.relay_latency.observe(hub.clock() - hub.arrived)
-    return messages.build_ok(message.id)
+def leave(call: Call, message: messages.Leave) -> None:
+    session = call.session
+    session.reply(message.id, messages.build_ok(message.id))
+    call.context.lobby.follow(call.context.members.leave(session, "left", call.now), call.now)
 
 
-def update(hub: Hub, session: Session, message: messages.Update) -> bytes:
-    if session.participant.grant.update is False:
-        raise ProtocolError("forbidden", "The token does not allow to change name or metadata.")
-    if message.name is not None:
-        hub.check_name(message.name)
-    metadata = messages.parse_metadata_untrusted(message.metadata, hub.limits.max_metadata)
-    effects = session.room.update(session.participant, message.name, metadata)
-    hub.apply(session.room, effects)
-    return messages.build_ok(message.id)
-
-
-# -- Moderating -------------------------------------------------------------------------
-
-
-def kick(hub: Hub, session: Session, message: messages.Kick) -> bytes | None:
-    _check_moderator(session)
-    target = session.room.find(message.participant)
-    body = messages.build_ok(message.id)
-    if message.ban:
-        session.room.ban(target)
-    if target is not session.participant:
-        hub.expel(target)
-        return body
-    hub.reply(session, message.id, body)
-    hub.expel(target)
-    return None
-
-
-def mute(hub: Hub, session: Session, message: messages.Mute) -> bytes:
-    room = session.room
-    hub.apply(room, room.mute(session.participant, message.track, message.muted))
-    return messages.build_ok(message.id)
-
-
-def silence(hub: Hub, session: Session, message: messages.Silence) -> bytes:
-    _check_moderator(session)
-    target = session.room.find_peer(session.participant, message.participant)
-    hub.deliver([target], messages.Silenced(by=session.participant.id))
-    return messages.build_ok(message.id)
-
-
-def lock(hub: Hub, session: Session, message: messages.Lock) -> bytes:
-    _check_moderator(session)
-    hub.apply(session.room, session.room.lock(message.locked))
-    return messages.build_ok(message.id)
-
-
-def set_lobby(hub: Hub, session: Session, message: messages.SetLobby) -> bytes:
-    _check_moderator(session)
-    hub.apply(session.room, session.room.set_lobby(message.enabled))
-    if not message.enabled:
-        hub.entrance.open(session.room.name)
-    return messages.build_ok(message.id)
-
-
-def admit(hub: Hub, session: Session, message: messages.Admit) -> bytes:
-    _check_moderator(session)
-    hub.entrance.admit(session.room, message.knock)
-    return messages.build_ok(message.id)
-
-
-def decline(hub: Hub, session: Session, message: messages.Decline) -> bytes:
-    _check_moderator(session)
-    hub.entrance.decline(session.room, message.knock)
-    return messages.build_ok(message.id)
-
-
-def invite(hub: Hub, session: Session, message: messages.Invite) -> bytes:
-    _check_moderator(session)
-    invitation = messages.Invitation()
-    invitation.id = UNSET if message.id is None else message.id
-    made = hub.invite(session.room.name)
-    if made is not None:
-        invitation.token, invitation.expires = made[0], int(made[1] * 1000)
-    return messages.encode_body(invitation)
-
-
-def close_room(hub: Hub, session: Session, message: messages.CloseRoom) -> None:
-    _check_moderator(session)
-    hub.reply(session, message.id, messages.build_ok(message.id))
-    hub.end_room(session.room)
-
-
-def _check_moderator(session: Session) -> None:
-    if not session.participant.grant.moderate:
-        raise ProtocolError("forbidden", "Only a moderator may do that.")
-
-
-HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Hub, Session, Any], bytes | None]]] = {
-    messages.Update: update,
-    messages.Offer: offer,
-    messages.Answer: answer,
-    messages.Candidate: candidate,
-    messages.P2pFailed: p2p_failed,
-    messages.Chat: chat,
-    messages.Data: data,
-    messages.Kick: kick,
-    messages.Mute: mute,
-    messages.Silence: silence,
-    messages.Lock: lock,
-    messages.SetLobby: set_lobby,
-    messages.Admit: admit,
-    messages.Decline: decline,
-    messages.Invite: invite,
-    messages.CloseRoom: close_room,
-    messages.Subscribe: select,
-    messages.Unsubscribe: select,
-    messages.Prefer: prefer,
-    messages.RestartIce: restart_ice,
+TABLE: Final[Mapping[type[ClientMessage], tuple[Handle, Place]]] = {
+    messages.Heartbeat: (heartbeat, ANYWHERE),
+    messages.Join: (join, OUTSIDE),
+    messages.Resume: (resume, OUTSIDE),
+    messages.Leave: (leave, INSIDE),
+    messages.Update: (talking.update, INSIDE),
+    messages.Offer: (talking.offer, INSIDE),
+    messages.Answer: (talking.answer, INSIDE),
+    messages.Candidate: (talking.candidate, INSIDE),
+    messages.P2pFailed: (talking.p2p_failed, INSIDE),
+    messages.Chat: (talking.chat, INSIDE),
+    messages.Data: (talking.data, INSIDE),
+    messages.Subscribe: (talking.select, INSIDE),
+    messages.Unsubscribe: (talking.select, INSIDE),
+    messages.Prefer: (talking.prefer, INSIDE),
+    messages.RestartIce: (talking.restart_ice, INSIDE),
+    messages.Kick: (moderating.kick, INSIDE),
+    messages.Mute: (moderating.mute, INSIDE),
+    messages.Silence: (moderating.silence, INSIDE),
+    messages.Lock: (moderating.lock, INSIDE),
+    messages.SetLobby: (moderating.set_lobby, INSIDE),
+    messages.Admit: (moderating.admit, INSIDE),
+    messages.Decline: (moderating.decline, INSIDE),
+    messages.Invite: (moderating.invite, INSIDE),
+    messages.CloseRoom: (moderating.close_room, INSIDE),
 }
+"""What handles each message, and where it is legal."""

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from relay import control
-from relay.control import Source, Track
+from relay.control import Track
 
 from ..protocol import messages
 from ..protocol.errors import ProtocolError
-from ..protocol.messages import Grant, LeaveReason, ServerMessage, Topology, Via
+from ..protocol.messages import Grant, LeaveReason, Topology, Via
 from ..settings.config import Limits
-
-if TYPE_CHECKING:
-    from .session import Session
-
-NO_METADATA: Final = Raw(b"{}")
+from .participant import Effects, Participant
 
 # Seconds for which the relay goes on sending after a room went back to the mesh, so that
 # nobody's picture stops before the direct connections stand.
@@ -33,101 +29,6 @@ MESH_OVERLAP: Final = 10.0
 MAX_BANS: Final = 1000
 HISTORY_BYTES: Final = 64 * 1024
 """Of chat kept for those who come later: what is told to each of them beside everything else."""
-
-
-class Participant:
-    """One in the room. A guest has no session: WHIP publishes for it, through the relay.
-
-    A hidden one watches (WHEP): nobody is told of it. `watches` names whom, None everyone.
-    `ban_key` is what a ban remembers, empty
-    where nothing is known.
-    """
-
-    __slots__ = (
-        "attached",
-        "ban_key",
-        "connected",
-        "data",
-        "grant",
-        "guest",
-        "hidden",
-        "id",
-        "identity",
-        "metadata",
-        "name",
-        "routes",
-        "session",
-        "tracks",
-        "watches",
-    )
-
-    def __init__(
-        self,
-        id: str,
-        name: str,
-        grant: Grant,
-        *,
-        metadata: Raw = NO_METADATA,
-        session: Session | None = None,
-        hidden: bool = False,
-        watches: str | None = None,
-        identity: str = "",
-        ban_key: str = "",
-        data: bool = False,
-    ) -> None:
-        self.id = id
-        self.identity = identity  # what the token says, for logs and programs
-        self.name = name
-        self.grant = grant
-        self.metadata = metadata
-        self.session = session
-        self.guest = session is None
-        self.hidden = hidden or grant.hidden is True
-        self.watches = watches
-        self.ban_key = ban_key
-        self.data = data  # whether it takes data through the relay
-        self.tracks: dict[str, Track] | None = None
-        self.routes: set[str] | None = None  # whom it receives through the relay, in a mesh
-        self.connected = False  # whether a guest's media connection ever stood
-        self.attached = False  # whether the relay has been told of it
-
-    @property
-    def sources(self) -> list[Source] | None:
-        """Those it may publish from, None any."""
-        return None if self.grant.sources is UNSET else self.grant.sources
-
-    @property
-    def restricted(self) -> bool:
-        """Whether its grants hold in the relay alone: nothing else looks into what is sent."""
-        grant = self.grant
-        return self.sources is not None or not (grant.publish and grant.subscribe)
-
-    def needs_relay(self, other: Participant) -> bool:
-        """Whether the two may exchange media through the relay only."""
-        return self.guest or other.guest or self.restricted or other.restricted
-
-    def describe(self, *, relayed: bool = False) -> messages.ParticipantInfo:
-        """What others are told; `relayed` for one to whom its media come by the relay alone."""
-        return messages.ParticipantInfo(
-            id=self.id,
-            name=self.name,
-            metadata=self.metadata,
-            tracks=list(self.tracks.values()) if self.tracks else [],
-            via="relay" if relayed or self.guest or self.restricted else UNSET,
-        )
-
-
-class Effects:
-    """What follows from an input, in order: messages to participants, commands to the relay."""
-
-    __slots__ = ("commands", "deliveries")
-
-    def __init__(self) -> None:
-        self.deliveries: list[tuple[list[Participant], ServerMessage]] = []
-        self.commands: list[control.Command] = []
-
-    def tell(self, to: Iterable[Participant], message: ServerMessage) -> None:
-        self.deliveries.append(([p for p in to if not p.guest], message))
 
 
 class Room:
@@ -145,6 +46,7 @@ class Room:
         "lobby",
         "locked",
         "name",
+        "over",
         "participants",
         "relay",
         "scheduled",
@@ -162,7 +64,8 @@ class Room:
         self.banned: set[str] = set()  # keys of those who may not come in again
         self.topology: Topology = "mesh"
         self.participants: dict[str, Participant] = {}  # in the order in which they came
-        self.scheduled: float | None = None  # when the hub calls `handle_timer`
+        self.scheduled: float | None = None  # when `handle_timer` is called
+        self.over = False
         self._return_at: float | None = None
         self._settle_routes_at: float | None = None
         self._lost_at: float | None = None

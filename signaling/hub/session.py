@@ -1,4 +1,5 @@
-"""A participant's session, which outlives its connections: numbering, replay, repeats.
+"""A participant's session, which outlives its connections: numbering, replay, repeats; and a
+connection as the hub sees it.
 
 A session numbers what it is to receive and keeps it until it is known to have arrived, so that
 a new connection goes on where the last one ended. It also keeps its replies to messages with an
@@ -10,15 +11,15 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from ..access.ratelimit import TokenBucket
+from ..metrics import Metrics
 from ..protocol.messages import build_frame, find_id_untrusted
 from ..settings.config import Limits
 from .journal import FILLER, Journal, digest
-
-if TYPE_CHECKING:
-    from .hub import Link
-    from .room import Participant, Room
+from .participant import Participant
+from .room import Room
 
 
 class State(enum.Enum):
@@ -47,12 +48,101 @@ TRANSITIONS: Final = {
 # Seconds for which replies and messages are kept at least. A client that lost its connection
 # comes back within two silent heartbeats and `resume_within`, 80 s with the defaults.
 RETENTION: Final = 90.0
+FORGIVEN: Final = 0.1
+"""Of those over the rate, a client gets as many refused as it may send in a burst; this share of
+the rate is forgiven each second. Then it is closed."""
 
 MAX_UNWRITTEN: Final = 1000
 """Messages that a client may have been sent before they were written down for other hubs."""
 
 PENDING: Final = b""
 """What `recall` returns for a message that is being carried out."""
+
+
+class Outlet(Protocol):
+    """What the hub needs of a connection."""
+
+    def send(self, data: bytes) -> None:
+        """Send one text frame. Never blocks, never raises."""
+
+    def send_soon(self, data: bytes) -> None:
+        """The same, in order, but at best together with what is sent next."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the WebSocket after what was sent."""
+
+
+class Link:
+    """One connection as the hub sees it, and what it may still say."""
+
+    __slots__ = (
+        "_broadcasts",
+        "_limits",
+        "_messages",
+        "_metrics",
+        "_patience",
+        "address",
+        "bad",
+        "closed",
+        "join_by",
+        "knock",
+        "outlet",
+        "session",
+        "waiting",
+    )
+
+    def __init__(
+        self, outlet: Outlet, address: str, limits: Limits, metrics: Metrics, now: float
+    ) -> None:
+        self.outlet = outlet
+        self.address = address
+        self.session: Session | None = None
+        self.knock = ""  # under which it waits to be let into a room
+        self.join_by = 0.0
+        self.waiting = 0  # messages that are kept for later turns
+        self.closed = False
+        self.bad = 0  # refused as bad-request in a row
+        self._limits = limits
+        self._metrics = metrics
+        self._messages = TokenBucket(limits.message_burst, now)
+        self._broadcasts: TokenBucket | None = None  # made with the first message to a whole room
+        self._patience: TokenBucket | None = None  # made with the first message over the rate
+
+    @property
+    def joined(self) -> Session:
+        """The session of a connection that has one."""
+        assert self.session is not None
+        return self.session
+
+    def send(self, frame: bytes) -> None:
+        self._metrics.sent += 1
+        self.outlet.send(frame)
+
+    def send_soon(self, frame: bytes) -> None:
+        self._metrics.sent += 1
+        self.outlet.send_soon(frame)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = True
+        self.outlet.close(code, reason)
+
+    def count(self, now: float, *, broadcast: bool) -> float:
+        """Count a message; return the seconds to wait, 0 for none. One to a whole room costs as
+        much as the room is large, and has a rate of its own."""
+        limits = self._limits
+        wait = self._messages.take(now, limits.message_rate, limits.message_burst)
+        if wait or not broadcast:
+            return wait
+        if self._broadcasts is None:
+            self._broadcasts = TokenBucket(limits.broadcast_burst, now)
+        return self._broadcasts.take(now, limits.broadcast_rate, limits.broadcast_burst)
+
+    def lose_patience(self, now: float) -> bool:
+        """Count a refusal for the rate; true when there were too many."""
+        limits = self._limits
+        if self._patience is None:
+            self._patience = TokenBucket(limits.message_burst, now)
+        return bool(self._patience.take(now, limits.message_rate * FORGIVEN, limits.message_burst))
 
 
 class Session:
@@ -102,6 +192,33 @@ class Session:
         self._mark = 0
         self._aged = now
         self._retention = max(RETENTION, 2 * limits.heartbeat + limits.resume_within)
+
+    @property
+    def connected(self) -> bool:
+        return self.link is not None
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What a log line says of it; never its secret."""
+        return {"room": self.room.name, "participant": self.participant.id}
+
+    def send(self, body: bytes) -> None:
+        """Number a message, keep it, and send it if somebody is there to get it."""
+        frame = self.number(body)
+        if self.link is not None:
+            self.link.send(frame)
+
+    def send_soon(self, body: bytes) -> None:
+        """The same for what nobody waits for."""
+        frame = self.number(body)
+        if self.link is not None:
+            self.link.send_soon(frame)
+
+    def reply(self, id: str | None, body: bytes) -> None:
+        """Send the reply to `id`, and keep it for a repeat."""
+        if id is not None:
+            self.remember(id, body)
+        self.send(body)
 
     def change(self, input: Input) -> None:
         """Take a step in the table. KeyError: the caller has let through what cannot be."""

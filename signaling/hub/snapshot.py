@@ -18,7 +18,9 @@ from relay.control import Track
 from ..protocol.messages import Grant, Topology
 from ..settings.config import Limits
 from .journal import FILLER
-from .room import Participant, Room
+from .participant import Participant
+from .room import Room
+from .session import Session
 
 PASSING: Final = tuple(
     f'"type":"{kind}"'.encode() for kind in ("offer", "answer", "candidate", "speakers")
@@ -60,21 +62,21 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
     to: list[tuple[str, int]]
 
 
-def take(room: Room) -> RoomState:
-    """A room as it is. Whoever came by WHIP or WHEP is not in it: their hub's death ends them."""
+def take(room: Room, sessions: Iterable[Session]) -> RoomState:
+    """A room as it is, with its sessions. Whoever came by WHIP or WHEP is not in it: their hub's
+    death ends them."""
     return RoomState(
         room.name,
         room.topology,
         room.locked,
         room.lobby,
         sorted(room.banned),
-        [_describe(p) for p in room.participants.values() if p.session is not None],
+        [_describe(session) for session in sessions],
     )
 
 
-def _describe(participant: Participant) -> ParticipantState:
-    session = participant.session
-    assert session is not None
+def _describe(session: Session) -> ParticipantState:
+    participant = session.participant
     return ParticipantState(
         participant.id,
         participant.name,

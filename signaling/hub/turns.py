@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from .hub import Link
+from .session import Link
 
 SHARE: Final = 128
 """Messages that one room may send in one turn: some 0.5 ms."""

@@ -30,7 +30,6 @@ from relay.control import (
     TrackReception,
 )
 
-from ..access.turn import IceServer
 from .errors import ProtocolError
 
 __all__ = [
@@ -94,6 +93,14 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     sources: list[Source] | UnsetType = UNSET
     update: bool | UnsetType = UNSET
     hidden: bool | UnsetType = UNSET
+
+
+class IceServer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of `RTCConfiguration.iceServers` (W3C WebRTC, section 4.2.4)."""
+
+    urls: list[str]
+    username: str = ""
+    credential: str = ""
 
 
 # -- Client to server -------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Caller(Client):
 
     @property
     def alive(self) -> bool:
-        return self.session in self.world.hub._sessions
+        return self.session in self.world.hub.members._sessions
 
     @property
     def live(self) -> bool:
@@ -44,7 +44,7 @@ class Caller(Client):
     @property
     def waits(self) -> bool:
         """Whether it is in a lobby."""
-        return self.link is not None and self.link.knock is not None
+        return self.link is not None and bool(self.link.knock)
 
     def start_anew(self) -> None:
         self.cut()
@@ -76,7 +76,7 @@ class Anything(RuleBasedStateMachine):
 
     def others(self, caller: Caller) -> list[Caller]:
         """Who is in the room with `caller`, itself included, connected or not."""
-        session = self.world.hub._sessions.get(caller.session)
+        session = self.world.hub.members._sessions.get(caller.session)
         if session is None:
             return []
         return [c for c in self.callers if c.alive and c.id in session.room.participants]
@@ -129,7 +129,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(who=WHO, id=IDS, which=st.integers(0, 2), admit=st.booleans())
     def answer_a_knock(self, who: int, id: str | None, which: int, admit: bool) -> None:
-        waiting = [*self.world.hub.entrance._lobby._knocks, "k_none"]
+        waiting = [*self.world.hub.lobby._waiting._knocks, "k_none"]
         knock = waiting[which % len(waiting)]
         self.callers[who].send("admit" if admit else "decline", id=id, knock=knock)
 
@@ -160,7 +160,7 @@ class Anything(RuleBasedStateMachine):
     def resume_wrongly(self, who: int, seq: int, whose: int) -> None:
         """With a number that is none, or on a connection that is in a room already."""
         caller, other = self.callers[who], self.callers[whose]
-        session = self.world.hub._sessions.get(other.session)
+        session = self.world.hub.members._sessions.get(other.session)
         if caller.live or session is None:
             caller.send("resume", session=other.session, seq=seq)
         elif seq > session.seq and not caller.waits:
@@ -207,10 +207,10 @@ class Anything(RuleBasedStateMachine):
     @invariant()
     def what_is_counted_is_there(self) -> None:
         hub, metrics = self.world.hub, self.world.metrics
-        sessions = hub._sessions.values()
+        sessions = hub.members._sessions.values()
         assert metrics.detached == sum(s.state is State.DETACHED for s in sessions)
         assert metrics.participants == sum(len(r.participants) for r in hub.list_rooms())
-        lobby = hub.entrance._lobby
+        lobby = hub.lobby._waiting
         assert len(lobby) == sum(caller.waits for caller in self.callers)
         assert len(lobby) == sum(len(lobby.list_waiting(room)) for room in ("one", "two"))
         assert metrics.rooms == len(hub.list_rooms())

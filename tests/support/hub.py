@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from relay import control
 from signaling.access.tokens import Access
-from signaling.hub.hub import Hub, Link, Notify, notify_nobody
+from signaling.hub.delivery import Notify, notify_nobody
+from signaling.hub.hub import Hub
+from signaling.hub.session import Link
 from signaling.hub.turns import Soon, call_now
 from signaling.metrics import Metrics
 from signaling.settings.config import Config, Limits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ...access.turn import IceServer
+    from ...protocol.messages import IceServer
 
 _FRAGMENT_HEAD: Final = ("a=ice-lite", "a=ice-options:", "a=group:BUNDLE")
 _FRAGMENT_MEDIA: Final = (

@@ -31,7 +31,7 @@ from .fragments import (
 )
 
 if TYPE_CHECKING:
-    from ...access.turn import IceServer
+    from ...protocol.messages import IceServer
 
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"

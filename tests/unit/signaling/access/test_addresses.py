@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signaling.access import addresses
-from signaling.access.addresses import VIOLATIONS_FOR_BAN, Guard, key_of
+from signaling.access.addresses import VIOLATIONS_FOR_BAN, AddressLimits, key_of
 
 HOME = "198.51.100.7"
 
 
-def enter(made: Guard, address: str, now: float = 0.0) -> tuple[str, float] | None:
+def enter(made: AddressLimits, address: str, now: float = 0.0) -> tuple[str, float] | None:
     """Connect, and be counted where that is allowed."""
     refused = made.connect(address, now)
     if refused is None:
@@ -21,7 +21,7 @@ def enter(made: Guard, address: str, now: float = 0.0) -> tuple[str, float] | No
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:
-    made = Guard(connection_rate=10.0, connection_burst=20)
+    made = AddressLimits(connection_rate=10.0, connection_burst=20)
     assert [made.connect(HOME, 0.0) for _ in range(20)] == [None] * 20
     refused = made.connect(HOME, 0.0)
     assert refused is not None
@@ -33,7 +33,7 @@ def test_a_burst_passes_and_then_the_rate_holds() -> None:
 
 
 def test_the_number_of_connections_is_capped_and_freed() -> None:
-    made = Guard(max_connections=2)
+    made = AddressLimits(max_connections=2)
     assert [enter(made, HOME) for _ in range(2)] == [None, None]
     assert made.connect(HOME, 0.0) == ("connections", 1.0)
     made.closed(HOME)
@@ -41,12 +41,12 @@ def test_the_number_of_connections_is_capped_and_freed() -> None:
 
 
 def test_joins_have_a_rate_of_their_own() -> None:
-    made = Guard(join_rate=1.0, join_burst=2)
+    made = AddressLimits(join_rate=1.0, join_burst=2)
     assert [made.join(HOME, 0.0) for _ in range(3)] == [None, None, ("join-rate", 1.0)]
 
 
 def test_repeated_violations_bring_a_ban_that_ends() -> None:
-    made = Guard(ban=300.0)
+    made = AddressLimits(ban=300.0)
     assert [made.violate(HOME, 1.0, "too-large") for _ in range(VIOLATIONS_FOR_BAN)].count(
         True
     ) == 1
@@ -61,12 +61,12 @@ def test_repeated_violations_bring_a_ban_that_ends() -> None:
 
 
 def test_rare_violations_bring_none() -> None:
-    made = Guard()
+    made = AddressLimits()
     assert not any(made.violate(HOME, second * 10.0, "too-large") for second in range(200))
 
 
 def test_the_addresses_of_one_ipv6_subscriber_are_one() -> None:
-    made = Guard(max_connections=1)
+    made = AddressLimits(max_connections=1)
     assert enter(made, "2001:db8:1:2::1") is None
     assert made.connect("2001:db8:1:2:ffff::9", 0.0) == ("connections", 1.0)
     assert made.connect("2001:db8:1:3::1", 0.0) is None
@@ -90,7 +90,7 @@ def test_an_address_is_counted_under(address: str, key: str | None) -> None:
 
 
 def test_loopback_is_not_limited() -> None:
-    made = Guard(max_connections=1)
+    made = AddressLimits(max_connections=1)
     assert [made.connect("127.0.0.1", 0.0) for _ in range(1000)] == [None] * 1000
     assert len(made) == 0
 
@@ -99,7 +99,7 @@ def test_what_is_remembered_is_bounded_and_a_connection_is_never_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(addresses, "MAX_ADDRESSES", 10)
-    made = Guard(max_connections=1)
+    made = AddressLimits(max_connections=1)
     enter(made, HOME)
     for number in range(50, 100):
         address = f"198.51.100.{number}"
@@ -110,7 +110,7 @@ def test_what_is_remembered_is_bounded_and_a_connection_is_never_forgotten(
 
 
 def test_an_address_without_a_past_is_forgotten() -> None:
-    made = Guard()
+    made = AddressLimits()
     enter(made, HOME)
     enter(made, "198.51.100.8")
     made.closed(HOME)
@@ -120,7 +120,7 @@ def test_an_address_without_a_past_is_forgotten() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("cdjv"), st.sampled_from(["198.51.100.1", "::2"]))))
 def test_no_sequence_makes_a_count_negative_or_passes_the_cap(steps: list[tuple[str, str]]) -> None:
-    made, now, open_now = Guard(max_connections=3), 0.0, 0
+    made, now, open_now = AddressLimits(max_connections=3), 0.0, 0
     for kind, address in steps:
         now += 0.3
         if kind == "c" and address != "::2":

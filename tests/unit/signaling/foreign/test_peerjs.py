@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from signaling.access.addresses import Guard
+from signaling.access.addresses import AddressLimits
 from signaling.foreign.peerjs import (
     EXPIRES,
     MAX_WAITING,
@@ -32,7 +32,7 @@ class World:
             "secret",
             self.limits,
             self.metrics,
-            Guard.of(self.limits),
+            AddressLimits.of(self.limits),
             clock=self.clock,
             token=lambda: f"id{next(numbers)}",
         )

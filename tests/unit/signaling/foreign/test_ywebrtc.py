@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from signaling.access.addresses import Guard
+from signaling.access.addresses import AddressLimits
 from signaling.foreign.ywebrtc import MAX_TOPICS, Subscriber, YWebRtc
 from signaling.metrics import Metrics
 from signaling.settings.config import Limits
@@ -15,7 +15,7 @@ from tests.unit.signaling.foreign.peers import Clock, Outlet
 class World:
     def __init__(self, **limits: Any) -> None:
         self.metrics, self.limits = Metrics(), Limits(**limits)
-        guard = Guard.of(self.limits)
+        guard = AddressLimits.of(self.limits)
         self.rules = YWebRtc(self.limits, self.metrics, guard, clock=Clock())
 
     def join(self, *topics: str) -> tuple[Subscriber, Outlet]:

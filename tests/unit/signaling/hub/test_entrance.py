@@ -450,7 +450,7 @@ def test_what_is_closed_for_a_violation_counts_towards_a_ban(fault: str) -> None
                 client.send_raw(b"?")
         assert client.closed is not None
         client.cut()
-    assert world.hub.guard.banned(world.clock()) == 1
+    assert world.hub.addresses.banned(world.clock()) == 1
 
 
 def test_silence_and_a_slow_network_are_no_violation() -> None:
@@ -460,4 +460,4 @@ def test_silence_and_a_slow_network_are_no_violation() -> None:
         assert client.link is not None
         world.hub.reject(client.link, "heartbeat-timeout")
         client.cut()
-    assert world.hub.guard.banned(world.clock()) == 0
+    assert world.hub.addresses.banned(world.clock()) == 0

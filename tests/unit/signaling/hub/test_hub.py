@@ -10,6 +10,7 @@ import pytest
 
 from signaling.access.tokens import Access
 from signaling.hub.hub import REJECTIONS
+from signaling.protocol import messages
 from signaling.protocol.errors import KINDS, ProtocolError
 from signaling.protocol.messages import Grant, Joined, parse_server_message
 from tests.support.clock import EPOCH
@@ -441,10 +442,10 @@ def test_a_mistake_of_ours_costs_one_message(
 ) -> None:
     ada = world.join("Ada")
 
-    def fail() -> float:
+    def fail(**_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(world.hub, "wall", fail)
+    monkeypatch.setattr(messages, "ChatFrom", fail)
     reply = ada.ask("chat", content="x")
     assert reply["code"] == "internal"
     assert "secret" not in json.dumps(reply)

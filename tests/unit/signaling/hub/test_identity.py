@@ -96,7 +96,7 @@ def test_one_identity_knocks_once() -> None:
     assert first.take("error")["code"] == "replaced"
     assert first.closed == (4409, "replaced")
     assert second.types() == ["knocking"]
-    assert len(world.hub.entrance) == 1
+    assert len(world.hub.lobby) == 1
 
 
 def guest(world: World, token: str = "ada", **options: Any) -> str:

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signaling.access.ratelimit import TokenBucket
 from signaling.access.tokens import Access
-from signaling.hub.hub import Link
-from signaling.hub.lobby import KNOCK_TIMEOUT, MAX_KNOCKS, Applicant, Lobby, make_ban_key
-from signaling.hub.room import NO_METADATA, Participant, Room
+from signaling.hub.lobby import KNOCK_TIMEOUT, MAX_KNOCKS, Waiting
+from signaling.hub.members import Applicant, make_ban_key
+from signaling.hub.participant import NO_METADATA, Participant
+from signaling.hub.room import Room
+from signaling.hub.session import Link
+from signaling.metrics import Metrics
 from signaling.protocol.errors import ProtocolError
 from signaling.protocol.messages import Grant
 from signaling.settings.config import Limits
@@ -25,12 +27,12 @@ class NoOutlet:
 
 
 def make_applicant(room: str = "demo", access: Access | None = None) -> Applicant:
-    link = Link(NoOutlet(), "198.51.100.7", TokenBucket(1, 0.0))
+    link = Link(NoOutlet(), "198.51.100.7", Limits(), Metrics(), 0.0)
     return Applicant(link, "1", room, "Eve", NO_METADATA, access)
 
 
 def test_whoever_knocks_waits_in_the_order_of_coming() -> None:
-    lobby = Lobby()
+    lobby = Waiting()
     for number in range(3):
         lobby.add(f"k_{number}", make_applicant(), float(number))
     lobby.add("k_9", make_applicant("other"), 3.0)
@@ -42,7 +44,7 @@ def test_whoever_knocks_waits_in_the_order_of_coming() -> None:
 
 
 def test_a_knock_is_found_in_its_own_room_only() -> None:
-    lobby = Lobby()
+    lobby = Waiting()
     lobby.add("k_1", make_applicant("other"), 0.0)
     with pytest.raises(ProtocolError) as caught:
         lobby.find("demo", "k_1")
@@ -50,7 +52,7 @@ def test_a_knock_is_found_in_its_own_room_only() -> None:
 
 
 def test_so_many_wait_for_one_room() -> None:
-    lobby = Lobby()
+    lobby = Waiting()
     for number in range(MAX_KNOCKS):
         lobby.add(f"k_{number}", make_applicant(), 0.0)
     with pytest.raises(ProtocolError) as caught:
@@ -61,7 +63,7 @@ def test_so_many_wait_for_one_room() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("kre"), st.sampled_from(["one", "two"]))))
 def test_what_waits_is_what_came_and_did_not_go(steps: list[tuple[str, str]]) -> None:
-    lobby, now, ids = Lobby(), 0.0, itertools.count()
+    lobby, now, ids = Waiting(), 0.0, itertools.count()
     waiting: dict[str, tuple[str, float]] = {}
     for step, room in steps:
         now += 50.0

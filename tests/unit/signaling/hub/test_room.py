@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from relay import control
 from relay.control import Track
-from signaling.hub.room import MESH_OVERLAP, Effects, Participant, Room
+from signaling.hub.participant import Effects, Participant
+from signaling.hub.room import MESH_OVERLAP, Room
 from signaling.hub.session import Session
 from signaling.protocol import messages
 from signaling.protocol.errors import ProtocolError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from signaling.access.turn import IceServer
 from signaling.http.whip.fragments import (
     Fragment,
     FragmentError,
@@ -13,6 +12,7 @@ from signaling.http.whip.fragments import (
     parse_fragment_untrusted,
     replace_credentials,
 )
+from signaling.protocol.messages import IceServer
 from tests.unit.relay.sdp.offers import AUDIO, LOCAL, VIDEO, answer_publisher, make_offer
 
 OFFER = make_offer(VIDEO, AUDIO)

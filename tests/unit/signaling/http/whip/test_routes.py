@@ -11,9 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from relay import control
-from signaling.access.addresses import Guard
+from signaling.access.addresses import AddressLimits
 from signaling.access.tokens import Access
-from signaling.access.turn import IceServer
 from signaling.http.middleware import Middleware
 from signaling.http.proxy import parse_networks
 from signaling.http.whip.admission import Action, Admission, Receive
@@ -21,7 +20,7 @@ from signaling.http.whip.fragments import find_ufrag
 from signaling.http.whip.routes import Whip
 from signaling.metrics import Metrics
 from signaling.protocol.errors import ProtocolError
-from signaling.protocol.messages import Grant
+from signaling.protocol.messages import Grant, IceServer
 from signaling.settings.config import Config
 from tests.unit.relay.sdp.offers import AUDIO, VIDEO, make_offer
 
@@ -118,13 +117,13 @@ def whip(call: FakeCall, needs_token: bool) -> Whip:
 
 
 @pytest.fixture
-def guard() -> Guard:
-    return Guard(ban=60.0)
+def guard() -> AddressLimits:
+    return AddressLimits(ban=60.0)
 
 
 @pytest.fixture
 async def client(
-    whip: Whip, guard: Guard, aiohttp_client: Callable[..., Awaitable[Client]]
+    whip: Whip, guard: AddressLimits, aiohttp_client: Callable[..., Awaitable[Client]]
 ) -> Client:
     app = web.Application(client_max_size=256 * 1024)
     config = Config(trusted_proxy=("127.0.0.1",))
@@ -288,7 +287,7 @@ async def test_every_answer_of_an_endpoint_may_be_read_by_a_page_of_any_origin(
 
 
 async def test_a_network_that_is_limited_or_banned_is_told_so_in_a_way_pages_can_read(
-    client: Client, guard: Guard
+    client: Client, guard: AddressLimits
 ) -> None:
     answers = [await post(client, **FORWARDED) for _ in range(21)]
     assert answers[-1].status == 429
