@@ -124,13 +124,14 @@ def _rank(demand: Demand) -> tuple[bool, int, bool, int]:
 def _find_needed(
     demands: Sequence[Demand], shares: Sequence[Share], order: Sequence[int], spent: float
 ) -> float:
-    """What there would have to be for the first in order who lacks something to get more."""
-    nothing = [i for i in order if shares[i].option is None and shares[i].wanted is not None]
-    if nothing:
-        return spent + UP * demands[nothing[0]].options[0].rate
+    """What there would have to be for somebody to get more: who has nothing, if there are such,
+    and of those the one for whom it takes least."""
+    nothing, more = [], []
     for index in order:
-        option, most = shares[index]
-        if option is not None and most is not None and option < most:
-            demand = demands[index]
-            return spent + UP * demand.options[option + 1].rate - get_cost(demand, option)
-    return 0.0
+        demand, (option, most) = demands[index], shares[index]
+        if most is not None and option is None:
+            nothing.append(UP * demand.options[0].rate)
+        elif most is not None and option is not None and option < most:
+            more.append(UP * demand.options[option + 1].rate - get_cost(demand, option))
+    lacking = nothing or more
+    return spent + min(lacking) if lacking else 0.0

@@ -30,10 +30,13 @@ FLUENT: Final = 0.9
 """Of the rate at which a probe was sent: what arrives slower has filled the line."""
 
 DRAIN_FROM: Final = 0.15
-DRAIN_OVER: Final = 1.0
-MAX_DRAIN: Final = 0.5
+DRAIN_OVER: Final = 0.4
+MAX_DRAIN: Final = 0.6
 """Seconds of queue from which on less is sent than the estimate says, seconds over which that
 grows, and its most: a deep queue would else stand for long, and sound stands in it."""
+
+SILENCE: Final = 1.0
+"""Seconds without feedback after which a queue has emptied: nothing was sent."""
 
 PROBE_PATIENCE: Final = 2.0
 """Seconds after its end until which a probe may be reported on."""
@@ -98,10 +101,9 @@ class SendEstimate:
         """Bit/s."""
         return self._control.rate
 
-    @property
-    def budget(self) -> float:
+    def get_budget(self, now: float) -> float:
         """Bit/s to be sent now: less than the rate while a queue has to empty."""
-        excess = self._delay.queue - DRAIN_FROM
+        excess = self.get_queue(now) - DRAIN_FROM
         return self.rate * (1 - min(max(excess / DRAIN_OVER, 0.0), MAX_DRAIN))
 
     @property
@@ -114,10 +116,9 @@ class SendEstimate:
         """The share of packets lost lately."""
         return self._loss.share
 
-    @property
-    def queue(self) -> float:
-        """Seconds that packets wait on the way, about."""
-        return self._delay.queue
+    def get_queue(self, now: float) -> float:
+        """Seconds that packets wait on the way, about; 0 where nothing has told for a while."""
+        return self._delay.queue if now - self.at < SILENCE else 0.0
 
     @property
     def acked(self) -> float | None:

@@ -7,7 +7,15 @@ from enum import Enum
 from typing import Final
 
 DURATION: Final = 0.1
+MAX_DURATION: Final = 0.25
 """Seconds of a cluster: a queue that it makes is shorter than this."""
+
+ENOUGH: Final = 12_000
+"""Bits of a cluster at least, if that takes no longer than the longest: some packets tell a rate,
+two or three do not."""
+
+CHUNK: Final = 200
+"""Bytes that are sent at once at least: less would be headers above all."""
 
 STEP: Final = 0.005
 """Seconds between the bursts of one."""
@@ -27,6 +35,9 @@ MARGIN: Final = 1.1
 
 MAX_RATE: Final = 10_000_000.0
 """Bit/s of one cluster at most, all that is sent meanwhile included."""
+
+FREE: Final = 120_000.0
+"""Bit/s that may be tried whatever the estimate: a small picture."""
 
 STEP_UP: Final = 2.0
 """Times the present estimate at most: what is above the line makes a queue of that much."""
@@ -70,9 +81,9 @@ class Probing:
         if self.state is not State.IDLE or now < self._next or self.needed <= estimate:
             return False
         self.state = State.SENDING
-        self.target = min(MARGIN * self.needed, STEP_UP * estimate, MAX_RATE)
+        self.target = min(MARGIN * self.needed, max(STEP_UP * estimate, FREE), MAX_RATE)
         self._stepped = now
-        self._ends = now + DURATION
+        self._ends = now + min(max(DURATION, ENOUGH / self.target), MAX_DURATION)
         self._debt = 0.0
         return True
 
@@ -81,11 +92,15 @@ class Probing:
         elapsed = max(0.0, min(now, self._ends) - self._stepped)
         self._stepped = now
         self._debt += self.target * elapsed / 8 - others
-        octets = max(0, int(self._debt))
+        octets = int(self._debt) if self._debt >= CHUNK else 0
         self._debt -= octets
         if now >= self._ends:
             self.state = State.WAITING
         return octets
+
+    def charge(self, octets: int) -> None:
+        """So much more was sent than was asked for."""
+        self._debt -= octets
 
     def receive_result(self, before: float, after: float, now: float) -> None:
         """The estimate was `before` the attempt and is `after`."""

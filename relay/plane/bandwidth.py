@@ -87,7 +87,7 @@ class Bandwidth:
     def get_budget(self, now: float) -> float:
         """What is to be sent: less, while a queue has to empty."""
         if self.has_feedback:
-            return self._estimate.budget
+            return self._estimate.get_budget(now)
         if self._remb.judges or self._began is None or now - self._began < PATIENCE:
             return self._remb.rate
         return float("inf")
@@ -96,10 +96,9 @@ class Bandwidth:
         """Whether little is known of the line yet."""
         return self._began is None or now - self._began < NEW
 
-    @property
-    def queue(self) -> float:
+    def get_queue(self, now: float) -> float:
         """Seconds that packets wait on the way, about."""
-        return self._estimate.queue
+        return self._estimate.get_queue(now)
 
     # -- In ---------------------------------------------------------------------------------
 
@@ -177,9 +176,10 @@ class Bandwidth:
         self._seen = sent
         return octets
 
-    def end_step(self, probed: int, now: float) -> None:
-        """`probed` bytes of what `take_probe` asked for were sent."""
+    def end_step(self, asked: int, probed: int, now: float) -> None:
+        """`probed` bytes were sent of the `asked` that `take_probe` asked for."""
         self.probed += probed
+        self.probing.charge(probed - asked)
         if self.probing.state is State.WAITING and self._probe.last is None:
             last = int(self._history.values[self._index]) - 1 & 0xFFFF
             self._probe.last, self._probe.ended = last, now

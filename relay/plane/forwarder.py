@@ -41,7 +41,7 @@ from . import red
 from .arena import HEADROOM, ROW, Arena, Destinations, Outbox, Pointer
 from .cut import Cut, Cuts
 from .fanout import MAX_LENGTH, FanOut, build_fan_outs, render
-from .history import SendHistory
+from .history import OVERHEAD, SendHistory
 from .item import Item
 from .layer import Layer
 from .leg import REPORT_GRACE, Leg
@@ -579,7 +579,7 @@ class Forwarder:
         while sent < octets:
             out = self._take_old(down, back, now) or self._build_padding(down, octets - sent)
             back += 1
-            sent += len(out)
+            sent += len(out) + OVERHEAD
             self.stats.probed += 1
             self._send_one(down, out)
         self._outbox.send()

@@ -223,7 +223,7 @@ class Layer:
         elapsed = now - self._window_at
         if elapsed < RATE_WINDOW and self._window_at >= 0:
             return
-        if self._window_at >= 0:
+        if self._window_at >= 0 and not self.off:
             self._rate = 8 * (self.octets - self._window_octets) / elapsed
             if self._parts != self._parts_before:
                 # Of one that is off, what it cost last is remembered.

@@ -448,10 +448,9 @@ class Leg:
         bandwidth = self.bandwidth
         if bandwidth.get_timer() is None:
             return
-        octets = bandwidth.take_probe(self._count_octets(), now)
-        if octets:
-            octets = self._plane.probe(self.downs.values(), octets, now)
-        bandwidth.end_step(octets, now)
+        asked = bandwidth.take_probe(self._count_octets(), now)
+        probed = self._plane.probe(self.downs.values(), asked, now) if asked else 0
+        bandwidth.end_step(asked, probed, now)
         timer = bandwidth.get_timer()
         if timer is not None:
             timers.append(timer)

@@ -69,7 +69,7 @@ class Adaptation:
                 if active is not None:
                     told = control.Layers(self._room, track.participant, track.id, list(active))
                     self._emit(told)
-        changed = self._qualities.take_change(self._grade(participants), now)
+        changed = self._qualities.take_change(self._grade(participants, now), now)
         if changed:
             self._emit(control.Quality(self._room, changed))
 
@@ -92,20 +92,22 @@ class Adaptation:
         if changed:
             self._emit(control.Reception(self._room, name, changed))
 
-    def _grade(self, participants: Mapping[str, Participant]) -> list[control.ParticipantQuality]:
+    def _grade(
+        self, participants: Mapping[str, Participant], now: float
+    ) -> list[control.ParticipantQuality]:
         return [
             control.ParticipantQuality(
-                name, _grade_up(one.publisher), self._grade_down(name, one.receiver)
+                name, _grade_up(one.publisher), self._grade_down(name, one.receiver, now)
             )
             for name, one in participants.items()
         ]
 
-    def _grade_down(self, name: str, receiver: Receiver | None) -> int | None:
+    def _grade_down(self, name: str, receiver: Receiver | None, now: float) -> int | None:
         if receiver is None:
             return None
         bandwidth = receiver.transport.leg.bandwidth
         states = set(self.get_allotment(name).states.values())
-        return grade_down(receiver.state, bandwidth.loss, bandwidth.queue, states)
+        return grade_down(receiver.state, bandwidth.loss, bandwidth.get_queue(now), states)
 
 
 def _grade_up(publisher: Publisher | None) -> int | None:

@@ -139,7 +139,7 @@ def test_other_traffic_is_given_room() -> None:
     line.run_for(19.5)
     assert line.get_mean_rate(12) == pytest.approx(800_000, rel=0.25)
     line.run_for(15)
-    assert line.get_mean_rate(2) == pytest.approx(1_500_000, rel=0.25)
+    assert line.get_mean_rate(5) == pytest.approx(1_500_000, rel=0.25)
 
 
 @pytest.mark.parametrize("rate", [600_000, 250_000])

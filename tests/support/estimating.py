@@ -61,7 +61,7 @@ class Flow:
         return self.estimate.rate
 
     def _send_frame(self) -> None:
-        rate = min(self.most, self._share * self.estimate.budget)
+        rate = min(self.most, self._share * self.estimate.get_budget(self.simulation.now))
         if self._steps:
             rate = max((step for step in self._steps if step <= rate), default=self._steps[0])
             above = [step for step in self._steps if step > rate and step <= self.most]
