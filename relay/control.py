@@ -322,6 +322,16 @@ class TransportChanged(Message, frozen=True):
     state: TransportState
 
 
+class ReceiverStats(msgspec.Struct, frozen=True, gc=False):
+    """What one subscriber gets of a track: `layer` by rid, or its number where it has none, empty
+    while nothing goes out; `estimate` is what its line carries, in bit/s."""
+
+    participant: str
+    layer: str
+    state: ReceptionState
+    estimate: int
+
+
 class TrackStats(msgspec.Struct, frozen=True, gc=False):
     """`bitrate` in bit/s and `loss` as a fraction, both over the last few seconds."""
 
@@ -334,6 +344,7 @@ class TrackStats(msgspec.Struct, frozen=True, gc=False):
     jitter_ms: float
     rtt_ms: float | None
     subscribers: int
+    receivers: list[ReceiverStats] = []
 
 
 class RoomStats(Message, frozen=True):
@@ -386,9 +397,11 @@ class TrackCount(msgspec.Struct, frozen=True, gc=False):
 class WorkerMetrics(Message, frozen=True):
     """A worker's counts since it started, and its state now; its node keeps the latest.
 
-    `drops` goes by `relay.stats.DropReason` and `control_drops` by message type; `rtt_ms` is the
-    mean over transports that know theirs; `loop_lag` is in seconds, `cpu` a
-    share of a processor, `overloaded` says that it takes nobody new.
+    `lines` counts subscribers by the most that their line is estimated to carry, in bit/s, and
+    `reception` pictures by what becomes of them. `drops` goes by `relay.stats.DropReason` and
+    `control_drops` by message type; `rtt_ms` is the mean over transports that know theirs;
+    `loop_lag` is in seconds, `cpu` a share of a processor, `overloaded` says that it takes
+    nobody new.
     """
 
     packets_in: int = 0
@@ -403,11 +416,14 @@ class WorkerMetrics(Message, frozen=True):
     plis_out: int = 0
     failed_handshakes: int = 0
     retransmissions: int = 0
+    probes: int = 0
     parameter_sets: int = 0
     rtt_ms: float | None = None
     rooms: int = 0
     participants: int = 0
     tracks: TrackCount = TrackCount()
+    lines: dict[str, int] = msgspec.field(default_factory=dict)
+    reception: dict[ReceptionState, int] = msgspec.field(default_factory=dict)
     transports: dict[TransportState, int] = msgspec.field(default_factory=dict)
     loop_lag: float = 0.0
     cpu: float = 0.0

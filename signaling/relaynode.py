@@ -113,6 +113,7 @@ _COUNTERS: Final = (
     ("plis_sent", "Key frame requests to publishers.", "plis_out"),
     ("failed_handshakes", "Transports that were never connected.", "failed_handshakes"),
     ("retransmissions", "Packets sent again.", "retransmissions"),
+    ("probes", "Packets sent to learn whether a line carries more.", "probes"),
     ("parameter_sets", "Parameter sets put before key frames without.", "parameter_sets"),
 )
 _GAUGES: Final = (
@@ -145,12 +146,22 @@ def collect(node: Node) -> Iterator[Metric]:
         yield family
     tracks = GaugeMetricFamily("relay_tracks", "Tracks published.", labels=["worker", "kind"])
     transports = GaugeMetricFamily("relay_transports", "Transports.", labels=["worker", "state"])
+    lines = GaugeMetricFamily(
+        "relay_lines", "Subscribers by what their line carries.", labels=["worker", "up_to"]
+    )
+    reception = GaugeMetricFamily(
+        "relay_reception", "Pictures by what becomes of them.", labels=["worker", "state"]
+    )
     trip = GaugeMetricFamily("relay_round_trip_seconds", "Mean round trip.", labels=["worker"])
     for worker, metrics in rows:
         tracks.add_metric([str(worker), "audio"], metrics.tracks.audio)
         tracks.add_metric([str(worker), "video"], metrics.tracks.video)
         for state, count in sorted(metrics.transports.items()):
             transports.add_metric([str(worker), state], count)
+        for bound, count in metrics.lines.items():
+            lines.add_metric([str(worker), bound], count)
+        for told, count in sorted(metrics.reception.items()):
+            reception.add_metric([str(worker), told], count)
         if metrics.rtt_ms is not None:
             trip.add_metric([str(worker)], metrics.rtt_ms / 1000)
     dropped = CounterMetricFamily(
@@ -158,7 +169,7 @@ def collect(node: Node) -> Iterator[Metric]:
     )
     for kind, count in sorted(node.dropped.items()):
         dropped.add_metric([kind], count)
-    yield from (tracks, transports, trip, dropped)
+    yield from (tracks, transports, lines, reception, trip, dropped)
 
 
 def _family(

@@ -42,7 +42,7 @@ FREE: Final = 120_000.0
 STEP_UP: Final = 2.0
 """Times the present estimate at most: what is above the line makes a queue of that much."""
 
-LISTEN: Final = 1.0
+LISTEN: Final = 2.0
 """Seconds after an attempt during which its result may still come."""
 
 
@@ -112,12 +112,17 @@ class Probing:
             self._next = now + self._interval
             self._interval = min(self._interval * 2, MAX_INTERVAL)
 
+    @property
+    def listens_until(self) -> float:
+        """Until when the result of an attempt may come."""
+        return self._ends + LISTEN
+
     def get_timer(self, estimate: float) -> float | None:
         """When to come back."""
         if self.state is State.SENDING:
             return self._stepped + STEP
         if self.state is State.WAITING:
-            return self._ends + LISTEN
+            return self.listens_until
         if self.needed > estimate:
             return self._next
         return None

@@ -18,6 +18,9 @@ from .history import LENGTH, SendHistory
 PATIENCE: Final = 1.5
 """Seconds in which a receiver that tells anything has told it: one that does not gets all."""
 
+LATEST: Final = 0.25
+"""Seconds since the last measurement that make one of their own."""
+
 NEW: Final = 3.0
 """Seconds in which everybody gets the smallest picture: not much is known of the line."""
 
@@ -126,8 +129,12 @@ class Bandwidth:
             self._estimate.receive_feedback(numbers, at, sizes, ticks, lost, now)
             self.probing.receive_reduction(self._estimate.lowered_at)
 
-    def receive_remb(self, bitrate: int, ssrcs: tuple[int, ...], now: float) -> None:
-        self._remb.receive_remb(bitrate, ssrcs, self.sent, now)
+    def receive_remb(self, bitrate: int, ssrcs: tuple[int, ...], octets: int, now: float) -> None:
+        """`octets` were sent in all."""
+        elapsed = now - self._measured_at
+        # Right after a change to less, what was measured before it says nothing.
+        latest = 8 * (octets - self._octets) / elapsed if elapsed > LATEST else float("inf")
+        self._remb.receive_remb(bitrate, ssrcs, min(self.sent, latest), now)
 
     def receive_loss(self, lost: float, now: float) -> None:
         """What a report says of the worst stream."""
@@ -169,7 +176,7 @@ class Bandwidth:
             self._seen = sent
             return 0
         if probing.state is State.WAITING:
-            if not self._estimate.is_probing or now >= self._probe.ended + 2.0:
+            if not self._estimate.is_probing or now >= probing.listens_until:
                 probing.receive_result(self._before, self._estimate.rate, now)
             return 0
         octets = probing.take(sent - self._seen, now)

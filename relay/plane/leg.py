@@ -333,7 +333,8 @@ class Leg:
             elif isinstance(packet, rtcp.TransportFeedback):
                 self._receive_feedback(packet.body, now)
             elif isinstance(packet, rtcp.Remb):
-                self.bandwidth.receive_remb(packet.bitrate, packet.ssrcs, now)
+                octets = self._count_octets()
+                self.bandwidth.receive_remb(packet.bitrate, packet.ssrcs, octets, now)
 
     def _asks_for_picture(self, packet: rtcp.Rtcp) -> bool:
         if not isinstance(packet, rtcp.Nack):

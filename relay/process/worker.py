@@ -230,10 +230,14 @@ class Worker:
         transports: dict[control.TransportState, int] = {}
         tracks = [track for router in self._routers.values() for track in router.tracks]
         rtts = []
+        receivers = [one for router in self._routers.values() for one in router.receivers]
+        reception: dict[control.ReceptionState, int] = {}
         for router in self._routers.values():
             for state, count in figures.count_transports(router.transports).items():
                 transports[state] = transports.get(state, 0) + count
             rtts += figures.list_rtts(router.receivers)
+            for told, count in router.count_states().items():
+                reception[told] = reception.get(told, 0) + count
         audio = sum(track.kind == "audio" for track in tracks)
         return control.WorkerMetrics(
             packets_in=stats.packets_in,
@@ -247,6 +251,9 @@ class Worker:
             plis_out=stats.plis_out,
             failed_handshakes=stats.failed_handshakes,
             retransmissions=stats.resent,
+            probes=stats.probed,
+            lines=figures.count_lines(receivers),
+            reception=reception,
             parameter_sets=stats.inserted,
             rtt_ms=sum(rtts) / len(rtts) if rtts else None,
             rooms=len(self._routers),

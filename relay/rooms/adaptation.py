@@ -51,6 +51,19 @@ class Adaptation:
             allotment = self._allotments[name] = Allotment(default)
         return allotment
 
+    def get_state(self, participant: str, track: str) -> control.ReceptionState:
+        """What becomes of a track at a subscriber."""
+        allotment = self._allotments.get(participant)
+        return "full" if allotment is None else allotment.states.get(track, "full")
+
+    def count_states(self) -> dict[control.ReceptionState, int]:
+        """How many pictures come as they are wanted, smaller, or not."""
+        counts: dict[control.ReceptionState, int] = {"full": 0, "reduced": 0, "paused": 0}
+        for allotment in self._allotments.values():
+            for state in allotment.states.values():
+                counts[state] += 1
+        return counts
+
     def update(
         self,
         participants: Mapping[str, Participant],

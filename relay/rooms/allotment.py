@@ -58,7 +58,8 @@ class Allotment:
     ) -> list[TrackReception]:
         """Look what each of the pictures in `carried` gets; returns what is other than before."""
         budget = RESERVE * leg.bandwidth.get_budget(now)
-        seen = (frozenset(track.id for track in carried.values()), dict(preferences), set(talking))
+        streams = {track.id: len(track.up.layers) for track in carried.values()}
+        seen = (streams, dict(preferences), set(talking))
         same = seen == self._seen and abs(budget - self._budget) <= MOVED * self._budget
         if not leg.ready or (same and now - self._looked_at < INTERVAL):
             return []
@@ -91,7 +92,13 @@ class Allotment:
         ):
             option, wanted = share.option, find_wanted(demand)
             self._note(track.id, demand.current, option, wanted, now)
-            down.set_target(None if option is None else some[option][0], now)
+            if option is not None:
+                down.set_target(some[option][0], now)
+            elif some or not demand.width:
+                down.set_target(None, now)
+            else:
+                # Nothing has come of it yet: whatever comes first is wanted.
+                down.set_target(down.target or Rung(0), now)
             taken = 0.0 if option is None else some[option][1].rate
             down.room = max(0.0, self._budget - allocation.used + taken)
             states[track.id] = _tell(option, wanted)

@@ -93,6 +93,10 @@ class Router:
         sides = [s for p in self._participants.values() for s in (p.publisher, p.receiver)]
         return [side.transport for side in sides if side is not None]
 
+    def count_states(self) -> dict[control.ReceptionState, int]:
+        """How many pictures come as they are wanted, smaller, or not."""
+        return self._adaptation.count_states()
+
     def receive(self, command: control.Command, now: float) -> None:
         """Carry out one command; a faulty one is refused or ignored, never raised."""
         match command:
@@ -121,7 +125,13 @@ class Router:
             case control.RestartIce():
                 self._restart_ice(command.participant, now)
             case control.GetStats():
-                tracks = figures.describe_tracks(self.tracks, now)
+                receivers = {
+                    name: participant.receiver
+                    for name, participant in self._participants.items()
+                    if participant.receiver is not None
+                }
+                states = self._adaptation.get_state
+                tracks = figures.describe_tracks(self.tracks, receivers, states, now)
                 self._emit(control.RoomStats(command.request, tracks))
 
     def flush(self, now: float) -> bool:

@@ -83,7 +83,7 @@ def test_what_is_sent_is_measured() -> None:
     line.bandwidth.measure(0, 100.0)
     line.bandwidth.measure(125_000, 101.0)
     assert line.bandwidth.sent == pytest.approx(1_000_000)
-    line.bandwidth.receive_remb(900_000, (1,), 101.0)
+    line.bandwidth.receive_remb(900_000, (1,), 125_000, 101.0)
     assert line.bandwidth.rate == 900_000
 
 
@@ -95,3 +95,19 @@ def test_who_tells_nothing_gets_everything_after_a_while() -> None:
     assert line.bandwidth.get_budget(110.0) == float("inf")
     line.bandwidth.receive_loss(0.3, 110.0)
     assert line.bandwidth.get_budget(110.0) < FIRST
+
+
+def test_a_probe_that_nobody_reports_on_is_waited_for_and_not_asked_about_all_the_time() -> None:
+    line = Line()
+    line.run(2)
+    bandwidth = line.bandwidth
+    bandwidth.probing.want(5_000_000)
+    now, turns = line.now, 0
+    while now < line.now + 5:
+        timer = bandwidth.get_timer()
+        assert timer is not None
+        now = max(now, timer)
+        asked = bandwidth.take_probe(0, now)
+        bandwidth.end_step(asked, asked, now)
+        turns += 1
+    assert turns < 150
