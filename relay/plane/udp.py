@@ -13,11 +13,14 @@ from typing import Final, Protocol
 from ..rtp.packet import HEADER_SIZE
 from ..stats import DropReason, Stats
 from ..transport.ice import Address
+from .addresses import sockaddr
 from .arena import HEADROOM, MAX_DATAGRAM, ROW, Outbox
-from .batch import Inbox, MmsgInbox, MmsgOutbox, PortableInbox, PortableOutbox, available, sockaddr
+from .batch import available
 from .forwarder import Forwarder
 from .framehold import FrameHold
+from .inbox import Inbox, MmsgInbox, PortableInbox
 from .leg import Leg
+from .outbox import MmsgOutbox, PortableOutbox
 
 MAX_BATCHES: Final = 4
 """Batches read per turn of the event loop: timers and other sockets get theirs under a flood."""

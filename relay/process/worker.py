@@ -27,7 +27,7 @@ import uvloop
 
 from .. import control, logs
 from ..config import Config
-from ..plane.batch import unpack_address
+from ..plane.addresses import unpack_address
 from ..plane.forwarder import Forwarder
 from ..plane.policing import Bitrates
 from ..plane.udp import Udp, count_kernel_drops, open_socket

@@ -29,8 +29,8 @@ from typing import Any
 import cffi
 import uvloop
 
+from relay.plane.addresses import pack_address
 from relay.plane.arena import ROW, Arena
-from relay.plane.batch import pack_address
 from relay.plane.forwarder import Forwarder
 from relay.plane.leg import Leg
 from relay.plane.tracks import DownTrack, UpTrack

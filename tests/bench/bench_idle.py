@@ -22,7 +22,7 @@ import uvloop
 
 from relay import control
 from relay.config import Config
-from relay.plane.batch import pack_address
+from relay.plane.addresses import pack_address
 from relay.plane.udp import open_socket
 from relay.process.worker import Worker
 from relay.transport.ice import Address

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pytest
 from pylibsrtp import Policy, Session
 
-from relay.plane.batch import available, pack_address
+from relay.plane.addresses import pack_address
+from relay.plane.batch import available
 from relay.plane.forwarder import Forwarder
 from relay.plane.leg import Leg
 from relay.plane.tracks import DownTrack, UpTrack

@@ -50,8 +50,10 @@ PURE = [
     *("signaling.hub", "signaling.websocket.handshake", "signaling.http.proxy"),
     *("signaling.webhooks.outbox", "relay.control", "relay.config", "relay.stats", "relay.logs"),
     *("relay.rtp", "relay.sdp", "relay.bwe", "relay.transport.stun", "relay.transport.ice"),
-    *("relay.transport.sctp", "relay.process.lifecycle", "relay.plane.simulcast"),
-    *("relay.plane.keyframes", "relay.rooms.speakers"),
+    *("relay.transport.sctp", "relay.process.lifecycle", "relay.process.placement"),
+    *("relay.process.watchdog", "relay.plane.simulcast", "relay.plane.policing"),
+    *("relay.plane.intake", "relay.rooms.load"),
+    *("relay.plane.keyframes", "relay.rooms.speakers", "relay.timers"),
 ]
 OUTSIDE = {"asyncio", "socket", "time", "random", "secrets", "select", "selectors", "threading"}
 # Formatting a log line's time is no rule that depends on a clock; a token is minted now.

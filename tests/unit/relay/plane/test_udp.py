@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from relay.plane.batch import available, pack_address
+from relay.plane.addresses import pack_address
+from relay.plane.batch import available
 from relay.plane.forwarder import Forwarder
 from relay.plane.framehold import PATIENCE
 from relay.plane.leg import HOLD, REPORT_GRACE, Leg
