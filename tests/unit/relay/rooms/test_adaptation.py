@@ -56,11 +56,12 @@ def test_a_line_that_carries_nothing_is_told_and_graded() -> None:
     (receiver,) = world.router.receivers
     bandwidth = receiver.transport.leg.bandwidth
     bandwidth.begin(world.now - 10)
-    bandwidth.sent = 500_000
+    bandwidth.measure(0, world.now)
     (track,) = world.router.tracks
     track.leg._bind(track.up, 0, 0x1234, None)
     world.advance(4)
-    bandwidth.receive_remb(0, (1,), 0, world.now)
+    bandwidth.measure(250_000, world.now)
+    bandwidth.receive_remb(0, (1,), 250_000, world.now)
     events = world.advance(2)
     (told,) = world.find(control.Reception, events)
     assert told.participant == "bob"
@@ -68,7 +69,7 @@ def test_a_line_that_carries_nothing_is_told_and_graded() -> None:
     (quality,) = world.find(control.Quality, events)
     assert quality.participants[0].participant == "bob"
     assert quality.participants[0].down == 1
-    bandwidth.receive_remb(3_000_000, (1,), 0, world.now)
+    bandwidth.receive_remb(3_000_000, (1,), 250_000, world.now)
     events = world.advance(6)
     assert [one.state for one in world.find(control.Reception, events)[-1].tracks] == ["full"]
 
