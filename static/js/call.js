@@ -23,6 +23,7 @@ import { ReadySocket } from './warmup.js';
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./messages.js').ClientMessage} ClientMessage */
 
+const LIVENESS_POLL = 250; // ms between two looks at what still comes
 const FLOW_POLL = 200; // ms between looks whether media has arrived on a new path
 const LEVEL_POLL = 150; // ms
 const STATS_POLL = 1_000; // ms
@@ -131,6 +132,7 @@ export class Call {
     await signaling.join({ room, name, token, metadata: this.#metadata() });
     this.#timers = [
       setInterval(() => this.#flow.look(this.state.participants, performance.now()), FLOW_POLL),
+      setInterval(() => this.#look(), LIVENESS_POLL),
       setInterval(() => this.#listen(), LEVEL_POLL),
       setInterval(() => this.#measure(), STATS_POLL),
       setInterval(() => this.#freshness.check(Date.now()), STATS_POLL),
@@ -240,6 +242,19 @@ export class Call {
   /** The network changed, or the computer woke up. */
   probe() {
     this.#signaling?.probe();
+  }
+
+  /** The machine is in another network, or in one again. */
+  moved() {
+    this.#connections.moved(Date.now());
+    this.probe();
+  }
+
+  async #look() {
+    const signaling = this.#signaling;
+    if (!signaling) return;
+    const hub = { connected: signaling.state === 'open', heardAt: signaling.heardAt };
+    if (await this.#connections.look(Date.now(), hub)) signaling.probe();
   }
 
   /** The local media changed: send what there is now, on every connection. */

@@ -4,6 +4,7 @@
  */
 
 import { Direct } from './direct.js';
+import { Liveness } from './liveness.js';
 import { mark } from './marks.js';
 import { Publisher, Subscriber } from './relay.js';
 import { routes } from './routes.js';
@@ -26,6 +27,10 @@ export class Connections {
   /** @type {Subscriber | null} */ subscriber = null;
   /** Ends of what a switch of path left behind. @type {Map<string, any>} */ #lingering = new Map();
   /** @type {Set<string>} */ #refused = new Set();
+  #liveness = new Liveness();
+  /** What each connection had received when it was last looked at. @type {Map<string, number>} */ #received =
+    new Map();
+  #looking = false;
 
   /**
    * @param {object} options
@@ -114,6 +119,59 @@ export class Connections {
   get alive() {
     const direct = [...this.direct.values()].map(({ pc }) => pc);
     return [...direct, this.subscriber?.pc].some((pc) => pc?.connectionState === 'connected');
+  }
+
+  /**
+   * Looks which connections bring anything, and restarts those that a break of the network has cut.
+   * @param {number} now  ms since the epoch
+   * @param {{connected: boolean, heardAt: number}} hub
+   * @returns {Promise<boolean>} whether the hub is to be asked if it is there
+   */
+  async look(now, hub) {
+    if (this.#looking) return false;
+    this.#looking = true;
+    const watched = this.#watched();
+    const totals = await Promise.all([...watched].map(async ([key, pc]) => [key, await receivedBy(pc)]));
+    this.#liveness.keep(new Set(watched.keys()));
+    for (const [key, total] of /** @type {[string, number][]} */ (totals)) {
+      if (total > (this.#received.get(key) ?? 0)) this.#liveness.hear(key, now);
+      this.#received.set(key, total);
+    }
+    const { probe, restart } = this.#liveness.check(now, hub);
+    for (const key of restart) this.#restart(key);
+    this.#showSilent(now);
+    this.#looking = false;
+    return probe;
+  }
+
+  /** The network is another one. @param {number} now */
+  moved(now) {
+    this.#liveness.move(now);
+  }
+
+  #watched() {
+    /** @type {Map<string, RTCPeerConnection>} */
+    const watched = new Map([...this.direct].map(([id, { pc }]) => [id, pc]));
+    if (this.publisher) watched.set('publisher', this.publisher.pc);
+    if (this.subscriber?.pc) watched.set('subscriber', this.subscriber.pc);
+    return watched;
+  }
+
+  /** @param {string} key */
+  #restart(key) {
+    if (key === 'publisher') this.publisher?.restart();
+    else if (key === 'subscriber') this.subscriber?.restart();
+    else this.direct.get(key)?.restart();
+  }
+
+  /** Tells of whom nothing comes that should, until it does. @param {number} now */
+  #showSilent(now) {
+    const relay = this.#liveness.inTrouble && this.#liveness.isSilent('subscriber', now);
+    for (const { id, silent, metadata } of this.state().participants) {
+      const sends = metadata.camera || metadata.microphone;
+      const is = this.direct.has(id) ? Boolean(sends) && this.#liveness.isSilent(id, now) : relay;
+      if (is !== silent) this.dispatch({ type: 'silence', participant: id, silent: is });
+    }
   }
 
   /** Sends what there is now on every connection. */
@@ -283,4 +341,14 @@ export class Connections {
     });
     return this.subscriber;
   }
+}
+
+/** Bytes that have come in, reports and media. @param {RTCPeerConnection} pc @returns {Promise<number>} */
+async function receivedBy(pc) {
+  let total = 0;
+  const report = await pc.getStats().catch(() => null);
+  for (const entry of report?.values() ?? []) {
+    if (entry.type === 'candidate-pair') total += entry.bytesReceived ?? 0;
+  }
+  return total;
 }

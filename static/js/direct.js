@@ -11,6 +11,7 @@ import { OPEN_AFTER, Peer, cameraLimits } from './peer.js';
 const CONNECT_WITHIN = 8_000; // ms, by the protocol; then the pair goes through the relay
 const RESTART_AFTER = 2_000; // ms of "disconnected": shorter losses heal by themselves
 const ABANDON_AFTER = 5_000; // ms of "disconnected" when nothing can be negotiated any more
+const RESTART_SECOND = 500; // ms that the elder leaves to the other side, which has noticed the same
 const RETRY_EVERY = 8_000; // ms between attempts while there is nothing else
 
 export class Direct {
@@ -134,6 +135,14 @@ export class Direct {
       }
       this.#restartTimer = setTimeout(() => this.#restart(), state === 'failed' ? 0 : RESTART_AFTER);
     }
+  }
+
+  /** The way is broken, or another one: who came later finds a new one, or the elder if they do not. */
+  restart() {
+    clearTimeout(this.#restartTimer);
+    if (this.connected) this.#expectConnection(CONNECT_WITHIN);
+    this.connected = false;
+    this.#restartTimer = setTimeout(() => this.#restart(), this.polite ? 0 : RESTART_SECOND);
   }
 
   #restart() {

@@ -329,10 +329,13 @@ class Page {
     }
     for (const event of ['online', 'offline', 'visibilitychange']) {
       (event === 'visibilitychange' ? document : window).addEventListener(event, () => {
-        if (navigator.onLine) this.call.probe();
+        if (event === 'online') this.call.moved();
+        else if (navigator.onLine) this.call.probe();
         this.call.dispatch({ type: 'hidden', hidden: document.hidden });
       });
     }
+    // Not in every browser, and told more often than it is so: the hub is asked, and no more.
+    /** @type {any} */ (navigator).connection?.addEventListener('change', () => this.call.probe());
     window.addEventListener('pagehide', () => {
       const { phase, waiting, room } = this.call.state;
       if (phase !== 'call' && !waiting) return;

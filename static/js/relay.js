@@ -187,6 +187,7 @@ export class Subscriber {
         // Closed meanwhile, or the relay has begun anew: it would take this answer for the newer offer's.
         if (pc !== this.pc || number !== this.#offers) return;
         this.answer(/** @type {RTCSessionDescription} */ (pc.localDescription).sdp);
+        if (pc.connectionState === 'disconnected' || pc.connectionState === 'failed') this.#askAgain(2 * LOST_AFTER);
         this.slots = new Map(tracks.map((slot) => [slot.mid, slot]));
         this.onTracks();
       })
@@ -200,6 +201,13 @@ export class Subscriber {
       if (line.mid !== null && this.slots.get(line.mid)?.track === track) return line.receiver;
     }
     return null;
+  }
+
+  /** The way to the relay is broken, or another one: have it offer anew at once. */
+  restart() {
+    if (!this.pc) return;
+    clearTimeout(this.#timer);
+    this.#askAgain(0);
   }
 
   close() {

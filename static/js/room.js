@@ -17,6 +17,7 @@
  * @property {boolean} elder     was there before this side, which is therefore the polite one
  * @property {boolean} viaRelay  this pair uses the relay whatever the room does
  * @property {boolean} away      the hub has given them up, yet their media still flow directly
+ * @property {boolean} silent    nothing comes of what they send, for the moment
  * @property {Flow} p2p
  * @property {Flow} relay
  */
@@ -76,6 +77,7 @@
  *   | {type: 'hand', at: number}
  *   | {type: 'reaction', from: string, reaction: string}
  *   | {type: 'participant-lost', participant: string}
+ *   | {type: 'silence', participant: string, silent: boolean}
  *   | {type: 'flow', participant: string, path: 'p2p' | 'relay', flow: Flow}} Event
  */
 
@@ -124,6 +126,7 @@ function enter(participant, elder) {
     elder,
     viaRelay: participant.via === 'relay',
     away: false,
+    silent: false,
     p2p: 'none',
     relay: 'none',
   };
@@ -349,6 +352,8 @@ export function reduce(state, event) {
     }
     case 'pin':
       return { ...state, pinned: toggled(state.pinned, event.tile) };
+    case 'silence':
+      return change(state, event.participant, () => ({ silent: event.silent }));
     case 'flow': {
       const one = state.participants.find(({ id }) => id === event.participant);
       if (!one || one[event.path] === event.flow) return state;

@@ -28,7 +28,9 @@ const BACKOFF_FIRST = 300; // ms; the first retry comes at once for the eye, yet
 const BACKOFF_DRAINED = 500; // ms at most after the server has said that it goes away: it is back soon
 const DRAINED_FOR = 60_000; // ms for which that is expected
 const BACKOFF_MAX = 8_000; // ms; more would be felt as "it never comes back"
-const PROBE_TIMEOUT = 5_000; // ms to wait for any answer when the network has just changed
+const PROBE_TIMEOUT = 1_000; // ms to wait for any answer when the network has just changed, on a line that is not known to be slower
+const REOPEN_WITHIN = [2_500, 2_500, 5_000]; // ms, in turn: where the network is back, a new attempt's first packet is sooner than an old one's next
+const BACKOFF_UNREACHABLE = 500; // ms at most before the next attempt where nobody has answered the last one at all
 const OPEN_WITHIN = 15_000; // ms for a connection to open and be answered; a browser itself would wait for minutes
 const PENDING_MAX = 512; // unanswered messages; a call in trouble makes a few dozen
 
@@ -92,7 +94,8 @@ export class Signaling {
   #drained = false;
   #drainedAt = Number.NEGATIVE_INFINITY;
   #lastId = 0;
-  #heardAt = 0;
+  /** When the server was last heard, in ms since the epoch. */ heardAt = 0;
+  /** Attempts that timed out in a row: the network is gone. */ #unanswerable = 0;
   /** Heartbeats sent since anything was heard. */ #unanswered = 0;
   #heartbeat = 25_000;
   /** @type {any} */ #retryTimer = null;
@@ -163,10 +166,13 @@ export class Signaling {
     } else if (this.#socket?.readyState === 1 && this.#probeTimer === null) {
       this.#beat();
       const asked = this.environment.now();
-      this.#probeTimer = this.environment.setTimeout(() => {
-        this.#probeTimer = null;
-        if (this.#heardAt < asked) this.#drop();
-      }, PROBE_TIMEOUT);
+      this.#probeTimer = this.environment.setTimeout(
+        () => {
+          this.#probeTimer = null;
+          if (this.heardAt < asked) this.#drop();
+        },
+        Math.max(PROBE_TIMEOUT, 4 * (this.roundTrip ?? 0)),
+      );
     }
   }
 
@@ -182,10 +188,12 @@ export class Signaling {
     this.#socket = socket;
     before?.close(); // it was still trying
     this.environment.clearTimeout(this.#openTimer);
-    this.#openTimer = this.environment.setTimeout(() => this.#drop(), OPEN_WITHIN);
+    this.#expectAnswer(this.#session ? REOPEN_WITHIN[this.#unanswerable % REOPEN_WITHIN.length] : OPEN_WITHIN);
     const opened = () => {
       if (socket !== this.#socket) return;
-      this.#heardAt = this.environment.now();
+      this.heardAt = this.environment.now();
+      this.#unanswerable = 0;
+      this.#expectAnswer(OPEN_WITHIN);
       if (this.#session) this.#write({ type: 'resume', session: this.#session, seq: this.#seq });
       else this.#sendJoin();
     };
@@ -200,6 +208,15 @@ export class Signaling {
     };
   }
 
+  /** @param {number} within  ms, after which the attempt is given up for another */
+  #expectAnswer(within) {
+    this.environment.clearTimeout(this.#openTimer);
+    this.#openTimer = this.environment.setTimeout(() => {
+      this.#unanswerable += 1;
+      this.#drop();
+    }, within);
+  }
+
   #sendJoin() {
     this.#write({ type: 'join', id: String(++this.#lastId), ...this.#join });
   }
@@ -211,10 +228,10 @@ export class Signaling {
 
   /** @param {any} message */
   #receive(message) {
-    this.#heardAt = this.environment.now();
+    this.heardAt = this.environment.now();
     this.#unanswered = 0;
     if (message.type === 'heartbeat') {
-      this.roundTrip = this.#heardAt - message.timestamp;
+      this.roundTrip = this.heardAt - message.timestamp;
       return;
     }
     if (message.type === 'resumed') return this.#resumed();
@@ -319,7 +336,9 @@ export class Signaling {
     }
     const reason = this.#drained ? 'draining' : code === 4503 ? 'overloaded' : 'lost';
     this.#setState(this.#session || this.#joining === null ? 'reconnecting' : 'connecting', reason);
-    const most = this.environment.now() < this.#drainedAt + DRAINED_FOR ? BACKOFF_DRAINED : BACKOFF_MAX;
+    const now = this.environment.now();
+    const gone = this.#session && this.#unanswerable > 0;
+    const most = gone ? BACKOFF_UNREACHABLE : now < this.#drainedAt + DRAINED_FOR ? BACKOFF_DRAINED : BACKOFF_MAX;
     const wait = backoff(code === 4429 ? this.#attempt + 4 : this.#attempt, this.environment.random, most);
     this.#attempt += 1;
     this.#retryTimer = this.environment.setTimeout(() => this.#open(), wait);
@@ -344,7 +363,7 @@ export class Signaling {
     this.#unanswered = 0;
     this.#beat();
     const tick = () => {
-      const silent = this.environment.now() - this.#heardAt > 2 * this.#heartbeat;
+      const silent = this.environment.now() - this.heardAt > 2 * this.#heartbeat;
       if (silent && this.#unanswered >= 2) return this.#drop();
       // Silent because nothing was asked: timers come late in a background tab, and after sleep.
       if (silent) this.probe();

@@ -20,7 +20,7 @@ import { cornerAfter } from './movable.js';
  * @property {boolean} talking
  * @property {boolean} pinned
  * @property {boolean} waiting      no media yet
- * @property {boolean} reconnecting the server has lost them; what still flows is shown
+ * @property {boolean} reconnecting the server has lost them, or nothing comes of them; what still flows is shown
  * @property {number} hand         its place among the hands that are up, from 1; 0 while it is down
  * @property {import('../stats.js').Quality} quality
  * @property {import('../messages.js').Reception} reception  whether the line carries the picture

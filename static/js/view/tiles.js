@@ -59,7 +59,7 @@ function tilesOfOne(call, one) {
     talking: call.talking.has(one.id),
     pinned: pinned.includes(one.id),
     waiting: one.p2p !== 'flowing' && one.relay !== 'flowing',
-    reconnecting: one.away || stoppedOf(one),
+    reconnecting: one.away || one.silent || stoppedOf(one),
     hand: handsOf(call.state).indexOf(one.id) + 1,
     quality: worse(quality(call.history.of(one.id)), call.state.quality[one.id]?.up),
     reception: receptionOf(call.state, one, 'camera'),
