@@ -1,11 +1,13 @@
 """Participants with media, for programs: see `Bot`."""
 
 from .bot import Bot
+from .clock import media_time
 from .errors import CodecMissing, SourceFull, SourceUnreadable, TargetUnwritable
 from .files import File
 from .publishing import Publication
 from .sources import Source
-from .tracks import EncodedPacket, RemoteTrack
+from .speech import Utterance
+from .tracks import EncodedPacket, RemoteTrack, Samples
 from .voice import Voice
 
 __all__ = [
@@ -15,9 +17,12 @@ __all__ = [
     "File",
     "Publication",
     "RemoteTrack",
+    "Samples",
     "Source",
     "SourceFull",
     "SourceUnreadable",
     "TargetUnwritable",
+    "Utterance",
     "Voice",
+    "media_time",
 ]

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from aiortc import MediaStreamTrack
 
@@ -37,6 +37,7 @@ from .voice import Voice
 DATA_WITHIN: Final = 5.0
 """Seconds that data wait for their channel."""
 
+T = TypeVar("T")
 TrackHandler = Callable[[RemoteTrack], Coroutine[Any, Any, None]]
 
 
@@ -336,7 +337,7 @@ class Bot:
 
     # -- Work and the end ---------------------------------------------------------------
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` as long as the bot lives. If it fails, so does the bot. Raises NotConnected
         once the bot has ended."""
         return self._tasks.start(work)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from ..client import NotConnected
 
 log = logging.getLogger(__name__)
 
-Work = Coroutine[Any, Any, None]
+T = TypeVar("T")
 
 
 class Tasks:
@@ -24,17 +24,17 @@ class Tasks:
         self.owner: asyncio.Task[Any] | None = None
         self._on_end = on_end
         self._closing = False
-        self._all: set[asyncio.Task[None]] = set()
-        self._work: set[asyncio.Task[None]] = set()
+        self._all: set[asyncio.Task[Any]] = set()
+        self._work: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Work) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run the bot's own work; what goes wrong in it is logged."""
         task = asyncio.create_task(work)
         self._all.add(task)
         task.add_done_callback(self._on_done)
         return task
 
-    def start(self, work: Work) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run the program's work. Raises NotConnected once all has ended."""
         if self.ended.is_set():
             work.close()
@@ -75,7 +75,7 @@ class Tasks:
     async def cancel_all(self, spare: asyncio.Task[Any] | None) -> None:
         await _cancel(self._all - {spare})
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._all.discard(task)
         ours = task not in self._work
         self._work.discard(task)
@@ -88,7 +88,7 @@ class Tasks:
             self.fail(error)
 
 
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -26,6 +26,7 @@ from .backlog import Backlog, Ended
 from .clock import media_time
 from .decoding import Decoded, PictureDecoder, SoundDecoder, make_track_decoder
 from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame
+from .speech import SpeechCutter, Utterance
 from .tap import EncodedFrame, Tap
 from .threads import run_codec
 
@@ -37,6 +38,8 @@ FRAMES_WAITING = {"video": 4, "audio": 50}
 ENCODED_WAITING = {"video": 60, "audio": 100}
 DRIFT_SECONDS = 1.0
 """Timestamps that stray this far from the arrival times are put right."""
+JOIN_WITHIN = 0.06
+"""Seconds: sound that follows its predecessor this closely is joined on without a gap."""
 KEY_FRAME_INTERVAL = 0.5
 """Seconds between two requests for a key frame."""
 
@@ -51,6 +54,21 @@ class EncodedPacket:
     data: bytes
     time: float
     key: bool
+
+
+class Samples(np.ndarray[Any, np.dtype[np.int16]]):
+    """16-bit samples of shape (samples, channels); the first sounds at `time` on the media
+    clock."""
+
+    time: float
+
+    def __new__(cls, pcm: NDArray[np.int16], time: float) -> Samples:
+        self = pcm.view(cls)
+        self.time = time
+        return self
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.time = getattr(other, "time", 0.0)
 
 
 class RemoteTrack:
@@ -123,16 +141,69 @@ class RemoteTrack:
                 yield frame.to_ndarray(format=format).astype(np.uint8, copy=False)
 
     async def pcm(
-        self, *, rate: int = AUDIO_CLOCK, layout: str = "mono"
-    ) -> AsyncGenerator[NDArray[np.int16], None]:
-        """Sound as 16-bit samples at `rate` Hz, of shape (samples, channels), 20 ms or so each;
-        `layout` is `mono` or `stereo`."""
+        self, *, rate: int = AUDIO_CLOCK, layout: str = "mono", fill: bool = False
+    ) -> AsyncGenerator[Samples, None]:
+        """Sound as 16-bit samples at `rate` Hz, of shape (samples, channels), 20 ms or so each,
+        with `time`, when they sound on the media clock. `layout` is `mono` or `stereo`.
+
+        fill: where time passes without sound, zeros come in its place, at most a second of them
+        at a time; they come when sound does again.
+        """
         resampler = Resampler(rate, layout)
         channels = 2 if layout == "stereo" else 1
+        due: float | None = None
         async for frame in self.frames():
-            if isinstance(frame, av.AudioFrame):
-                for part in resampler.resample(frame):
-                    yield part.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels)
+            if not isinstance(frame, av.AudioFrame):
+                continue
+            time = float(frame.time or 0)
+            if due is not None and abs(time - due) < JOIN_WITHIN:
+                time = due
+            elif fill and due is not None and time > due:
+                for gap in _cut(time - due):
+                    yield Samples(np.zeros((round(gap * rate), channels), np.int16), due)
+                    due += gap
+            for part in resampler.resample(frame):
+                pcm = part.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels)
+                yield Samples(pcm, time)
+                time += len(pcm) / rate
+            due = time
+
+    async def utterances(
+        self,
+        *,
+        silence: float = 0.4,
+        longest: float = 15.0,
+        rate: int = 16_000,
+        on_speech: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[Utterance, None]:
+        """What somebody says, each time `silence` seconds pass after it, also where the
+        microphone is turned off; cut after `longest` seconds, and at the end of the track.
+        `on_speech` is called as soon as somebody begins."""
+        cutter = SpeechCutter(rate, silence=silence, longest=longest)
+        sound = self.pcm(rate=rate)
+        waiting: asyncio.Future[Samples] | None = None
+        try:
+            while True:
+                waiting = waiting or asyncio.ensure_future(anext(sound))
+                await asyncio.wait([waiting], timeout=silence if cutter.speaking else None)
+                if not waiting.done():
+                    done = cutter.flush()
+                else:
+                    pcm, waiting = waiting.result(), None
+                    before = cutter.certain
+                    done = cutter.add(pcm[:, 0], pcm.time)
+                    if on_speech is not None and cutter.certain and not before:
+                        on_speech()
+                for utterance in done:
+                    yield utterance
+        except StopAsyncIteration:
+            for utterance in cutter.flush():
+                yield utterance
+        finally:
+            if waiting is not None:
+                waiting.cancel()
+                await asyncio.wait([waiting])
+            await sound.aclose()
 
     async def packets(self) -> AsyncGenerator[EncodedPacket, None]:
         """The frames as they were sent, not decoded; video begins with a key frame."""
@@ -350,6 +421,12 @@ class RemoteTrack:
             one = frame if index == last else copy_frame(frame)
             one.pts, one.time_base = round(moment * clock), Fraction(1, clock)
             backlog.put(one)
+
+
+def _cut(seconds: float) -> list[float]:
+    """A gap in pieces of a second at most."""
+    whole = int(seconds)
+    return [1.0] * whole + ([seconds - whole] if seconds > whole else [])
 
 
 class _Relayed(MediaStreamTrack):

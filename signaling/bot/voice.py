@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +29,16 @@ class Voice:
         is room for more. False: `clear` has cut it off."""
         cleared = self._cleared
         odd = b""
-        async for chunk in _each(chunks):
-            if self._cleared != cleared:
-                return False
-            if not isinstance(chunk, np.ndarray):
-                data = odd + bytes(chunk)
-                data, odd = data[: len(data) & ~1], data[len(data) & ~1 :]
-                chunk = np.frombuffer(data, "<i2").astype(np.int16)
-            if len(chunk):
-                await self._source.push_sound(chunk, rate=self.rate)
+        async with aclosing(_each(chunks)) as each:
+            async for chunk in each:
+                if self._cleared != cleared:
+                    return False
+                if not isinstance(chunk, np.ndarray):
+                    data = odd + bytes(chunk)
+                    data, odd = data[: len(data) & ~1], data[len(data) & ~1 :]
+                    chunk = np.frombuffer(data, "<i2").astype(np.int16)
+                if len(chunk):
+                    await self._source.push_sound(chunk, rate=self.rate)
         return self._cleared == cleared
 
     def clear(self) -> None:
@@ -54,12 +56,18 @@ class Voice:
         await self._publication.stop()
 
 
-async def _each(chunks: Chunk | Iterable[Chunk] | AsyncIterable[Chunk]) -> AsyncIterable[Chunk]:
+async def _each(
+    chunks: Chunk | Iterable[Chunk] | AsyncIterable[Chunk],
+) -> AsyncGenerator[Chunk, None]:
     if isinstance(chunks, bytes | bytearray | memoryview | np.ndarray):
         yield chunks
     elif isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:  # What makes them need not be made to the end.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
     else:
         for chunk in chunks:
             yield chunk

@@ -1,4 +1,4 @@
-"""Writes down what is said, with a recogniser of your own, and tells the room.
+"""Writes down what is said, with a recogniser of your own, and shows the room captions.
 
 python -m tests.examples.transcribe URL ROOM
 """
@@ -9,41 +9,25 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
+from signaling.bot import Bot, RemoteTrack, Utterance
 
-from signaling.bot import Bot, RemoteTrack
-
-RATE = 16_000
-SILENCE = 500
-"""Samples below this are silence, of 32767."""
-PAUSE = RATE // 2
-LONGEST = 15 * RATE
-
-Recogniser = Callable[[NDArray[np.int16]], str]
+Recogniser = Callable[[Utterance], str]
 """Takes 16-bit mono samples at 16 kHz and returns the text; it may take its time."""
 
 
-def describe(speech: NDArray[np.int16]) -> str:
+def describe(said: Utterance) -> str:
     """Put a real recogniser here."""
-    return f"({len(speech) / RATE:.1f} seconds of speech)"
+    return f"({said.seconds:.1f} seconds of speech)"
 
 
 async def transcribe(bot: Bot, track: RemoteTrack, recognise: Recogniser) -> None:
-    """Cut a track into utterances at its pauses, and say in the chat what each was."""
-    speech = np.zeros(0, np.int16)
-    quiet = 0
-    async for block in track.pcm(rate=RATE):
-        samples = block[:, 0]
-        loud = int(np.abs(samples.astype(np.int32)).max(initial=0)) > SILENCE
-        quiet = 0 if loud else quiet + len(samples)
-        if loud or len(speech):
-            speech = np.concatenate([speech, samples])
-        if len(speech) and (quiet > PAUSE or len(speech) > LONGEST):
-            text = await asyncio.to_thread(recognise, speech)
-            if text:
-                await bot.chat(f"{track.participant.name}: {text}")
-            speech = speech[:0]
+    """Say in the chat, and as captions, what each utterance was."""
+    async for said in track.utterances():
+        if text := await asyncio.to_thread(recognise, said):
+            speaker = track.participant
+            caption = {"participant": speaker.id, "text": text, "final": True}
+            await bot.client.send(caption, topic="caption")
+            await bot.chat(f"{speaker.name}: {text}")
 
 
 async def main(server: str, room: str, recognise: Recogniser = describe) -> None:

@@ -14,9 +14,9 @@ import av
 import numpy as np
 import pytest
 
-from signaling.bot import Bot
+from signaling.bot import Bot, Source, Utterance
 from signaling.protocol import messages
-from tests.examples import bridge, echo, meter, recorder, transcribe
+from tests.examples import agent, bridge, echo, meter, recorder, transcribe
 from tests.support.bots import hear, make_film, publish_known, running_server, see, soon, until
 from tests.support.processes import ROOT
 
@@ -41,7 +41,7 @@ async def running(work: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
 
 
 def test_every_example_is_run_here() -> None:
-    run = {module.__name__.rpartition(".")[2] for module in (bridge, echo, meter, recorder)}
+    run = {module.__name__.rpartition(".")[2] for module in (agent, bridge, echo, meter, recorder)}
     # events is run with the cluster that it is for.
     assert set(EXAMPLES) == run | {"transcribe", "events"}
 
@@ -90,10 +90,10 @@ async def test_meter_draws_how_loud_it_is(server: str) -> None:
 
 
 async def test_transcribe_hands_utterances_to_a_recogniser(server: str) -> None:
-    heard: list[int] = []
+    heard: list[float] = []
 
-    def recognise(speech: np.ndarray[Any, np.dtype[np.int16]]) -> str:
-        heard.append(len(speech))
+    def recognise(said: Utterance) -> str:
+        heard.append(said.seconds)
         return "hello world"
 
     async def speak() -> AsyncIterator[Any]:
@@ -107,7 +107,66 @@ async def test_transcribe_hands_utterances_to_a_recogniser(server: str) -> None:
         await ada.publish(speak(), kind="audio")
         async with running(transcribe.main(server, "transcribe", recognise)):
             await until(lambda: "Ada: hello world" in said)
-    assert 8000 < heard[0] < 40_000
+    assert 0.5 < heard[0] < 2.5
+
+
+async def test_transcribe_writes_down_what_is_said_right_before_a_mute(server: str) -> None:
+    async def speak() -> AsyncIterator[Any]:
+        for _ in range(50):
+            yield (8000 * np.sin(np.arange(960) / 10)).astype(np.int16)
+
+    async with Bot.join(server, room="muted", name="Ada") as ada:
+        said: list[str] = []
+        captions = ada.client.messages("caption")
+        ada.client.on(messages.ChatFrom, lambda chat: said.append(chat.content))
+        async with running(transcribe.main(server, "muted", lambda _: "good bye")):
+            source = Source("audio")
+            await ada.publish(source)
+            await soon(source.listening.wait())
+            await asyncio.sleep(1)  # Until the transcript's decoder reads.
+            async for pcm in speak():
+                await source.push_sound(pcm)
+            # Nothing follows, not even silence.
+            await until(lambda: "Ada: good bye" in said)
+            caption = await soon(anext(captions))
+            assert caption.payload == {
+                "participant": ada.client.id,
+                "text": "good bye",
+                "final": True,
+            }
+        await captions.aclose()
+
+
+@pytest.mark.needs("espeak-ng")
+async def test_agent_answers_falls_silent_when_interrupted_and_shows_captions(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = (8000 * np.sin(np.arange(960) / 10)).astype(np.int16)
+    async with Bot.join(server, room="agent", name="Ada") as ada:
+        source = Source("audio")
+        await ada.publish(source)
+        captions = ada.client.messages("caption")
+        async with running(agent.main(server, "agent")):
+            await soon(source.listening.wait())
+            await asyncio.sleep(1)
+            for _ in range(30):
+                await source.push_sound(loud)
+            caption = await soon(anext(captions))
+            assert "seconds of speech" in caption.payload["text"]
+            heard = (await soon(ada.track("audio", name="Agent"))).utterances(silence=0.3)
+            answer = await soon(anext(heard))
+            assert 0.8 < answer.seconds < 6
+            print(capsys.readouterr().out)
+            for _ in range(30):
+                await source.push_sound(loud)
+            await soon(anext(captions))
+            await asyncio.sleep(0.6)
+            for _ in range(30):  # In the midst of the second answer.
+                await source.push_sound(loud)
+            cut_off = await soon(anext(heard))
+            assert cut_off.seconds < answer.seconds
+        await heard.aclose()
+        await captions.aclose()
 
 
 async def test_bridge_brings_a_file_into_the_room(server: str, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ COMPONENTS = {
         Component("turnserver", ("turnserver",), "coturn", "TURN tests"),
         Component("nginx", ("nginx",), "nginx-light", "proxy tests"),
         Component("redis-server", ("redis-server",), "redis-server", "tests with several hubs"),
+        Component("espeak-ng", ("espeak-ng",), "espeak-ng", "tests of what speaks"),
         Component("node", ("node",), "nodejs", "tests and types of the page"),
         Component("npm", ("npm",), "npm", "types of the page"),
         Component("gstreamer", ("gst-inspect-1.0",), GSTREAMER, "tests with GStreamer"),

@@ -20,6 +20,7 @@ signaling.about signaling.logs signaling.protocol signaling.systemd < signaling.
     signaling.settings < signaling.access < signaling.hub < signaling.cluster
     < signaling.websocket signaling.webhooks signaling.relaynode < signaling.http signaling.foreign
     < signaling.clustering < signaling.app < signaling.life < signaling.cli < signaling.__main__
+signaling.cli < signaling.testing
 signaling.protocol < signaling.client < signaling.bot < signaling.doctor < signaling.cli
 signaling.hub.journal signaling.hub.timers signaling.hub.participant < signaling.hub.room
     signaling.hub.descriptions < signaling.hub.relayrequests signaling.hub.session
