@@ -204,7 +204,9 @@ export class Signaling {
       if (socket === this.#socket) this.#receive(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
-      if (socket === this.#socket) this.#lost(event.code, event.reason);
+      if (socket !== this.#socket) return;
+      this.#unanswerable = 0; // refused is answered, too
+      this.#lost(event.code, event.reason);
     };
   }
 
