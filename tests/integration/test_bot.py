@@ -250,7 +250,7 @@ async def test_chat_and_data_reach_the_others(server: str) -> None:
         await inbox.aclose()
 
 
-async def test_messages_arrive_once_and_in_order_while_the_room_goes_over_to_the_relay() -> None:
+async def test_messages_arrive_once_and_in_order_over_to_the_relay_and_past_its_end() -> None:
     async with serve("--mesh-limit", "2") as running:
         join = joins(http_url(running))
         async with join("Ada") as ada, join("Bob") as bob:
@@ -266,6 +266,8 @@ async def test_messages_arrive_once_and_in_order_while_the_room_goes_over_to_the
             async with join("Eve"):
                 await until(lambda: bob.client.topology == "relay")
                 for n in range(40, 80):
+                    if n == 60:
+                        kill_worker(running)
                     await ada.send(n, topic="count")
                 await ada.send(b"\0\1", topic="count")
                 assert await soon(ada.call(bob.client.id, "double", 21)) == 42

@@ -60,3 +60,23 @@ async def test_many_messages_arrive_once_and_in_order_both_ways(server: ServerPr
         await until(lambda: len(ada.got) == len(bob.got) == 500, "all messages")
         for peer in (ada, bob):
             assert [int(payload) for _, _, payload in peer.got] == list(range(500))
+
+
+async def test_who_closes_the_receiving_connection_gets_another_and_its_data(
+    server: ServerProcess,
+) -> None:
+    room = secrets.token_hex(4)
+    async with (
+        ClientSession() as session,
+        data_peer(session, server.ws_url, room, "Ada") as ada,
+        data_peer(session, server.ws_url, room, "Bob") as bob,
+    ):
+        await until(lambda: ada.ready and bob.ready, "channels")
+        ada.send("reliable", "before")
+        await until(lambda: len(bob.got) == 1, "the first message")
+        await bob.reopen()
+        await until(lambda: bob.ready, "channels again")
+        ada.send("reliable", "after")
+        await until(lambda: len(bob.got) == 2, "the second message")
+        assert [payload for _, _, payload in bob.got] == [b"before", b"after"]
+        assert bob.errors == []

@@ -69,6 +69,14 @@ class DataPeer:
     def send(self, label: str, payload: bytes | str, **header: object) -> None:
         self._channels[label].send(frame(payload, **header))
 
+    async def reopen(self) -> None:
+        """Close what receives, and ask for another."""
+        await self._subscribing.close()
+        self._seen.clear()
+        self._subscribing = RTCPeerConnection()
+        self._subscribing.on("datachannel", self._take)
+        await self._send(type="restart-ice", id="restart")
+
     async def _send(self, **message: object) -> None:
         await self._ws.send_json(message)
 
