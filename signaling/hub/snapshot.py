@@ -41,6 +41,7 @@ class ParticipantState(msgspec.Struct, frozen=True, array_like=True):
     routes: list[str]
     session: str
     seq: int
+    data: bool = False
 
 
 class RoomState(msgspec.Struct, frozen=True, array_like=True):
@@ -88,6 +89,7 @@ def _describe(session: Session) -> ParticipantState:
         sorted(participant.routes or ()),
         session.digest,
         session.seq,
+        participant.data,
     )
 
 
@@ -105,6 +107,7 @@ def restore(state: RoomState, limits: Limits, *, relay: bool) -> Room:
             metadata=Raw(known.metadata),
             identity=known.identity,
             ban_key=known.ban_key,
+            data=known.data,
         )
         participant.guest = False
         participant.tracks = {track.id: track for track in known.tracks}

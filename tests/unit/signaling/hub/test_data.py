@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from relay import control
 from signaling.access.tokens import Access
+from signaling.hub import snapshot
 from signaling.protocol import messages
 from signaling.protocol.messages import Grant
-from tests.support.hub import World
+from tests.support.hub import FakeRelays, World
 
 
 def test_everyone_else_gets_it_and_the_sender_only_ok() -> None:
@@ -99,3 +101,18 @@ def test_it_is_written_as_the_encoder_would() -> None:
     said = messages.DataFrom(from_="p_1", topic='to "pic"', content=raw)
     said.seq = 3
     assert messages.parse_server_message(built) == said
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_who_takes_data_through_the_relay_does_so_on_another_hub_too(wanted: bool) -> None:
+    relays = FakeRelays()
+    world = World(relays=relays, mesh_limit=1)
+    ada = world.join("Ada", data=wanted)
+    world.join("Bob")
+    told = [c for c in relays.take() if isinstance(c, control.Join) and c.participant == ada.id]
+    assert [join.data for join in told] == [wanted]
+    room = world.hub.find_room("demo")
+    assert room is not None
+    sessions = [p.session for p in room.participants.values() if p.session is not None]
+    again = snapshot.restore(snapshot.take(room, sessions), world.hub.limits, relay=True)
+    assert again.participants[ada.id].data is wanted
