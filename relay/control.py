@@ -188,12 +188,13 @@ class Select(Message, frozen=True):
 
 class Prefer(Message, frozen=True):
     """What the participant's tiles need; tracks not named keep what was said of them, unless
-    `reset`."""
+    `reset`. `default` is what is wanted of those of which nothing was ever said."""
 
     room: str
     participant: str
     tracks: list[Preference]
     reset: bool = False
+    default: Preference | None = None
 
 
 class Mute(Message, frozen=True):

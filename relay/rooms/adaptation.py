@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from .. import control
-from .allotment import FULL, Allotment
+from .allotment import Allotment
 from .dynacast import Dynacast
 from .participant import Participant
 from .publisher import Published, Publisher
@@ -31,6 +31,8 @@ class Adaptation:
         known = self._preferences.setdefault(command.participant, {})
         if command.reset:
             known.clear()
+        if command.default is not None:
+            self.get_allotment(command.participant).default = command.default
         known.update((one.track, one) for one in command.tracks if one.track in tracks)
 
     def forget(self, participant: str) -> None:
@@ -45,10 +47,10 @@ class Adaptation:
         for known in self._preferences.values():
             known.pop(track, None)
 
-    def get_allotment(self, name: str, default: control.Preference = FULL) -> Allotment:
+    def get_allotment(self, name: str) -> Allotment:
         allotment = self._allotments.get(name)
         if allotment is None:
-            allotment = self._allotments[name] = Allotment(default)
+            allotment = self._allotments[name] = Allotment()
         return allotment
 
     def get_state(self, participant: str, track: str) -> control.ReceptionState:
@@ -99,7 +101,7 @@ class Adaptation:
             for down in receiver.downs
             if down.source is not None and down.source.id in tracks
         }
-        allotment = self.get_allotment(name, receiver.preference)
+        allotment = self.get_allotment(name)
         preferences = self._preferences.get(name, {})
         changed = allotment.update(receiver.transport.leg, carried, preferences, talking, now)
         if changed:

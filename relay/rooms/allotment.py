@@ -33,14 +33,15 @@ NEARLY: Final = 0.6
 """Of its room that such a picture has to use: one that uses less is not kept small by it."""
 
 FULL: Final = Preference("", 1 << 14, 1 << 14)
-"""What is wanted of a track of which nothing was said."""
+"""All that there is of a track."""
 
 
 class Allotment:
     """One receiver's."""
 
-    def __init__(self, default: Preference = FULL) -> None:
-        self._default = default
+    def __init__(self) -> None:
+        self.default = FULL
+        """What is wanted of a track of which nothing was said."""
         self._states: dict[str, ReceptionState] = {}
         self._held: dict[str, tuple[float, int]] = {}
         """Until when a track is to have no better option, and which that is: -1 is none."""
@@ -59,7 +60,7 @@ class Allotment:
         """Look what each of the pictures in `carried` gets; returns what is other than before."""
         budget = RESERVE * leg.bandwidth.get_budget(now)
         streams = {track.id: len(track.up.layers) for track in carried.values()}
-        seen = (streams, dict(preferences), set(talking))
+        seen = (streams, dict(preferences), self.default, set(talking))
         same = seen == self._seen and abs(budget - self._budget) <= MOVED * self._budget
         if not leg.ready or (same and now - self._looked_at < INTERVAL):
             return []
@@ -130,7 +131,7 @@ class Allotment:
         preferences: Mapping[str, Preference],
         talking: Collection[str],
     ) -> Demand:
-        preference = preferences.get(track.id, self._default)
+        preference = preferences.get(track.id, self.default)
         current = None
         if down.target is not None and not down.withheld:
             places = [place for place, (rung, _) in enumerate(rungs) if rung == down.target]

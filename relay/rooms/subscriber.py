@@ -18,7 +18,6 @@ from ..sdp.slots import Slot
 from ..sdp.subscription import Subscription
 from ..transport.dtls import Certificate
 from ..transport.transport import ENDED, Transport, TransportState
-from .allotment import FULL
 from .data import Receiving
 from .publisher import SILENT_AFTER, Published
 from .site import Site
@@ -41,8 +40,6 @@ class Receiver:
         on_state: Callable[[Receiver, TransportState], None],
     ) -> None:
         self.participant = participant
-        self.preference = FULL
-        """What is wanted of a track of which nothing was said."""
         self._site = site
         self._downs: dict[str, DownTrack] = {}
         self._former: dict[str, DownTrack] = {}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -144,13 +145,21 @@ class Connections:
         key = (participant, label)
         track = self._tracks.get(key)
         if track is None:
-            track = RemoteTrack(owner, kind, label)
+            track = RemoteTrack(owner, kind, label, prefer=partial(self._prefer, owner, label))
             self._tracks[key] = track
             self._take_mute(owner)
             track.bind(tap)
             self._on_track(track)
         else:
             track.bind(tap)
+
+    def _prefer(
+        self, owner: Participant, label: Label, width: int, height: int, priority: int
+    ) -> None:
+        published = next((t for t in owner.tracks.values() if t.source == label), None)
+        if published is not None:
+            preference = messages.Preference(published.id, width, height, priority)
+            self.client.tell(messages.Prefer(tracks=[preference]))
 
     def lose_tap(self, tap: Tap) -> None:
         for track in self._tracks.values():

@@ -85,6 +85,7 @@ class RemoteTrack:
         label: Label,
         *,
         monotonic_to_media: Callable[[float], float] | None = None,
+        prefer: Callable[[int, int, int], None] | None = None,
     ) -> None:
         self.participant = participant
         self.kind: Kind = kind
@@ -98,6 +99,7 @@ class RemoteTrack:
         self.late = 0
         """Frames that were dropped because a reader, or the decoder, was too slow."""
         self._to_media = monotonic_to_media or (lambda t: t + 100_000)
+        self._prefer = prefer
         self._tap: Tap | None = None
         self._next: Tap | None = None
         self._base: float | None = None
@@ -115,6 +117,13 @@ class RemoteTrack:
 
     def __repr__(self) -> str:
         return f"<RemoteTrack {self.participant.name!r} {self.label}>"
+
+    def prefer(self, width: int, height: int, *, priority: int = 2) -> None:
+        """Say how large the picture is of use, in pixels: through the relay it then comes in no
+        larger a layer, and with 0 × 0 not at all. `priority` is 0, the highest, to 3. Where media
+        come directly it has no effect."""
+        if self._prefer is not None:
+            self._prefer(width, height, priority)
 
     # -- Reading ----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from relay import control
@@ -25,6 +25,15 @@ RETRY_AFTER: Final = 2
 """Seconds after which it is worth asking again for what is not there yet."""
 
 Action = Literal["publish", "play"]
+Quality = Literal["auto", "high", "medium", "low"]
+
+QUALITIES: Final[Mapping[Quality, tuple[int, int] | None]] = {
+    "auto": None,
+    "high": None,
+    "medium": (640, 360),
+    "low": (320, 180),
+}
+"""Width and height that a player wants at most, by what it asks for; None: all there is."""
 Receive = Callable[[control.Answer | control.RoomStats | ProtocolError], None]
 
 
@@ -50,7 +59,9 @@ class Hub(Protocol):
 
 
 class Relay(Protocol):
-    """The part of the relay's adapter that says who is gone."""
+    """The part of the relay's adapter that says who is gone, and takes what players want."""
+
+    def send(self, command: control.Command) -> None: ...
 
     def watch(
         self, *, on_gone: Callable[[str, str | None], None], on_end: Callable[[str], None]
@@ -70,6 +81,7 @@ class Admission:
         authorize: Callable[[str | None, str], Access] | None = None,
     ) -> None:
         self._hub = hub
+        self._relay = relay
         self._forget = forget
         self._authorize = authorize
         self._rooms: dict[str, str] = {}
@@ -123,6 +135,13 @@ class Admission:
 
         self._hub.ask_for_guest(action, participant, sdp, receive, address=address)
         return await waiting
+
+    def prefer(self, participant: str, quality: Quality) -> None:
+        """Send a player pictures of this quality at most."""
+        room, side = self._rooms.get(participant), QUALITIES[quality]
+        if room is not None and side is not None:
+            default = control.Preference("", *side)
+            self._relay.send(control.Prefer(room, participant, [], default=default))
 
     def dismiss(self, participant: str) -> None:
         """Take a participant out of its room. Idempotent."""

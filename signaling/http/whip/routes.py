@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from ...protocol.errors import ProtocolError
 from ..requests import ADDRESS, PREFIX, find_token
 from ..responses import make_error, refuse
-from .admission import Action, Admission
+from .admission import QUALITIES, Action, Admission, Quality
 from .fragments import (
     Fragment,
     FragmentError,
@@ -132,11 +132,14 @@ class Whip:
         kind = request.path.split("/")[1]
         action: Action = "publish" if kind == "whip" else "play"
         room, token = request.match_info["room"], find_token(request)
+        quality = parse_quality_untrusted(request.query.get("quality"))
         watched = request.match_info.get("participant")
         participant = self._admission.admit(action, room, watched, token, request[ADDRESS])
         self._arriving.add(participant)
         try:
             answer = await self._admission.offer(action, participant, offer)
+            if action == "play":
+                self._admission.prefer(participant, quality)
         except BaseException:
             self._admission.dismiss(participant)
             self._arriving.discard(participant)
@@ -259,3 +262,11 @@ def _accepts(request: web.Request, media_type: str) -> bool:
         if name in ("*/*", f"{kind}/*", media_type):
             return not any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
     return False
+
+
+def parse_quality_untrusted(text: str | None) -> Quality:
+    """What a player asks for, until WHEP's draft says how. Raises ProtocolError."""
+    for quality in QUALITIES:
+        if text in (quality, None):
+            return quality
+    raise ProtocolError("bad-request", f"`quality` is one of {', '.join(QUALITIES)}.")

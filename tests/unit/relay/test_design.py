@@ -18,7 +18,7 @@ def test_the_table_of_drops_is_complete() -> None:
 
 
 def test_the_tests_and_files_that_it_names_exist() -> None:
-    for name in re.findall(r"`(test_relay_\w+\.py)`", TEXT):
+    for name in re.findall(r"`(test_(?:relay|bandwidth)_\w+\.py)`", TEXT):
         assert (ROOT / "tests" / "scenario" / name).is_file(), name
     for name in re.findall(r"`((?:rtp|sdp|bwe|transport)/\w+)`", TEXT):
         assert (ROOT / "relay" / f"{name}.py").is_file(), name

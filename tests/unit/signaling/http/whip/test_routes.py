@@ -39,6 +39,7 @@ class FakeCall:
         self.joined: list[tuple[str, str | None, str]] = []
         self.asked: list[Action] = []
         self.offers: list[str] = []
+        self.commands: list[control.Command] = []
         self.present: set[str] = set()
         self.on_answer: Callable[[str], None] | None = None
         self.on_gone: Callable[[str, str | None], None] = lambda room, participant: None
@@ -71,6 +72,9 @@ class FakeCall:
         self, *, on_gone: Callable[[str, str | None], None], on_end: Callable[[str], None]
     ) -> None:
         self.on_gone = on_gone
+
+    def send(self, command: control.Command) -> None:
+        self.commands.append(command)
 
     def ask_for_guest(
         self, kind: Action, participant: str, sdp: str, receiver: Receive, *, address: str
@@ -173,6 +177,26 @@ async def test_one_participant_may_be_played_alone(client: Client, call: FakeCal
     assert (await post(client, "/whep/demo/p_7")).status == 201
     assert call.joined == [("demo", "p_7", "WHEP")]
     assert call.asked == ["play"]
+
+
+@pytest.mark.parametrize(("quality", "size"), [("low", (320, 180)), ("medium", (640, 360))])
+async def test_a_player_says_which_quality_it_wants_at_most(
+    client: Client, call: FakeCall, quality: str, size: tuple[int, int]
+) -> None:
+    assert (await post(client, f"/whep/demo?quality={quality}")).status == 201
+    default = control.Preference("", *size)
+    assert call.commands == [control.Prefer("demo", "p_1", [], default=default)]
+
+
+async def test_without_a_quality_a_player_gets_what_its_line_carries(
+    client: Client, call: FakeCall
+) -> None:
+    for path in ("/whep/demo", "/whep/demo?quality=auto", "/whep/demo?quality=high"):
+        assert (await post(client, path)).status == 201
+    assert call.commands == []
+    refused = await post(client, "/whep/demo?quality=huge")
+    assert refused.status == 400
+    assert (await refused.json())["code"] == "bad-request"
 
 
 async def test_who_left_the_room_has_no_session_any_more(client: Client, whip: Whip) -> None:
