@@ -256,6 +256,7 @@ class Page:
     def evaluate(self, function: str, argument: object = None) -> Any:
         """What a function of the page returns, as JSON can carry it; the page takes it for
         something that the person wanted."""
+        function = function.strip().removesuffix(";")  # as a formatter ends an expression
         answer = self.browser.command(
             "script.callFunction",
             functionDeclaration=f"""async (text) => {{
