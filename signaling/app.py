@@ -136,7 +136,7 @@ class Server:
     def _make_elsewhere(self) -> Elsewhere | None:
         if self.cluster is None:
             return None
-        return Elsewhere(self.cluster, keyless=not self.credentials.needs_tokens)
+        return Elsewhere(self.cluster.inquiries, keyless=not self.credentials.needs_tokens)
 
     def _make_notify(self) -> Notify:
         events = None if self.cluster is None else self.cluster.events

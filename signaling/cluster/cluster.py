@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Protocol
 
-import msgspec
 from prometheus_client.core import Metric
 
 from ..hub.journal import find_room_of
 from ..hub.snapshot import RoomState, Sent
 from ..logs import Log
 from ..protocol import messages
-from ..protocol.errors import ProtocolError
 from . import wire
 from .events import EventStream
+from .finder import Finder
 from .front import ForClient, Front, Hub, Splice
-from .journal import Journal, decode_sent_untrusted, decode_state_untrusted
+from .inquiries import Inquiries
+from .journal import Journal
 from .leases import RENEW_EVERY, STALL, Leases, Owner
 from .links import Link, LinkDown, Links
 from .metrics import collect
@@ -39,14 +38,8 @@ BEAT: Final = 0.5
 PROBE_EVERY: Final = 1.0
 """Seconds between probes of each link."""
 
-ASK_WITHIN: Final = 20.0
-"""Seconds for another hub to answer a request; its relay has ten for an offer."""
-
 HANDED_OVER: Final = 0.1
 """Seconds, times the tries, before it is asked again where a room is whose hub is about to go."""
-
-SECOND_TRY: Final = 0.5
-"""Seconds before a hub that could not be reached is tried once more; then it counts as dead."""
 
 log = Log(__name__)
 
@@ -78,14 +71,12 @@ class Cluster:
         store: Store,
         *,
         id: str,
+        carry_out: Callable[[wire.Ask], Awaitable[wire.Told]],
         events: EventStream | None = None,
-        carry_out: Callable[[wire.Ask], Awaitable[wire.Told]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events = events
         self._carry_out = carry_out
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, tuple[Link, asyncio.Future[wire.Told]]] = {}
         self.id = id
         self.store = store
         self.leases = Leases(id)
@@ -98,23 +89,32 @@ class Cluster:
         self._renewed = clock()
         self._record = HubRecord(id, "")
         self.secret = ""
-        self._owners: dict[str, Owner] = {}
-        self._addresses: dict[str, str] = {}
-        self._seeking: dict[str, asyncio.Task[Link | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.links: Links
         self.away = False
         """Whether Redis could not be asked when it was last tried."""
-        self.redis_failures = self.takeovers = self.restored = self.stalls = 0
+        self.redis_failures = self.stalls = 0
         self._hub: RoomHub
         self.front: Front
         self.remote: RemoteClients
+        self.finder: Finder
+        self.inquiries: Inquiries
 
     def bind(self, hub: RoomHub) -> None:
         """Stand before this hub from now on."""
         self._hub = hub
         self.front = Front(hub, self, may_speak=self.may_speak)
         self.remote = RemoteClients(hub, owns=self.is_here, may_speak=self.may_speak)
+        self.finder = Finder(
+            self.store,
+            self.leases,
+            self,
+            is_here=self.is_here,
+            restore=hub.restore_room,
+            links=lambda: self.links,
+            clock=self._clock,
+        )
+        self.inquiries = Inquiries(self.finder.find_way, self.is_here, self._carry_out)
 
     # -- Life ---------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Cluster:
         try:
             return await self.store.agree_on_secret(proposal)
         except StoreAway as error:
-            self._lose_store(error)
+            self.lose_store(error)
             log.error("this hub is alone: Redis has not told it the cluster's secret")
             return proposal
 
@@ -181,7 +181,7 @@ class Cluster:
             for lease in leases:
                 await self.store.release(lease.room, lease.epoch)
         except StoreAway as error:
-            self._lose_store(error)
+            self.lose_store(error)
         log.info("rooms handed over", extra={"rooms": len(leases)})
 
     def _start(self, work: Any) -> None:
@@ -218,7 +218,7 @@ class Cluster:
         try:
             held = await self.store.share_bans(self._hub.addresses.take_fresh_bans(), time.time())
         except StoreAway as error:
-            self._lose_store(error)
+            self.lose_store(error)
             return
         for key, seconds in held.items():
             self._hub.addresses.shut_out(key, seconds, now)
@@ -254,9 +254,9 @@ class Cluster:
             lost = await self.store.renew(asked)
             await self._announce()
         except StoreAway as error:
-            self._lose_store(error)
+            self.lose_store(error)
             return
-        self._find_store()
+        self.find_store()
         for room, epoch in asked:
             if room not in lost:
                 self.leases.confirm(room, epoch, now)
@@ -272,15 +272,15 @@ class Cluster:
         try:
             await self.store.announce(self._record)
         except StoreAway as error:
-            self._lose_store(error)
+            self.lose_store(error)
 
-    def _lose_store(self, error: StoreAway) -> None:
+    def lose_store(self, error: StoreAway) -> None:
         self.redis_failures += 1
         if not self.away:
             self.away = True
             log.error("Redis is away", extra={"reason": str(error)})
 
-    def _find_store(self) -> None:
+    def find_store(self) -> None:
         if self.away:
             self.away = False
             log.warning("Redis is back")
@@ -306,7 +306,7 @@ class Cluster:
             try:
                 await self.store.write(writes, over)
             except StoreAway as error:
-                self._lose_store(error)
+                self.lose_store(error)
                 self.journal.pause(batches)
                 return
             for batch in batches:
@@ -329,146 +329,17 @@ class Cluster:
         if splice.tries:
             await asyncio.sleep(HANDED_OVER * splice.tries)
         try:
-            way = await self.find_way(room) if room else None
+            way = await self.finder.find_way(room) if room else None
         except LinkDown:
             self.front.send_away(splice)
             return
         self.front.go(splice, room, way)
 
-    async def find_way(self, room: str) -> Link | None:
-        """The link to the hub that owns a room, None where that is this hub: then it has taken
-        the lease if nobody had it. Raises LinkDown where the owner is alive and out of reach."""
-        if self.is_here(room):
-            return None
-        seeking = self._seeking.get(room)
-        if seeking is None:
-            seeking = self._seeking[room] = asyncio.create_task(self._find_way(room))
-            seeking.add_done_callback(lambda _: self._seeking.pop(room, None))
-        return await asyncio.shield(seeking)
-
-    async def _find_way(self, room: str) -> Link | None:
-        owner = await self._claim(room)
-        if owner is None:
-            return None
-        for _ in range(2):
-            link = await self._reach(owner)
-            if link is not None:
-                return link
-            await asyncio.sleep(SECOND_TRY)
-        return await self._take_over(room, owner)
-
-    async def _claim(self, room: str, instead_of: Owner | None = None) -> Owner | None:
-        """The owner of a room where it is another hub."""
-        if self.is_here(room):
-            return None
-        now = self._clock()
-        try:
-            owner = await self.store.claim(room, floor=self.leases.highest, instead_of=instead_of)
-        except StoreAway as error:
-            self._lose_store(error)
-            return self._guess(room, now)
-        self._find_store()
-        if owner.hub != self.id:
-            self._owners[room] = owner
-            return owner
-        self._owners.pop(room, None)
-        await self._read(room)
-        self.leases.take(room, owner.epoch, now)
-        log.info("room owned", extra={"room": room, "epoch": owner.epoch})
-        return None
-
-    async def _read(self, room: str) -> None:
-        """Go on where a hub that died has ended, if one has."""
-        try:
-            found = await self.store.read(room)
-            if found is not None:
-                state, sent = found
-                self._hub.restore_room(
-                    decode_state_untrusted(state),
-                    [one for data in sent for one in decode_sent_untrusted(data)],
-                )
-                self.restored += 1
-        except StoreAway as error:
-            self._lose_store(error)
-        except msgspec.DecodeError:
-            # Of another version, or not ours: the room begins anew.
-            log.error("a room's snapshot cannot be read", extra={"room": room})
-
-    def _guess(self, room: str, now: float) -> Owner | None:
-        """Without Redis: who owned the room when that was last known, else this hub."""
-        known = self._owners.get(room)
-        if known is not None:
-            return known
-        self.leases.take(room, self.leases.highest + 1, now)
-        return None
-
-    async def _reach(self, owner: Owner) -> Link | None:
-        try:
-            record = await self.store.find_hub(owner.hub)
-        except StoreAway as error:
-            self._lose_store(error)
-            record = None
-        address = self._addresses.get(owner.hub, "") if record is None else record.address
-        if record is not None:
-            self._addresses[owner.hub] = record.address
-        if not address:
-            return None
-        with contextlib.suppress(LinkDown):
-            return await self.links.get(owner.hub, address)
-        return None
-
-    async def _take_over(self, room: str, dead: Owner) -> Link | None:
-        """The owner does not answer: this hub takes its lease away, unless another one has."""
-        self.takeovers += 1
-        log.warning("taking over a room", extra={"room": room, "hub": dead.hub})
-        owner = await self._claim(room, instead_of=dead)
-        if owner is None:
-            return None
-        link = await self._reach(owner) if owner != dead else None
-        if link is None:
-            raise LinkDown(f"Hub {owner.hub} is not to be reached.")
-        return link
-
-    # -- HTTP about rooms ---------------------------------------------------------------
-
-    async def ask_about(self, room: str, ask: Callable[[int], wire.Ask]) -> wire.Told | None:
-        """What the owner of a room answers to a request; None where that is this hub. Raises
-        ProtocolError where it cannot be asked."""
-        try:
-            way = await self.find_way(room)
-        except LinkDown:
-            raise _unreachable() from None
-        if way is None:
-            return None
-        number = next(self._numbers)
-        waiting: asyncio.Future[wire.Told] = asyncio.get_running_loop().create_future()
-        self._asked[number] = (way, waiting)
-        try:
-            way.send(ask(number))
-            async with asyncio.timeout(ASK_WITHIN):
-                return await waiting
-        except TimeoutError:
-            raise _unreachable() from None
-        finally:
-            del self._asked[number]
-
-    async def _answer(self, link: Link, ask: wire.Ask) -> None:
-        if self._carry_out is not None and self.is_here(ask.room):
-            link.send(await self._carry_out(ask))
-        else:
-            link.send(wire.Told(ask.request, 503, [("Retry-After", "1")], b""))
-
-    def receive_ask(self, link: Link, ask: wire.Ask) -> None:
-        """Another hub asks about a room of this one."""
-        self._start(self._answer(link, ask))
-
-    def receive_told(self, told: wire.Told) -> None:
-        """The answer to a request that this hub passed on."""
-        asked = self._asked.get(told.request)
-        if asked is not None and not asked[1].done():
-            asked[1].set_result(told)
-
     # -- What links bring ---------------------------------------------------------------
+
+    def answer(self, link: Link, ask: wire.Ask) -> None:
+        """Another hub asks about a room of this one."""
+        self._start(self.inquiries.answer(link, ask))
 
     def lose_client_hub(self, link: Link) -> None:
         self.links.discard(link)
@@ -477,13 +348,7 @@ class Cluster:
     def lose_owner(self, link: Link) -> None:
         self.links.discard(link)
         self.front.lose_way(link)
-        for way, waiting in self._asked.values():
-            if way is link and not waiting.done():
-                waiting.set_exception(_unreachable())
-
-
-def _unreachable() -> ProtocolError:
-    return ProtocolError("relay-unavailable", "The room's server cannot be reached.", retry_after=2)
+        self.inquiries.lose(link)
 
 
 class _FromClients:
@@ -494,7 +359,7 @@ class _FromClients:
 
     def receive(self, link: Link, message: Any) -> None:
         if isinstance(message, wire.Ask):
-            self._cluster.receive_ask(link, message)
+            self._cluster.answer(link, message)
         else:
             self._cluster.remote.receive(link, message)
 
@@ -510,7 +375,7 @@ class _FromOwners:
 
     def receive(self, _link: Link, message: Any) -> None:
         if isinstance(message, wire.Told):
-            self._cluster.receive_told(message)
+            self._cluster.inquiries.receive_told(message)
         elif isinstance(message, ForClient):
             self._cluster.front.receive_from_owner(message)
 

@@ -32,8 +32,11 @@ def collect(cluster: Cluster) -> Iterator[Metric]:
         "leases_taken": ("Leases that this hub got.", leases.taken),
         "leases_lost": ("Rooms that another hub has taken from this one.", leases.lost),
         "leases_released": ("Leases given back.", leases.released),
-        "takeovers": ("Rooms of hubs that did not answer.", cluster.takeovers),
-        "rooms_restored": ("Rooms that went on here after their hub's death.", cluster.restored),
+        "takeovers": ("Rooms of hubs that did not answer.", cluster.finder.takeovers),
+        "rooms_restored": (
+            "Rooms that went on here after their hub's death.",
+            cluster.finder.restored,
+        ),
         "splices": ("Clients that were passed on to another hub.", front.spliced),
         "splices_broken": ("Clients sent away since their room's hub was gone.", front.broken),
         "redis_failures": ("Questions that Redis did not answer.", cluster.redis_failures),

@@ -49,7 +49,7 @@ TIMEOUT: Final = 15.0
 """Seconds for an answer; the relay has ten for an offer."""
 
 
-class Cluster(Protocol):
+class Inquiries(Protocol):
     """What is needed of it."""
 
     async def ask_about(self, room: str, ask: Callable[[int], Ask]) -> Told | None:
@@ -59,8 +59,8 @@ class Cluster(Protocol):
 class Elsewhere:
     """The middleware that passes requests on; `keyless` is where only this machine operates."""
 
-    def __init__(self, cluster: Cluster, *, keyless: bool) -> None:
-        self._cluster = cluster
+    def __init__(self, inquiries: Inquiries, *, keyless: bool) -> None:
+        self._inquiries = inquiries
         self._keyless = keyless
 
     @web.middleware
@@ -73,7 +73,7 @@ class Elsewhere:
         body = await request.read()
         headers = [(str(n), v) for n, v in request.headers.items() if n.lower() in _PASSED_ON]
         headers.append((_PREFIX, request[PREFIX]))
-        told = await self._cluster.ask_about(
+        told = await self._inquiries.ask_about(
             room,
             lambda number: Ask(
                 number, room, request.method, request.path_qs, headers, body, request[ADDRESS]
