@@ -64,6 +64,8 @@ RELAY_SEEN_BY_SIGNALING = "relay.control"
 MOUNTS_RELAY = {
     "signaling.app",
     "signaling.cli",
+    "signaling.cluster.finder",
+    "signaling.cluster.inquiries",
     "signaling.cluster.links",
     "signaling.cluster.relays",
     "signaling.cluster.store",
