@@ -114,5 +114,5 @@ def test_who_takes_data_through_the_relay_does_so_on_another_hub_too(wanted: boo
     room = world.hub.find_room("demo")
     assert room is not None
     sessions = [p.session for p in room.participants.values() if p.session is not None]
-    again = snapshot.restore(snapshot.take(room, sessions), world.hub.limits, relay=True)
+    again = snapshot.restore(snapshot.take(room, sessions), room.limits, relay=True)
     assert again.participants[ada.id].data is wanted
