@@ -1,4 +1,4 @@
-"""What a relay needs to be told, made once by the command line and handed to every worker."""
+"""The relay's settings, made once by the command line and handed to every worker."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _RESET = "\x1b[0m"
 
 
 def get_fields(record: logging.LogRecord) -> dict[str, object]:
-    """What the record carries beside its message; nothing for None."""
+    """Return what the record carries beside its message; nothing for None."""
     return {
         name: value
         for name, value in vars(record).items()

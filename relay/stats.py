@@ -1,4 +1,4 @@
-"""What one worker counts: plain integers, raised in the hot path and read by the metrics."""
+"""One worker's counts: plain integers, raised in the hot path and read by the metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class DropReason(StrEnum):
-    """Why a datagram or a packet went no further; each drop is counted under one of these."""
+    """Reasons why a datagram or a packet went no further; each drop counts under one of them."""
 
     # A str's own hash makes `drops[reason] += 1` cheap enough for the hot path.
     UNKNOWN_ADDRESS = "unknown-address"

@@ -1,4 +1,4 @@
-"""Who is to be called when: a heap, so that those whose time has not come cost nothing."""
+"""Times at which members are to be called, in a heap: who has to wait costs nothing."""
 
 from __future__ import annotations
 

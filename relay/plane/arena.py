@@ -36,7 +36,7 @@ IOVEC: Final = np.dtype([("base", "u8"), ("len", "u8")])
 
 
 class Destination:
-    """Where a subscriber's packets go. Its memory stays in place, so that a new address
+    """The place that a subscriber's packets go to. Its memory stays in place, so that a new address
     reaches every table that points at it."""
 
     __slots__ = ("address", "memory", "pointer")
@@ -122,8 +122,8 @@ class Outbox(Protocol):
 
 
 def runs_of(sizes: Sequence[int]) -> list[int]:
-    """How packets of these sizes fall into runs for `Outbox.commit`: equal ones, and a shorter
-    one may end the run. [9, 9, 4, 9] → [3, 1]."""
+    """Return how packets of these sizes fall into runs for `Outbox.commit`: equal ones, and a
+    shorter one may end the run. [9, 9, 4, 9] → [3, 1]."""
     runs: list[int] = []
     size = -1
     for current in sizes:

@@ -35,7 +35,7 @@ MMSGHDR: Final = np.dtype(
 
 
 def available() -> bool:
-    """Whether the batched calls exist here: Linux on a little-endian 64-bit machine."""
+    """Return whether the batched calls exist here: Linux on a little-endian 64-bit machine."""
     return sys.platform == "linux" and sys.byteorder == "little" and sys.maxsize > 2**32
 
 

@@ -40,7 +40,8 @@ class FrameHold:
         """In the order in which they are due."""
 
     def wants(self, layer: Layer, marker: bool, now: float) -> bool:
-        """Whether a packet of `layer`, not a retransmission, is to wait for the rest of its frame.
+        """Return whether a packet of `layer` is to wait for the rest of its frame; it is no
+        retransmission.
 
         RFC 7741, 4.1, and all other video: "the marker bit [...] MUST be set for the very
         last packet of each encoded frame". The header is not authentic yet; it decides about
@@ -62,7 +63,7 @@ class FrameHold:
         held.rows.append((row, size, now))
 
     def take(self, layer: Layer) -> list[tuple[int, int, float]]:
-        """What is held of the layer, to go before its packet that has come now."""
+        """Return what is held of the layer, to go before its packet that has come now."""
         held = self.held.pop(layer, None)
         if held is None:
             return []
@@ -78,7 +79,7 @@ class FrameHold:
         return due
 
     def get_timer(self) -> float | None:
-        """When to call `take_due`; None: nothing is held."""
+        """Return when to call `take_due`; None: nothing is held."""
         if not self.held:
             return None
         return next(iter(self.held.values())).since + HOLD

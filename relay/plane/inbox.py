@@ -18,8 +18,8 @@ FEW: Final = 16
 
 
 class Inbox(Protocol):
-    """What was read last: row `rows[i]` of `arena` holds, after `HEADROOM` free bytes,
-    `sizes[i]` bytes from `address(i)`."""
+    """The datagrams that were read last: row `rows[i]` of `arena` holds, after `HEADROOM` free
+    bytes, `sizes[i]` bytes from `address(i)`."""
 
     arena: Arena
     rows: list[int]

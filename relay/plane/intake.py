@@ -1,4 +1,4 @@
-"""What one peer may send in a second, and what is forged in its name.
+"""The limits of what one peer may send in a second, and of what is forged in its name.
 
 The limits count what is authentic: whoever forges packets from a peer's address must not use up
 what the peer may send. Forgeries have a limit of their own, beyond which only packets of streams
@@ -72,11 +72,11 @@ class Intake:
         self._forged += 1
 
     def doubts(self, now: float) -> bool:
-        """Whether so much is forged that only packets of known streams are worth decrypting."""
+        """Return whether so much is forged that only known streams are worth decrypting."""
         return self._forged > MAX_FORGED and now < self._until
 
     def knows_reporter(self, ssrc: int) -> bool:
-        """Whether an authentic RTCP packet has come of this sender."""
+        """Return whether an authentic RTCP packet has come of this sender."""
         return ssrc in self._reporters
 
     def _begin(self, now: float) -> None:

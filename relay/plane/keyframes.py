@@ -23,7 +23,7 @@ class KeyFrameRequests:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody still waits for a key frame."""
+        """Return whether somebody still waits for a key frame."""
         return self._wanted
 
     def request(self) -> None:
@@ -37,7 +37,7 @@ class KeyFrameRequests:
         self._attempts = 0
 
     def take(self, now: float) -> bool:
-        """Whether a request is to be sent upstream now; counts it as sent."""
+        """Return whether a request is to be sent upstream now; counts it as sent."""
         timer = self.get_timer()
         if timer is None or now < timer:
             return False
@@ -48,7 +48,7 @@ class KeyFrameRequests:
         return True
 
     def get_timer(self) -> float | None:
-        """When `take` will next say yes; None while nobody waits."""
+        """Return when `take` will next say yes; None while nobody waits."""
         if not self._wanted:
             return None
         if self._last_sent is None:

@@ -134,8 +134,8 @@ class MmsgOutbox(_Blocks):
         self._count(dropped)
 
     def _prepare(self, destinations: Destinations, runs: Sequence[int]) -> _Prepared | None:
-        """What `_compose` makes of such a block, kept for the next one; None where that is not
-        worth its memory, or its runs are longer than one send takes, whatever the packets' size."""
+        """Return what `_compose` makes of such a block, kept for the next one; None where that is
+        not worth its memory, or its runs are longer than one send takes, at any size of packets."""
         key = tuple(runs)
         prepared: _Prepared | None = destinations.prepared.get(key)
         if prepared is not None:
@@ -288,7 +288,7 @@ def _fill_cmsgs(cmsgs: npt.NDArray[Any]) -> None:
 
 
 def _can_segment(sock: socket.socket) -> bool:
-    """Whether the kernel knows UDP_SEGMENT (Linux 4.18)."""
+    """Return whether the kernel knows UDP_SEGMENT (Linux 4.18)."""
     try:
         return sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT) == 0
     except OSError:

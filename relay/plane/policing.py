@@ -60,16 +60,16 @@ class Allowance:
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing is left."""
+        """Return whether nothing is left."""
         return self._level < 0
 
     @property
     def is_overdrawn(self) -> bool:
-        """Whether there is no more credit either."""
+        """Return whether there is no more credit either."""
         return self._level <= -MAX_DEBT * self._rate
 
     def has_recovered(self, now: float) -> bool:
-        """Whether enough has grown to go on with."""
+        """Return whether enough has grown to go on with."""
         self._grow(now)
         return self._level >= RESUME_AT * self._rate
 
@@ -87,7 +87,7 @@ class Policer:
         self._limiting = (own, shared) if obeys else (own,)
         self._least = LEAST_SIZE if obeys else 0
         self.stopped = False
-        """Whether the track's packets are dropped until there is enough again."""
+        """True while the track's packets are dropped, until there is enough again."""
 
     def take(self, size: int, begins_frame: bool, now: float) -> bool:
         """Count a packet; False: it is to be dropped. A `begins_frame` of False is a packet

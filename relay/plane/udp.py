@@ -42,7 +42,7 @@ _STUN_USERNAME: Final = 0x0006
 
 
 class Endpoint(Protocol):
-    """What the socket needs of a transport."""
+    """A transport, as the socket needs it."""
 
     leg: Leg
 
@@ -178,7 +178,7 @@ class Udp:
         self._usernames.pop(username, None)
 
     def latch(self, address: Address, endpoint: Endpoint) -> None:
-        """What comes from `address` goes to `endpoint`: after a check that was verified."""
+        """Give what comes from `address` to `endpoint`: after a check that was verified."""
         self._addresses[address] = endpoint
 
     def unlatch(self, address: Address, endpoint: Endpoint) -> None:
@@ -187,7 +187,7 @@ class Udp:
             del self._addresses[address]
 
     def count_addresses(self) -> tuple[int, int]:
-        """How many usernames and addresses are known."""
+        """Return how many usernames and addresses are known."""
         return len(self._usernames), len(self._addresses)
 
     def send(self, data: bytes, address: Address) -> None:

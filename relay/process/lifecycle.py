@@ -1,4 +1,4 @@
-"""What a worker and its node say to each other beside `relay.control`: nothing of it
+"""Messages between a worker and its node, beside `relay.control`: nothing of them
 reaches the hub, which sees workers as one relay.
 """
 

@@ -82,7 +82,7 @@ class Node:
 
     @property
     def available(self) -> bool:
-        """Whether any worker takes rooms."""
+        """Return whether any worker takes rooms."""
         return self._placement.available
 
     @property
@@ -281,7 +281,7 @@ def _may_send(channel: Channel[lifecycle.ToNode], command: control.Command) -> b
 
 
 def _is_running(pid: int) -> bool:
-    """Whether the process has a processor or waits for one; True where nobody can tell."""
+    """Return whether the process has a processor or waits for one; True where nobody can tell."""
     try:
         return is_running(Path(f"/proc/{pid}/stat").read_text())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which worker serves a room, what it must be told, and what it still owes.
+"""The rule by which rooms are placed on workers, and what each worker still owes.
 
 Rules only: the processes are `node`'s.
 """
@@ -30,7 +30,7 @@ class _Room:
 
 
 class Placement:
-    """Which worker has which room, what must be told to a new one, what is still unanswered.
+    """A table of rooms and workers, of what a new worker must be told, and of what is unanswered.
 
     `choose` picks one of several for a new room; without it, the one with the least in it.
     """
@@ -73,7 +73,7 @@ class Placement:
         return room.worker
 
     def receive_reply(self, request: int) -> bool:
-        """Whether this request was still open; it no longer is."""
+        """Return whether this request was still open; it no longer is."""
         return self._asked.pop(request, None) is not None
 
     def add_worker(self, worker: int) -> None:
@@ -99,7 +99,7 @@ class Placement:
         return requests, rooms
 
     def house(self) -> list[tuple[int, control.Command]]:
-        """Who came while there was no worker: what is to be told to which worker now."""
+        """Place those who came while there was no worker; return what to tell which now."""
         told: list[tuple[int, control.Command]] = []
         if not self._up:
             return told

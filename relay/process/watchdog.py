@@ -33,7 +33,7 @@ READY_TIMEOUT: Final = 30.0
 
 
 class Verdict(Enum):
-    """What is to be done with a worker."""
+    """A look's result: what is to be done with the worker."""
 
     FINE = "fine"
     ASK = "ask"
@@ -80,7 +80,7 @@ class Watchdog:
 
 
 def is_running(stat: str) -> bool:
-    """Whether a process has a processor or waits for one, by its line in /proc/PID/stat: not
+    """Return whether a process has a processor or waits for one, by its line in /proc/PID/stat: not
     if it is stopped, sleeps though there is something to read, or is gone.
 
     proc(5): pid (name) state …; R is running, D waiting for the disk.

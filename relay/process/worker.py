@@ -99,7 +99,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Worker:
-    """What a worker does, given its socket; `emit` sends a message to the node."""
+    """The rooms of one process, given its socket; `emit` sends a message to the node."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Who gets what: rooms, participants and their transports."""
+"""Rooms, participants and their transports: the rules of who gets what."""

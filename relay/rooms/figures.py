@@ -1,4 +1,4 @@
-"""What the hub is told of a room in figures: its transports, its round trips, its tracks."""
+"""A room in figures, as the hub is told: its transports, its round trips, its tracks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOLD: Final[Mapping[TransportState, control.TransportState]] = {
 
 
 def count_transports(transports: Iterable[Transport[Leg]]) -> dict[control.TransportState, int]:
-    """How many are in which state."""
+    """Count how many are in which state."""
     states: dict[control.TransportState, int] = {}
     for transport in transports:
         told = TOLD.get(transport.state, "connecting")
@@ -45,7 +45,7 @@ def _name_layer(down: DownTrack) -> str:
 
 
 def count_lines(receivers: Iterable[Receiver]) -> dict[str, int]:
-    """How many are estimated to carry how much: each counts under the smallest bound above."""
+    """Count lines by what they are estimated to carry: each under the smallest bound above."""
     counts = {str(bound): 0 for bound in LINES}
     for receiver in receivers:
         rate = receiver.transport.leg.bandwidth.rate

@@ -24,11 +24,11 @@ LEAVE_AFTER: Final = 3
 
 
 class Load:
-    """What the measures of the last seconds say."""
+    """The judgement of the last seconds' measures."""
 
     def __init__(self) -> None:
         self.overloaded = False
-        """Whether the worker takes nobody new."""
+        """True while the worker takes nobody new."""
         self._in_a_row = 0
 
     def measure(self, lag: float, cpu: float) -> bool:

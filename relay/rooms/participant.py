@@ -41,11 +41,11 @@ class Participant:
 
     @property
     def wants_data(self) -> bool:
-        """Whether data of others are to reach it through the relay."""
+        """Return whether data of others are to reach it through the relay."""
         return self.join.data and self.routes != frozenset()
 
     def hears(self, sender: str) -> bool:
-        """Whether the data of this one are to reach it through the relay."""
+        """Return whether the data of this one are to reach it through the relay."""
         return (
             self.join.data
             and sender != self.join.participant
@@ -53,7 +53,7 @@ class Participant:
         )
 
     def take_reception(self, tracks: Collection[str]) -> list[control.TrackReception]:
-        """What it has not been told yet of how these tracks reach it; others it may forget."""
+        """Return what is new to it of how these tracks reach it; others it may forget."""
         news: list[control.TrackReception] = []
         self.reception = {id: told for id, told in self.reception.items() if id in tracks}
         if isinstance(self.receiver, Subscriber):

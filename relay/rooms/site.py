@@ -1,4 +1,4 @@
-"""What a room's media stands on: the worker's socket, hot path, certificate and dice."""
+"""The ground that a room's media stands on: the worker's socket, hot path, certificate and dice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is talking: smooths the audio levels that packets carry (RFC 6464) and says when the
+"""The list of who is talking: smooths the audio levels that packets carry (RFC 6464), says when the
 list of speakers changes, not when a level wobbles.
 """
 
@@ -52,7 +52,7 @@ class Speakers:
 
     @property
     def talking(self) -> list[str]:
-        """Who talks, as it was told last."""
+        """The participants that talk, as it was told last."""
         return self._order
 
     def receive_level(self, participant: str, level: int, now: float) -> None:

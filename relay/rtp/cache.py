@@ -1,4 +1,4 @@
-"""What was received of a stream lately, to send again to a subscriber that missed it."""
+"""The packets that came of a stream lately, to send again to a subscriber that missed it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PacketCache:
         return cached
 
     def is_new(self, number: int) -> bool:
-        """Whether a packet is not held, and not so old that it may have been."""
+        """Return whether a packet is not held, and not so old that it may have been."""
         if number > self._top:
             return True
         return number >= self._oldest and self._ring[number % len(self._ring)] is None
@@ -105,7 +105,7 @@ class PacketCache:
 
 
 class ResendBudget:
-    """How many bytes may be sent again to one subscriber: a token bucket.
+    """A token bucket of bytes that may be sent again to one subscriber.
 
     Without it, a peer that asks for everything again and again makes the relay send many
     times what the publisher sends.
@@ -121,7 +121,7 @@ class ResendBudget:
         self._at = now
 
     def take(self, size: int, now: float) -> bool:
-        """Whether `size` bytes may be sent now."""
+        """Return whether `size` bytes may be sent now."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
         if self._tokens < size:

@@ -1,4 +1,4 @@
-"""What is missing of a publisher's stream, and when to ask for it again (RFC 4585, 6.2.1)."""
+"""A record of what a publisher's stream lacks, and of when to ask for it (RFC 4585, 6.2.1)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NackGenerator:
         self._missing: dict[int, _Missing] = {}
         self._at = 0.0  # when the newest packet came
         self.timer: float | None = None
-        """When to call `nacks_to_send`, at the latest; None: nothing is missing."""
+        """Return when to call `nacks_to_send`, at the latest; None: nothing is missing."""
         self.newest = -1
         self.rtt = DEFAULT_RTT  # seconds from a request to its answer, smoothed
         self.recovered = 0  # packets that came after they were missed

@@ -69,13 +69,12 @@ _HOP_BY_HOP = frozenset(
     _IGNORE,
     _KEEP,
     _TRANSPORT,
-    _SEND_TIME,
     _LEVEL,
     _MID,
     _RID,
     _REPAIRED,
     _DESCRIPTOR,
-) = range(9)
+) = range(8)
 
 _READ: Mapping[str, int] = {
     Extension.MID: _MID,
@@ -83,7 +82,6 @@ _READ: Mapping[str, int] = {
     Extension.REPAIRED_RID: _REPAIRED,
     Extension.AUDIO_LEVEL: _LEVEL,
     Extension.TRANSPORT_SEQUENCE: _TRANSPORT,
-    Extension.ABS_SEND_TIME: _SEND_TIME,
     Extension.DEPENDENCY_DESCRIPTOR: _DESCRIPTOR,
 }
 
@@ -160,7 +158,6 @@ class Packet:
         "payload_type",
         "repaired_rid",
         "rid",
-        "send_time",
         "send_time_at",
         "sequence",
         "ssrc",
@@ -168,7 +165,6 @@ class Packet:
         "timestamp",
         "transport_sequence",
         "transport_sequence_at",
-        "voice",
     )
 
     def __init__(self) -> None:
@@ -185,9 +181,7 @@ class Packet:
         # Of the extensions: valid after read_extensions.
         self.kept: list[tuple[int, int, int]] = []  # relay id, offset, length
         self.transport_sequence = -1
-        self.send_time = -1  # 24 bits, 6.18 fixed point seconds
         self.audio_level = -1  # 0 (loudest) to 127 (silence), in -dBov
-        self.voice = False
         self.mid: bytes | None = None
         self.rid: bytes | None = None
         self.repaired_rid: bytes | None = None
@@ -315,9 +309,8 @@ def read_extensions(buf: ReadBuffer, packet: Packet, ids: ExtensionMap) -> None:
     if packet.has_read:
         packet.has_read = False
         packet.kept.clear()
-        packet.transport_sequence = packet.send_time = packet.audio_level = -1
+        packet.transport_sequence = packet.audio_level = -1
         packet.descriptor_at = -1
-        packet.voice = False
         packet.mid = packet.rid = packet.repaired_rid = None
     if packet.extension_start == packet.extension_end:
         return
@@ -330,13 +323,9 @@ def read_extensions(buf: ReadBuffer, packet: Packet, ids: ExtensionMap) -> None:
         if action == _TRANSPORT:
             if length >= 2:
                 packet.transport_sequence = buf[at] << 8 | buf[at + 1]
-        elif action == _SEND_TIME:
-            if length >= 3:
-                packet.send_time = buf[at] << 16 | buf[at + 1] << 8 | buf[at + 2]
         elif action == _LEVEL:
             if length:
                 packet.audio_level = buf[at] & 0x7F
-                packet.voice = buf[at] >= 0x80
         elif action == _MID:
             packet.mid = bytes(buf[at : at + length])
         elif action == _RID:

@@ -18,7 +18,7 @@ MAX_BLOCKS: Final = 32
 #   |0| type (7) |                                        of the primary block
 #   | redundant blocks ... | primary block, to the end |
 def find_primary(buf: ReadBuffer, start: int, end: int) -> int:
-    """Where the primary block's bytes begin in a payload; -1 if it is malformed."""
+    """Return where the primary block's bytes begin in a payload; -1 if it is malformed."""
     at, length = start, 0
     for _ in range(MAX_BLOCKS):
         if at >= end:

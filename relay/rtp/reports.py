@@ -11,7 +11,7 @@ MAX_REPORT_AGE = 60.0  # seconds: a publisher silent for longer has an unknown c
 
 
 class ReceiverStats:
-    """What one stream's receiver reports say (RFC 3550, 6.4.1, A.3, A.8).
+    """The content of one stream's receiver reports (RFC 3550, 6.4.1, A.3, A.8).
 
     Packets recovered by retransmission are not told here: the sender wants to know the
     loss of its path.

@@ -14,12 +14,12 @@ MAX_SEGMENTS = 16  # per subscriber, a splice each: more than happen while packe
 
 
 def sequence_delta(a: int, b: int) -> int:
-    """How far 16-bit `a` is after `b`: -32768 to 32767."""
+    """Return how far 16-bit `a` is after `b`: -32768 to 32767."""
     return ((a - b + 0x8000) & 0xFFFF) - 0x8000
 
 
 def timestamp_delta(a: int, b: int) -> int:
-    """How far 32-bit `a` is after `b`: -2**31 to 2**31 - 1."""
+    """Return how far 32-bit `a` is after `b`: -2**31 to 2**31 - 1."""
     return ((a - b + 0x80000000) & 0xFFFFFFFF) - 0x80000000
 
 
@@ -90,7 +90,7 @@ class Segment:
 
     @property
     def renumbers_pictures(self) -> bool:
-        """Whether a packet's own numbers of its picture go out as others."""
+        """Return whether a packet's own numbers of its picture go out as others."""
         return bool(self.picture_delta or self.tl0_delta or self.keyidx_delta or self.frame_delta)
 
 
@@ -202,7 +202,7 @@ class SeqMap:
         return None
 
     def find_sent(self, sequence: int, newest: int | None) -> tuple[Segment, int] | None:
-        """What went out under the 16-bit `sequence`: its segment and its number at the source.
+        """Find what went out under the 16-bit `sequence`: its segment and its number at the source.
 
         `newest` is the newest packet of the present source (None without one). None if
         the number was not used in the last half turn, or its segment is forgotten.

@@ -55,8 +55,8 @@ class ParameterSets:
                     self._note(unit, timestamp)
 
     def lacks(self, timestamp: int) -> bool:
-        """Whether the picture at `timestamp`, whose packet was looked at last, has come without
-        some of them, which are known. Not yet, where that packet has some itself."""
+        """Return whether the picture at `timestamp`, whose packet was looked at last, has come
+        without some of them, which are known. Not yet, where that packet has some itself."""
         if self._came or not all(self._sets.values()):
             return False
         return any(self._seen.get(kind) != timestamp for kind in self._kinds)

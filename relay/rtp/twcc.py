@@ -28,7 +28,7 @@ _SYMBOLS = tuple(bytes((symbol,)) for symbol in range(4))
 
 
 class Feedback(NamedTuple):
-    """What a feedback packet says of `base` and the packets after it, as columns.
+    """One feedback packet's word on `base` and the packets after it, as columns.
 
     Arrivals are in ticks of 250 µs, counted from a zero of the receiver's choice.
     """
@@ -47,7 +47,7 @@ class Feedback(NamedTuple):
 
 
 class ArrivalRecord:
-    """When each packet of a publisher's transport came, and the feedback to send about it."""
+    """The times at which a publisher's packets came, and the feedback to send about them."""
 
     __slots__ = ("_arrivals", "_count", "_first", "_next", "_sent_at", "_timer", "_unwrapper")
 
@@ -72,7 +72,7 @@ class ArrivalRecord:
             self._timer = max(now, self._sent_at + INTERVAL)
 
     def get_timer(self) -> float | None:
-        """When to call `feedback_to_send`; None: nothing to report."""
+        """Return when to call `feedback_to_send`; None: nothing to report."""
         return self._timer
 
     def feedback_to_send(self, now: float) -> list[bytes]:

@@ -56,7 +56,7 @@ CIPHERS: Final = (
 
 
 def ignore(_data: bytes) -> None:
-    """Where nobody waits for application data."""
+    """Throw application data away, for which nobody waits."""
 
 
 class Certificate:
@@ -116,12 +116,12 @@ class Dtls:
 
     @property
     def fault(self) -> str:
-        """Why the last attempt failed, in words; "" if none has."""
+        """The reason why the last attempt failed, in words; "" if none has."""
         return self._rtc.fault or self._fault
 
     @property
     def started(self) -> bool:
-        """Whether `start` was called."""
+        """Return whether `start` was called."""
         return self._task is not None
 
     def start(self, role: Role, fingerprints: Sequence[Fingerprint]) -> None:
@@ -301,7 +301,7 @@ def _describe(error: SSL.Error) -> str:
 
 
 class _Wire:
-    """What RTCDtlsTransport uses of an RTCIceTransport: `_recv`, `_send`, `role`.
+    """A stand-in for RTCIceTransport, with what RTCDtlsTransport uses of it.
 
     Once it is closed, `_recv` raises ConnectionError, which ends a handshake in any state.
     Cancelling its task does not: asyncio.wait_for swallows that when a datagram has just come.
@@ -335,12 +335,12 @@ class _Wire:
 
 
 def is_application_data(data: bytes) -> bool:
-    """Whether a datagram begins with a record of application data."""
+    """Return whether a datagram begins with a record of application data."""
     return len(data) > RECORD_HEADER and data[0] == 23 and data[1] == 0xFE
 
 
 def looks_like_dtls(data: bytes) -> bool:
-    """Whether the first record's header is one that a DTLS peer has reason to send.
+    """Return whether the first record's header is one that a DTLS peer has reason to send.
 
     Change of cipher, alert, handshake.
     """

@@ -69,7 +69,7 @@ class BindingRequest:
     integrity: bytes
 
     def verify(self, pwd: str) -> bool:
-        """Whether the sender knows `pwd`, our ICE password."""
+        """Return whether the sender knows `pwd`, our ICE password."""
         expected = hmac.digest(pwd.encode(), self.signed, "sha1")
         return hmac.compare_digest(expected, self.integrity)
 

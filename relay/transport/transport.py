@@ -53,7 +53,7 @@ ENDED: Final = frozenset({_S.FAILED, _S.CLOSED})
 
 
 class Network(Protocol):
-    """What a transport needs of the socket (`relay.plane.udp.Udp`)."""
+    """The socket, as a transport needs it (`relay.plane.udp.Udp`)."""
 
     def add(self, username: str, endpoint: Any) -> None: ...
     def remove(self, username: str) -> None: ...
@@ -63,7 +63,7 @@ class Network(Protocol):
 
 
 class MediaLeg(Protocol):
-    """What a transport needs of the media that it carries (`relay.plane.leg.Leg`)."""
+    """The media that a transport carries, as it needs them (`relay.plane.leg.Leg`)."""
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class MediaLeg(Protocol):
 
     @property
     def heard_at(self) -> float:
-        """When an authentic packet came last, from an address that was latched."""
+        """The time at which an authentic packet came last, from an address that was latched."""
         ...
 
     def connect(self, rx: Srtp, tx: Srtp) -> None: ...
@@ -145,7 +145,7 @@ class Transport(Generic[LegT]):
 
     @property
     def address(self) -> Address | None:
-        """Where media goes; None before the first verified check."""
+        """The address that media go to; None before the first verified check."""
         return self._ice.address
 
     @property
@@ -236,7 +236,7 @@ class Transport(Generic[LegT]):
         return True
 
     def get_timer(self) -> float | None:
-        """When to call `handle_timer` next; None: not at all."""
+        """Return when to call `handle_timer` next; None: not at all."""
         if self.state in ENDED:
             return None
         times = [t for t in (self._ice.get_timer(), self._handshake_by) if t is not None]
