@@ -14,11 +14,13 @@ ARGS ?= --port 8443
 TESTS ?= tests
 # Two workers suit the smallest machine that the suite is timed for; browsers run one at a time.
 WORKERS ?= 2
-# On a machine that others use, too, a browser or a peer may starve for longer than any patience:
-# such a test gets one more try, and the summary says so ("rerun").
-AGAIN ?= --reruns 1
+# A failing test fails. Where others use the machine, too, a browser or a peer may starve for longer
+# than any patience: there, AGAIN="--reruns 1" gives such a test one more try, and says so.
+AGAIN ?=
+# For `make fuzz`, all targets together.
+MINUTES ?= 1
 
-.PHONY: help run test lint types page-types fuzz bench clean
+.PHONY: help run test components lint format types page-types coverage fuzz bench clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,12 +41,24 @@ lint: $(VENV)/.dev $(VENV)/.node ## Style and formatting
 	@if [ ! -x $(NODE_BIN)/biome ]; then echo "lint: the page is left out, npm is missing"; \
 	else echo "biome check"; $(NODE_BIN)/biome check --error-on-warnings --config-path .ci static tests/browser; fi
 
+format: $(VENV)/.dev $(VENV)/.node ## Format Python and the page's code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	@if [ -x $(NODE_BIN)/biome ]; then $(NODE_BIN)/biome format --write --config-path .ci static tests/browser; fi
+
 types: $(VENV)/.dev ## Types of the Python code
 	$(BIN)/mypy
 
 page-types: $(VENV)/.node ## Types of the page
 	@if [ ! -x $(NODE_BIN)/tsc ]; then echo "page-types: left out, npm is missing"; \
 	else echo "tsc -p static/jsconfig.json"; $(NODE_BIN)/tsc --noEmit -p static/jsconfig.json; fi
+
+coverage: $(VENV)/.dev ## Lines that the quick tests reach; below the floor in pyproject.toml it fails
+	$(BIN)/python -m coverage run -m pytest -q -p no:cacheprovider tests/unit tests/fuzz tests/scenario
+	$(BIN)/python -m coverage report
+
+fuzz: $(VENV)/.dev ## Explore all fuzz targets, and let the corpus grow; MINUTES=10
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 bench: $(VENV)/.dev ## Measure the hub beside minimal hubs in Go and Node, and the relay
 	$(BIN)/python -m tests.bench.bench_hub

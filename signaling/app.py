@@ -169,6 +169,14 @@ class Server:
         metrics.limited, metrics.bans = dict(guard.refused), guard.bans
         metrics.banned = guard.banned(time.monotonic())
         metrics.knocking = len(self.hub.lobby)
+        limits = self.config.limits
+        sockets = metrics.connections + sum(map(len, self._listeners))
+        metrics.limits = {
+            "connections": (metrics.connections, limits.max_connections),
+            "rooms": (metrics.rooms, limits.max_rooms),
+            "sockets": (sockets, limits.max_sockets),
+        }
+        metrics.certificate_end = self._tls.end
         metrics.waiting = len(self.hub.turns)
         metrics.descriptions = self.hub.relay_requests.descriptions.size
 

@@ -128,13 +128,19 @@ class Metrics:
         self.dropped: defaultdict[str, int] = defaultdict(int)
         """What was thrown away, by reason."""
         self.relay_latency = Histogram(LATENCY_BOUNDS)
-        """From a message's arrival to when it was handed to its receivers' sockets."""
+        """From a message's arrival, as far as can be known, to its receivers' sockets."""
         self.loop_lag = Histogram(LATENCY_BOUNDS)
         """How late the event loop ran a timer: every message waits as long."""
+        self.lag = 0.0
+        """The last of these."""
         self.longest_lag = 0.0
         """The longest of these since the last exposition."""
         self.requests: defaultdict[tuple[str, str], int] = defaultdict(int)
         """HTTP requests, by the path's first part and the status."""
+        self.limits: dict[str, tuple[float, float]] = {}
+        """How much of a limit is used, and the limit, by its option without `--max-`."""
+        self.certificate_end: float | None = None
+        """Seconds since the epoch."""
         self._samplers: list[Callable[[], None]] = []
         self.collectors: list[Callable[[], Iterable[Metric]]] = []
         """What others count, in Prometheus's form."""
@@ -143,7 +149,13 @@ class Metrics:
         """Count an HTTP request that was answered."""
         self.requests[family, str(status)] += 1
 
+    def observe_relayed(self, seconds: float) -> None:
+        """A message was handed on so long after it was read: before that it waited for its turn in
+        the event loop, as long as the last look found, in the kernel, where nobody sees it."""
+        self.relay_latency.observe(seconds + self.lag)
+
     def observe_lag(self, seconds: float) -> None:
+        self.lag = seconds
         self.loop_lag.observe(seconds)
         self.longest_lag = max(self.longest_lag, seconds)
 
@@ -198,7 +210,7 @@ class Exposition:
         yield _labelled("dropped", "What was thrown away.", "reason", DROPPED, m.dropped)
         yield HistogramMetricFamily(
             "signaling_relay_latency_seconds",
-            "From a message's arrival to when it was handed to its receivers' sockets.",
+            "From a message's arrival to its receivers' sockets, waiting for the loop included.",
             buckets=m.relay_latency.cumulative(),
             sum_value=m.relay_latency.total,
         )
@@ -214,6 +226,7 @@ class Exposition:
         for labels, count in sorted(m.requests.items()):
             requests.add_metric(labels, count)
         yield requests
+        yield from _limits(m)
         yield InfoMetricFamily("signaling_build", "What runs here.", value=self._build)
         for collector in m.collectors:
             yield from collector()
@@ -240,6 +253,19 @@ def _gauges(m: Metrics) -> Iterable[Metric]:
     )
     m.longest_lag = 0.0
     return [GaugeMetricFamily(f"signaling_{name}", doc, value) for name, doc, value in rows]
+
+
+def _limits(m: Metrics) -> Iterator[Metric]:
+    used = GaugeMetricFamily("signaling_limit_used", "How much of it is used.", labels=["limit"])
+    most = GaugeMetricFamily("signaling_limit", "The most there may be.", labels=["limit"])
+    for name, (now, limit) in sorted(m.limits.items()):
+        used.add_metric([name], now)
+        most.add_metric([name], limit)
+    yield from (used, most)
+    if m.certificate_end is not None:
+        text = "When the certificate ends, in seconds since the epoch."
+        name = "signaling_certificate_end_timestamp_seconds"
+        yield GaugeMetricFamily(name, text, m.certificate_end)
 
 
 def _counter(name: str, doc: str, value: float) -> Metric:

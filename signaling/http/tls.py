@@ -51,6 +51,8 @@ class Tls:
         self._made = self._make_certificate()
         self.fingerprint = None if self._made is None else self._made.fingerprint
         self.context = self._make_context()
+        self.end = self._find_end()
+        """When the certificate ends, in seconds since the epoch; None without one."""
 
     def _make_certificate(self) -> Certificate | None:
         if self._config.tls != "self-signed":
@@ -68,6 +70,16 @@ class Tls:
         else:
             return None
         return _require_clients(context, config.tls_client_ca)
+
+    def _find_end(self) -> float | None:
+        if self._made is not None:
+            chain = self._made.chain
+        elif self.context is not None and self._config.tls_cert is not None:
+            with open(self._config.tls_cert, "rb") as file:
+                chain = file.read()
+        else:
+            return None
+        return x509.load_pem_x509_certificate(chain).not_valid_after_utc.timestamp()
 
     def stamp_files(self) -> tuple[int, ...]:
         """What changes when the files do; empty where there are none."""
@@ -87,6 +99,7 @@ class Tls:
             return True
         try:
             self.context = self._make_context()
+            self.end = self._find_end()
         except ConfigError as error:
             _log.error("certificate not reloaded", extra={"reason": str(error)})
             return False

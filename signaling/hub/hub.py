@@ -199,7 +199,7 @@ class Hub:
             fault = ProtocolError("internal", REJECTIONS["internal"])
             self._links.refuse(link, fault, message.id, now, remember=True)
         if self._metrics.relayed != relayed:
-            self._metrics.relay_latency.observe(self._clock() - now)
+            self._metrics.observe_relayed(self._clock() - now)
 
     def reject(self, link: Link, code: str) -> None:
         """The connection saw a fault of the client: `code` says which."""

@@ -1,14 +1,19 @@
 """A small mutating fuzzer: seeds from a corpus in git, a target that raises when it is broken.
 
 A target takes bytes and returns; it raises AssertionError, or anything a parser must not
-raise, if its invariant does not hold. `python -m tests.fuzz` runs the targets for longer.
+raise, if its invariant does not hold. `make fuzz` explores all targets for longer, and keeps the
+inputs that reach a line of ours which none reached before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 CORPUS = Path(__file__).parent / "corpus"
 INTERESTING = (
@@ -82,3 +87,62 @@ def run(
             target(data)
         except Exception as error:
             raise AssertionError(f"{target.__name__} broke on {data.hex()}") from error
+
+
+Lines = set[tuple[str, int]]
+ROOT = Path(__file__).parents[2]
+OURS = (f"{ROOT}/signaling/", f"{ROOT}/relay/")
+
+
+def trace(target: Target, data: bytes, ours: Sequence[str] = OURS) -> Lines:
+    """Run the target once; the lines below `ours` that it passed."""
+    seen: Lines = set()
+
+    def follow(frame: FrameType, event: str, _: Any) -> Any:
+        name = frame.f_code.co_filename
+        if not name.startswith(tuple(ours)):
+            return None
+        if event == "line":
+            seen.add((name, frame.f_lineno))
+        return follow
+
+    before = sys.gettrace()
+    sys.settrace(follow)
+    try:
+        target(data)
+    except Exception as error:
+        raise AssertionError(f"{target.__name__} broke on {data.hex()}") from error
+    finally:
+        sys.settrace(before)
+    return seen
+
+
+def explore(
+    target: Target,
+    seeds: Sequence[bytes],
+    *,
+    rng: random.Random,
+    max_size: int,
+    more: Callable[[], bool],
+    ours: Sequence[str] = OURS,
+) -> Iterator[bytes]:
+    """Mutate for as long as there is `more` to do; each input that reaches a line which none did
+    before is one to mutate from then on, and is yielded."""
+    inputs = list(seeds)
+    known: Lines = set()
+    for seed in inputs:
+        known |= trace(target, seed, ours)
+    while more():
+        data = mutate(rng, inputs, max_size)
+        reached = trace(target, data, ours)
+        if not reached <= known:
+            known |= reached
+            inputs.append(data)
+            yield data
+
+
+def keep(folder: Path, data: bytes) -> Path:
+    """Put an input into a corpus, under a name that follows from it."""
+    path = folder / f"found-{hashlib.sha256(data).hexdigest()[:12]}"
+    path.write_bytes(data)
+    return path

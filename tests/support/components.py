@@ -44,6 +44,7 @@ COMPONENTS = {
         Component("espeak-ng", ("espeak-ng",), "espeak-ng", "tests of what speaks"),
         Component("node", ("node",), "nodejs", "tests and types of the page"),
         Component("npm", ("npm",), "npm", "types of the page"),
+        Component("promtool", ("promtool",), "prometheus", "tests of alerts"),
         Component("gstreamer", ("gst-inspect-1.0",), GSTREAMER, "tests with GStreamer"),
     )
 }
