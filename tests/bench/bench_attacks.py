@@ -1,6 +1,6 @@
 """How long a word takes from one to another while sockets are flooded.
 
-    python -m tests.bench.bench_attacks KIND SOCKETS [--websocket plain] [--room NAME] [--seconds 6]
+    python -m tests.bench.bench_attacks KIND SOCKETS [ROOM] [--websocket plain] [--seconds 6]
 
 KIND as in `tests.support.flood`, or none. One healthy pair talks in a room of its own.
 """
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("kind", choices=["none", *KINDS])
     parser.add_argument("sockets", type=int)
     parser.add_argument("--websocket", default="auto")
-    parser.add_argument("--room", default="")
+    parser.add_argument("room", nargs="?", default="")
     parser.add_argument("--seconds", type=float, default=6.0)
     options = parser.parse_args()
     asyncio.run(
