@@ -15,7 +15,7 @@ from relay.control import Track
 
 from ..client import Client, Event, Participant, Rejoined
 from ..protocol import messages
-from .clock import media_time
+from .clock import SharedClock, media_time
 from .internals import machine_addresses
 from .liveness import Liveness
 from .peer import Peer
@@ -84,6 +84,7 @@ class Connections:
         self._returning: list[_Returning] = []
         self._unbound: dict[RemoteTrack, float] = {}
         self._liveness = Liveness()
+        self._clocks: dict[str, SharedClock] = {}
         client.on_any(self._receive)
 
     def open(self) -> None:
@@ -145,7 +146,9 @@ class Connections:
         key = (participant, label)
         track = self._tracks.get(key)
         if track is None:
-            track = RemoteTrack(owner, kind, label, prefer=partial(self._prefer, owner, label))
+            clock = self._clocks.setdefault(participant, SharedClock())
+            prefer = partial(self._prefer, owner, label)
+            track = RemoteTrack(owner, kind, label, clock=clock, prefer=prefer)
             self._tracks[key] = track
             self._take_mute(owner)
             track.bind(tap)
@@ -204,6 +207,7 @@ class Connections:
                     self._take_mute(owner)
             case messages.ParticipantLeft(participant=id):
                 self._end_tracks(id)
+                self._clocks.pop(id, None)
             case messages.TrackUpdated(participant=id):
                 if owner := self.client.participants.get(id):
                     self._take_mute(owner)

@@ -22,6 +22,7 @@ from aiortc import (
     sdp,
 )
 from aiortc.codecs.base import Encoder
+from aiortc.exceptions import InvalidStateError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from .encoders import FastVp8, ResilientOpus
@@ -104,6 +105,21 @@ def bound_inboxes(pc: RTCPeerConnection) -> None:
     for transport in cast(Any, pc)._RTCPeerConnection__iceTransports:
         if transport.iceGatherer.state == "new":
             transport._connection._queue = BoundedInbox()
+
+
+def connect_quietly(pc: RTCPeerConnection) -> None:
+    """Have its tasks that connect end without a traceback when it is closed meanwhile."""
+    hidden = cast(Any, pc)
+    connect = hidden._RTCPeerConnection__connect
+
+    async def connect_unless_closed() -> None:
+        try:
+            await connect()
+        except (ConnectionError, InvalidStateError):
+            if pc.connectionState != "closed":
+                raise
+
+    hidden._RTCPeerConnection__connect = connect_unless_closed
 
 
 def watch_packets(pc: RTCPeerConnection, on_packet: Callable[[], None]) -> None:

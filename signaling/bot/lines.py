@@ -25,6 +25,7 @@ from msgspec import Raw
 from ..client import Client
 from .internals import (
     bound_inboxes,
+    connect_quietly,
     encode_apart,
     hook_key_frames,
     is_started,
@@ -74,9 +75,11 @@ def make_connection(client: Client) -> RTCPeerConnection:
         RTCIceServer(urls=s.urls, username=s.username or None, credential=s.credential or None)
         for s in client.ice_servers
     ]
-    return RTCPeerConnection(
+    pc = RTCPeerConnection(
         RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
     )
+    connect_quietly(pc)
+    return pc
 
 
 def remote_description(text: str, kind: str) -> RTCSessionDescription:

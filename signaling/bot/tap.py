@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
@@ -25,6 +26,8 @@ from .codecs import is_key_frame
 from .jitter import LEAST, MOST
 from .jitter import JitterBuffer as SoundBuffer
 
+REPORTS: Final = 8
+"""Sender reports that are remembered: some ten seconds'."""
 GAP_PATIENCE: Final = 0.4
 """Seconds that a lost packet of a picture is waited for: a few retransmissions' time."""
 
@@ -185,7 +188,7 @@ class Tap:
         self.sound = SoundBuffer[RtpPacket](*jitter)
         self._arrivals: dict[int, float] = {}
         self._requested = float("-inf")
-        self._report: tuple[float, int] | None = None
+        self._reports: deque[tuple[float, int]] = deque(maxlen=REPORTS)
         self._ssrc: int | None = None
         self._timestamp: int | None = None
         self._origin = 0
@@ -237,7 +240,7 @@ class Tap:
     async def _handle_rtcp_packet(self, packet: Any) -> None:
         if isinstance(packet, RtcpSrPacket):
             told = packet.sender_info
-            self._report = (told.ntp_timestamp / (1 << 32), told.rtp_timestamp)
+            self._reports.append((told.ntp_timestamp / (1 << 32), told.rtp_timestamp))
         # After a BYE aiortc never decodes that line again, though browsers send on it again.
         if not isinstance(packet, RtcpByePacket):
             await self._handle_rtcp(packet)
@@ -247,6 +250,7 @@ class Tap:
     def _receive_sound(self, packet: RtpPacket) -> None:
         if packet.ssrc != self._ssrc:
             self._ssrc = packet.ssrc
+            self._reports.clear()
             self.sound.begin_anew()
         self.sound.add(packet.sequence_number, packet, time.monotonic())
 
@@ -342,8 +346,10 @@ class Tap:
         )
 
     def _capture_time(self, rtp_timestamp: int, clock_rate: int) -> float | None:
-        if self._report is None:
-            return None
-        at, reported = self._report
-        step = (rtp_timestamp - reported + 0x8000_0000 & 0xFFFF_FFFF) - 0x8000_0000
-        return at + step / clock_rate
+        """By the report that was least behind: some senders tell when they sent a picture, and not
+        when they made it."""
+        times: list[float] = []
+        for at, reported in self._reports:
+            step = (rtp_timestamp - reported + 0x8000_0000 & 0xFFFF_FFFF) - 0x8000_0000
+            times.append(at + step / clock_rate)
+        return min(times, default=None)

@@ -23,7 +23,7 @@ from av.frame import Frame
 from numpy.typing import NDArray
 
 from .backlog import Backlog, Ended
-from .clock import media_time
+from .clock import SharedClock, media_time
 from .decoding import Decoded, PictureDecoder, SoundDecoder, make_track_decoder
 from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame
 from .speech import SpeechCutter, Utterance
@@ -84,6 +84,7 @@ class RemoteTrack:
         kind: Kind,
         label: Label,
         *,
+        clock: SharedClock | None = None,
         monotonic_to_media: Callable[[float], float] | None = None,
         prefer: Callable[[int, int, int], None] | None = None,
     ) -> None:
@@ -100,6 +101,7 @@ class RemoteTrack:
         """Frames that were dropped because a reader, or the decoder, was too slow."""
         self._to_media = monotonic_to_media or (lambda t: t + 100_000)
         self._prefer = prefer
+        self._clock = clock or SharedClock()
         self._tap: Tap | None = None
         self._next: Tap | None = None
         self._base: float | None = None
@@ -342,7 +344,10 @@ class RemoteTrack:
         if self._base is not None:
             elapsed = (frame.timestamp - self._base_timestamp) / frame.clock_rate
             moment = self._base + elapsed
-        if self._base is None or abs(moment - arrived) > DRIFT_SECONDS:
+        if frame.captured is not None:
+            moment = self._clock.place(frame.captured, arrived, moment)
+            self._base, self._base_timestamp = moment, frame.timestamp
+        elif self._base is None or abs(moment - arrived) > DRIFT_SECONDS:
             moment = max(arrived, self._last_time + 0.001)
             self._base, self._base_timestamp = moment, frame.timestamp
         self._last_time = max(moment, self._last_time)

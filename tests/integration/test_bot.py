@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from signaling.bot import Bot, CodecMissing, RemoteTrack, Source, SourceUnreadab
 from signaling.bot.connections import Way
 from signaling.bot.load import Media, encode_video
 from signaling.bot.patterns import pictures
-from signaling.client import NotConnected, ServerUnreachable
+from signaling.client import ClientError, NotConnected, ServerUnreachable
 from signaling.protocol import messages
 from tests.support.bots import (
     PATIENCE,
@@ -690,3 +691,36 @@ async def grow(tracks: list[RemoteTrack], frames: int) -> None:
         lambda: all(t.received >= n + frames for t, n in zip(tracks, before, strict=True)),
         within=2 * PATIENCE,
     )
+
+
+async def test_a_bot_enters_once(server: str) -> None:
+    async with joins(server)("Ada") as ada:
+        with pytest.raises(ClientError, match="once"):
+            await ada.__aenter__()
+        assert ada.client.connected
+    with pytest.raises(ClientError, match="once"):
+        await ada.__aenter__()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.1, 0.3])
+async def test_leaving_while_connecting_leaves_no_traceback(
+    server: str, after: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    join = joins(server)
+    async with join("Ada") as ada:
+        await publish_known(ada)
+        async with join("Bob") as bob:
+            await publish_known(bob)
+            await asyncio.sleep(after)
+        await asyncio.sleep(0.2)
+    assert not [record for record in caplog.records if record.exc_info or "Traceback" in record.msg]
+
+
+async def test_a_program_s_slow_threads_hold_up_no_picture(server: str) -> None:
+    join = joins(server)
+    slow = [asyncio.create_task(asyncio.to_thread(time.sleep, 3)) for _ in range(40)]
+    async with join("Ada") as ada, join("Bob") as bob:
+        await publish_known(ada, sound=False)
+        await see(await soon(bob.track("video")))
+        assert not all(task.done() for task in slow)
+    await asyncio.wait(slow)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any, cast
 
 import pytest
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
 from aiortc import rtcrtpreceiver as receivers
 from aiortc.codecs import CODECS
 from aiortc.jitterbuffer import JitterFrame
@@ -21,9 +21,12 @@ from signaling.bot.internals import (
     hook_key_frames,
     is_started,
     learn_ssrcs,
+    local_addresses,
+    machine_addresses,
     negotiated_codec,
     prefer_codec,
     set_stream_id,
+    watch_packets,
 )
 from signaling.bot.sources import SenderTrack
 from signaling.bot.tap import EncodedFrame, ImpatientBuffer, Tap, make_decoder
@@ -301,3 +304,27 @@ def test_every_codec_that_is_received_has_a_decoder() -> None:
     with pytest.raises(ValueError, match=r"(?i)av1"):
         make_decoder("AV1")
     assert JitterFrame(data=b"", timestamp=1).timestamp == 1
+
+
+def test_a_connection_and_a_sender_have_the_names_that_are_replaced() -> None:
+    connection, sender = inspect.getsource(RTCPeerConnection), inspect.getsource(RTCRtpSender)
+    assert "asyncio.ensure_future(self.__connect())" in connection
+    assert "self.__loop.run_in_executor(" in sender
+    assert sender.count("self.__loop") == 2
+    assert "await self._next_encoded_frame(codec)" in sender
+    assert "self.__encoder = get_encoder(codec)" in sender
+
+
+async def test_what_comes_in_is_noticed_and_the_machine_has_addresses() -> None:
+    one = RTCPeerConnection()
+    one.addTransceiver("audio")
+    heard: list[int] = []
+    await one.setLocalDescription(await one.createOffer())
+    watch_packets(one, lambda: heard.append(1))
+    watch_packets(one, lambda: heard.append(2))
+    (transport,) = cast(Any, one)._RTCPeerConnection__iceTransports
+    transport._connection.data_received(b"x", 1)
+    assert heard == [1]
+    assert local_addresses(one) == set()
+    assert all("%" not in address for address in machine_addresses())
+    await one.close()

@@ -17,6 +17,7 @@ from signaling.bot.record import PacketFile, Recorder, begins_file
 from signaling.bot.tap import EncodedFrame, Tap
 from signaling.client import Participant
 from tests.support.bots import soon, until
+from tests.unit.signaling.bot.test_decoding import encode
 
 VIDEO = encode_video(Media(width=64, height=48, fps=10))
 
@@ -139,3 +140,23 @@ async def test_a_composed_recording_tells_of_a_full_disk_and_plays_if_stopped_at
     composing.cancel()
     await soon(asyncio.wait([composing]))
     assert pictures_in(tmp_path / "short.mp4") > 0
+
+
+def test_a_file_gets_its_length_and_places_to_go_to_and_a_killed_recorder_s_plays(
+    tmp_path: Path,
+) -> None:
+    path, killed = tmp_path / "whole.webm", tmp_path / "killed.webm"
+    packets = [
+        EncodedPacket("opus", frame.data, 100 + number / 50, True)
+        for number, frame in enumerate(encode("opus", 200))
+    ]
+    file = PacketFile(path, {"microphone": packets[0]})
+    file.write([("microphone", packet) for packet in packets])
+    killed.write_bytes(path.read_bytes())
+    file.close()
+    with av.open(str(path)) as container:
+        assert container.duration == pytest.approx(4_000_000, abs=50_000)
+    cues = b"\x1c\x53\xbb\x6b"
+    assert cues in path.read_bytes()
+    with av.open(str(killed)) as container:
+        assert sum(1 for packet in container.demux() if packet.size) >= 150
