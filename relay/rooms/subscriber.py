@@ -95,9 +95,10 @@ class Receiver:
             if former is not None:
                 down.follow(former)
             self.transport.leg.add_down(down)
-        known = down.payload_types.keys() if down.source is track.up else slot.payload_types.keys()
-        down.attach(track.up, slot.payload_types, now, extensions=bool(slot.extensions))
-        if not slot.payload_types.keys() <= known:
+        numbers = slot.get_numbers()
+        known = down.payload_types.keys() if down.source is track.up else numbers.keys()
+        down.attach(track.up, numbers, now, extensions=bool(slot.extensions))
+        if not numbers.keys() <= known:
             # What came in that codec until now was dropped.
             track.up.request_key_frame(now)
 

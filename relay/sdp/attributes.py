@@ -159,6 +159,8 @@ MEDIA_ATTRIBUTES: Final[Mapping[str, Callable[[Media, str], None]]] = {
     "ptime": _read_ptime,
     "end-of-candidates": _read_flag("end_of_candidates"),
     "rtcp-mux": _read_flag("rtcp_mux"),
+    # RFC 8858, 3: with a=rtcp-mux besides, which some leave out.
+    "rtcp-mux-only": _read_flag("rtcp_mux"),
     "rtcp-rsize": _read_flag("rtcp_rsize"),
     "extmap-allow-mixed": _read_flag("extmap_allow_mixed"),
     "bundle-only": _read_flag("bundle_only"),

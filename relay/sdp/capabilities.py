@@ -194,6 +194,30 @@ _CODEC_BY_CONFIGURATION: Final[Mapping[tuple[str, str, int, int, str], Codec]] =
 }
 
 
+# What a decoder of an H264 profile decodes besides (H.264, annex A.2).
+_WITHIN: Final[Mapping[str, frozenset[str]]] = {
+    "baseline": frozenset({"constrained-baseline"}),
+    "main": frozenset({"constrained-baseline"}),
+    "constrained-high": frozenset({"constrained-baseline"}),
+    "high": frozenset({"constrained-baseline", "constrained-high", "main"}),
+    "high-444": frozenset({"constrained-baseline", "constrained-high", "main", "high"}),
+}
+
+
+def covers(accepted: Codec, sent: Codec) -> bool:
+    """Whether who takes the one codec can have what is sent in the other, as it is.
+
+    RFC 6184, 6.2 and 6.3: whoever takes packetization mode 1 takes mode 0's packets, too.
+    """
+    if accepted is sent:
+        return True
+    if not accepted.name == sent.name == "H264":
+        return False
+    (profile, mode), (narrower, simpler) = accepted.profile.split("/"), sent.profile.split("/")
+    within = narrower == profile or narrower in _WITHIN.get(profile, ())
+    return within and simpler <= mode
+
+
 def find_codec(
     kind: str, name: str, clock_rate: int, channels: int, parameters: Mapping[str, str]
 ) -> Codec | None:

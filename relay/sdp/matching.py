@@ -75,7 +75,12 @@ def describe_formats(media: Media) -> str:
     return f"{media.kind} in {', '.join(list(names)[:6])[:100] or 'no named codec'}"
 
 
-_PROTOCOLS: Final = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})
+# RFC 8829, 5.1.2: whatever of these a peer writes, what it means is DTLS-SRTP.
+_PROTOCOLS: Final = frozenset(
+    f"{transport}RTP/SAVP{feedback}"
+    for transport in ("UDP/TLS/", "TCP/TLS/", "TCP/DTLS/", "")
+    for feedback in ("F", "")
+)
 
 
 def reject(media: Media) -> Media:

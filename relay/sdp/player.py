@@ -175,9 +175,11 @@ def _answer_player_media(
         answer.ptime = get_ptime(slot)
         announce_ssrcs(answer, slot, cname)
         # An answer's first codec is the one preferred (RFC 3264, 6.1): the track's own.
-        order = list(get_slot_codecs(slot.kind, slot.codecs))
+        numbers = slot.get_numbers()
+        order = [numbers.get(c.payload_type) for c in get_slot_codecs(slot.kind, slot.codecs)]
         codecs = sorted(
-            codecs, key=lambda c: order.index(c.codec) if c.codec in order else len(order)
+            codecs,
+            key=lambda c: order.index(c.payload_type) if c.payload_type in order else len(order),
         )
         answer.extensions = [
             Extension(e.id, e.uri)

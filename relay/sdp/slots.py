@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .capabilities import (
+    CODECS,
     H264_BASELINE,
     OPUS,
     RED,
     VP8,
     Codec,
     Kind,
+    covers,
 )
 from .description import (
     Format,
@@ -73,8 +75,29 @@ class Slot:
 
     def takes(self, codec: Codec) -> bool:
         """Whether the client takes what is sent in this codec: as it is, or out of RED."""
-        accepted = self.payload_types
-        return codec.payload_type in accepted or (codec is RED and OPUS.payload_type in accepted)
+        return codec.payload_type in self.get_numbers() or (
+            codec is RED and OPUS.payload_type in self.payload_types
+        )
+
+    def get_numbers(self) -> dict[int, int]:
+        """`payload_types`, and those of what a decoder of an accepted codec decodes besides."""
+        numbers = dict(self.payload_types)
+        for codec in _OF_MANY_PROFILES if self.kind == "video" else ():
+            if codec.payload_type in numbers:
+                continue
+            cover = next((c for c in _list_accepted(self) if covers(c, codec)), None)
+            if cover is not None:
+                numbers[codec.payload_type] = self.payload_types[cover.payload_type]
+                if codec.rtx is not None and cover.rtx in self.payload_types:
+                    numbers[codec.rtx] = self.payload_types[cover.rtx]
+        return numbers
+
+
+_OF_MANY_PROFILES: Final = tuple(codec for codec in CODECS if codec.name == "H264")
+
+
+def _list_accepted(slot: Slot) -> list[Codec]:
+    return [codec for codec in _OF_MANY_PROFILES if codec.payload_type in slot.payload_types]
 
 
 def get_slot_codecs(kind: Kind, published: Sequence[Codec]) -> tuple[Codec, ...]:

@@ -12,6 +12,7 @@ from relay.sdp.capabilities import (
     SUBSCRIBER_EXTENSIONS,
     VP8,
     Codec,
+    covers,
     find_codec,
 )
 from relay.sdp.parameters import read_parameters
@@ -90,3 +91,25 @@ def test_what_is_not_in_the_table_is_not_found(
     kind: str, name: str, clock_rate: int, channels: int, parameters: dict[str, str]
 ) -> None:
     assert find_codec(kind, name, clock_rate, channels, parameters) is None
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent", "covered"),
+    [
+        ("high/1", "constrained-baseline/1", True),
+        ("main/1", "constrained-baseline/0", True),
+        ("high/1", "main/1", True),
+        ("high-444/1", "high/0", True),
+        ("constrained-baseline/1", "baseline/1", False),
+        ("constrained-baseline/0", "constrained-baseline/1", False),
+        ("constrained-high/1", "main/1", False),
+        ("baseline/1", "main/1", False),
+    ],
+)
+def test_a_decoder_of_h264_has_what_lies_within_its_profile_and_mode(
+    accepted: str, sent: str, covered: bool
+) -> None:
+    by_profile = {codec.profile: codec for codec in CODECS if codec.name == "H264"}
+    assert covers(by_profile[accepted], by_profile[sent]) is covered
+    assert not covers(by_profile[accepted], VP8)
+    assert covers(VP8, VP8)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from relay.sdp.capabilities import CODECS, OPUS, RED, VP8
+from relay.sdp.capabilities import CODECS, H264_BASELINE, OPUS, RED, VP8
 from relay.sdp.description import BadSdp, UnsupportedCodec
 from relay.sdp.player import Playback
 from relay.sdp.reading import parse_description_untrusted
@@ -75,6 +75,24 @@ def test_a_player_that_cannot_take_one_of_the_tracks_is_told_so_on_its_line() ->
     assert [m.direction for m in (audio, refused, free)] == ["sendonly", "inactive", "sendonly"]
     assert [slot.mid for slot in playback.slots] == ["0", "2"]
     assert "i=The offer lacks what is sent here: video in H264 (baseline/1)." in playback.answer
+
+
+def test_a_player_of_a_wider_profile_is_sent_what_lies_within() -> None:
+    lines = [
+        "rtpmap:98 VP8/90000",
+        "rtpmap:100 H264/90000",
+        "fmtp:100 profile-level-id=64002a;packetization-mode=1",
+        "rtpmap:101 rtx/90000",
+        "fmtp:101 apt=100",
+    ]
+    offer = make_offer(("video", "98 100 101", lines), direction="recvonly")
+    playback = play(offer, [Carried("video", "p", "t", [H264_BASELINE])])
+    numbers = playback.slots[0].get_numbers()
+    assert (numbers[108], numbers[109]) == (100, 101)
+    first = parse_description_untrusted(playback.answer).media[0].formats[0]
+    assert first.payload_type == 100
+    with pytest.raises(UnsupportedCodec):
+        play(offer, [Carried("video", "p", "t", [BASELINE])])
 
 
 def test_a_player_is_sent_what_is_in_red_where_it_has_none() -> None:

@@ -59,7 +59,9 @@ def test_every_publisher_is_answered_in_its_own_terms(name: str) -> None:
         assert all(ids[e.id] == e.uri for e in answered.extensions)
         assert answered.transport is not None
         assert answered.transport.ufrag == LOCAL.transport.ufrag
-        assert answered.transport.setup == "passive"
+        assert offered.transport is not None
+        waits = offered.transport.setup == "passive"
+        assert answered.transport.setup == ("active" if waits else "passive")
     assert [m.active for m in publication.media] == [True] * len(publication.media)
 
 
@@ -142,6 +144,44 @@ def test_half_an_offer_is_refused_as_a_whole_where_that_is_asked_for(
     assert refusal.value.code == code
     # A page may publish one line of two, and none yet.
     answer_publisher(offer, LOCAL)
+
+
+ODD = {
+    "rtcp-mux-only": lambda text: text.replace("a=rtcp-mux\r\n", "a=rtcp-mux-only\r\n"),
+    "proto of ICE-TCP": lambda text: text.replace("UDP/TLS/RTP", "TCP/DTLS/RTP"),
+    "no BUNDLE, one line": lambda text: make_offer(VIDEO, bundle=False),
+    "lines that end in LF": lambda text: text.replace("\r\n", "\n"),
+    "blank line at the end": lambda text: text + "\r\n",
+    "unknown attributes": lambda text: text.replace("a=mid:", "a=x-google:1\r\nb=AS:30\r\na=mid:"),
+    "payload type without a name": lambda text: text.replace("96 97", "96 97 120 121"),
+    "names before the numbers they are for": lambda text: text.replace(
+        "a=sendonly", "a=rtpmap:127 x/1\r\na=fmtp:126 x=1\r\na=sendonly"
+    ),
+    "one id for two extensions": lambda text: text.replace(
+        "a=mid:0", "a=extmap:1 urn:x\r\na=extmap:1 urn:y\r\na=mid:0"
+    ),
+    "an extension twice": lambda text: text.replace(
+        "a=mid:0",
+        "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n"
+        "a=extmap:2 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=mid:0",
+    ),
+    "a rid of which nothing is sent": lambda text: text.replace(
+        "a=mid:0", "a=rid:h send pt=96;max-width=640\r\na=mid:0"
+    ),
+    "RED without parameters": lambda text: text.replace(
+        "RTP/SAVPF 111", "RTP/SAVPF 63 111"
+    ).replace("a=rtpmap:111", "a=rtpmap:63 red/48000/2\r\na=rtpmap:111"),
+    "fingerprints of two kinds": lambda text: text.replace(
+        "a=setup", "a=fingerprint:sha-1 " + ":".join(["00"] * 20) + "\r\na=setup"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_odd_but_sound_is_taken(kind: str) -> None:
+    publication = answer_publisher(ODD[kind](make_offer(VIDEO, AUDIO)), LOCAL, whole=True)
+    assert all(media.active and media.codecs for media in publication.media)
+    assert "SAVPF" in publication.answer
 
 
 def test_a_data_channel_or_a_line_that_is_off_is_no_half_of_an_offer() -> None:
