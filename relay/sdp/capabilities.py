@@ -1,4 +1,4 @@
-"""What the relay can carry: one table of codecs and one of RTP header extensions.
+"""Tables of what the relay can carry: codecs, and RTP header extensions.
 
 The payload types and extension ids here are the relay's own, the same toward every
 subscriber, so that a packet is normalised once on the way in and then fits all.
@@ -205,7 +205,7 @@ _WITHIN: Final[Mapping[str, frozenset[str]]] = {
 
 
 def covers(accepted: Codec, sent: Codec) -> bool:
-    """Whether who takes the one codec can have what is sent in the other, as it is.
+    """True where who takes the one codec can have what is sent in the other, as it is.
 
     RFC 6184, 6.2 and 6.3: whoever takes packetization mode 1 takes mode 0's packets, too.
     """

@@ -26,7 +26,7 @@ class DataLine:
 
 
 def is_data(media: Media) -> bool:
-    """Whether an m-line is of data channels, and not switched off."""
+    """True for an m-line of data channels that is not switched off."""
     live = media.port != 0 or media.bundle_only
     return (
         live

@@ -39,7 +39,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class TransportDescription:
-    """What one side says about ICE and DTLS (RFC 8839, RFC 8842).
+    """One side's ICE and DTLS (RFC 8839, RFC 8842).
 
     `setup` is that side's own word. `lite` is True where it is ICE-lite.
     """

@@ -1,4 +1,4 @@
-"""What every talk about a session needs: codecs, header extensions and transports matched."""
+"""Codecs, header extensions and transports of two sides, matched."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PublishedCodec:
 
 
 def is_live(media: Media) -> bool:
-    """Whether the m-line is audio or video, and not switched off.
+    """True for audio and video that is not switched off.
 
     RFC 9143, 7.2.1: a bundle-only m-line has port 0 and is not rejected by it.
     """
@@ -55,7 +55,7 @@ def is_live(media: Media) -> bool:
 
 
 def is_usable(media: Media) -> bool:
-    """Whether the m-line is live, and over DTLS-SRTP."""
+    """True for what is live, and over DTLS-SRTP."""
     return is_live(media) and media.protocol in _PROTOCOLS
 
 
@@ -102,7 +102,7 @@ class Matches:
         self._codecs: dict[int, list[PublishedCodec]] = {}
 
     def find(self, media: Media) -> list[PublishedCodec]:
-        """What both sides know, in the order of the m-line; nothing where it cannot be used."""
+        """The codecs that both sides know, in the m-line's order; none where it cannot be used."""
         if not is_usable(media):
             return []
         codecs = self._codecs.get(media.alike)
@@ -170,7 +170,7 @@ def _agree(entry: Format, codec: Codec, repairs: Mapping[int, int]) -> Published
 
 
 def prefer_common(codecs: Sequence[PublishedCodec]) -> list[PublishedCodec]:
-    """What is answered to a publisher: of each codec first the configuration that most decode.
+    """Order an answer to a publisher: of each codec first the configuration that most decode.
 
     A publisher sends the first of the answer. The choice between codecs stays its own, but for
     sound: everybody decodes Opus, and it is better than what telephones have.

@@ -81,7 +81,7 @@ class PublishedMedia:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a publisher's offer came to. `answer` is the SDP to send back.
+    """The outcome of a publisher's offer. `answer` is the SDP to send back.
 
     `media` has an entry for every audio or video m-line, rejected ones inactive, in order.
     `remote` is the publisher's transport; `ice_restarted` is True when its ICE credentials
@@ -167,7 +167,7 @@ def _check_whole(offer: Description, matches: Matches) -> None:
 
 
 def is_continuation(offer: Description, previous: Publication) -> bool:
-    """Whether the offer can be of the same peer connection as `previous`: the same
+    """True where the offer can be of the same peer connection as `previous`: the same
     certificate, and the same m-lines in front."""
     remote = find_transport(offer)
     if remote is not None and set(remote.fingerprints) != set(previous.remote.fingerprints):

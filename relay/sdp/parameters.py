@@ -1,4 +1,4 @@
-"""What `a=fmtp` says of a codec: read, checked, and carried from who sends to who receives."""
+"""Codec parameters (`a=fmtp`): read, checked, and carried from who sends to who receives."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_parameters(codec: str, parameters: Mapping[str, str]) -> None:
 
 
 def ask_for_stereo(fmtp: str) -> str:
-    """What a publisher of Opus is answered: stereo is welcome where it has any."""
+    """Return the answer to a publisher of Opus: stereo is welcome where it has any."""
     parameters = read_parameters(fmtp)
     if parameters.get("sprop-stereo") == "1" and "stereo" not in parameters:
         return fmtp + ";stereo=1"
@@ -81,7 +81,7 @@ def ask_for_stereo(fmtp: str) -> str:
 
 
 def carry_parameters(own: str, published: str) -> str:
-    """What a receiver of Opus is told: the relay's `own` parameters, and of the publisher's those
+    """Describe Opus to a receiver: the relay's `own` parameters, and of the publisher's those
     that say how it sends."""
     parameters = read_parameters(own)
     theirs = read_parameters(published)

@@ -1,4 +1,4 @@
-"""What a WHEP player's own offer gets: its m-lines are all that it ever has."""
+"""Answers to WHEP players, who bring an offer of their own: its m-lines are all they ever have."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from .slots import (
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """What a player's offer came to.
+    """The outcome of a player's offer.
 
     `slots` has one entry for each audio or video m-line that it can receive on. Those that
     got no track are free: they are answered `sendonly` too, with all codecs that both sides
@@ -101,7 +101,7 @@ def answer_player(
 
 
 def _check_player(offer: Description, matches: Matches) -> None:
-    """What would come to half of what was offered does not begin."""
+    """Raises `BadSdp` where only half of what was offered could be had."""
     receiving = [media for media in offer.media if is_live(media) and receives(media)]
     if not receiving:
         raise NothingToCarry("The offer can receive nothing: no m-line is recvonly or sendrecv.")

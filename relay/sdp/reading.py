@@ -81,7 +81,7 @@ class _Ice:
 
 
 class _Budget:
-    """What may still be read of a description."""
+    """The rest that may still be read of a description."""
 
     def __init__(self) -> None:
         self._left = MAX_READ

@@ -74,7 +74,7 @@ class Slot:
         self.codecs, self.opus, self.ptime = tuple(track.codecs), track.opus, track.ptime
 
     def takes(self, codec: Codec) -> bool:
-        """Whether the client takes what is sent in this codec: as it is, or out of RED."""
+        """True where the client takes what is sent in this codec: as it is, or out of RED."""
         return codec.payload_type in self.get_numbers() or (
             codec is RED and OPUS.payload_type in self.payload_types
         )

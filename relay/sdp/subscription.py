@@ -1,4 +1,4 @@
-"""What a subscriber is offered: its m-lines are reused and never rejected."""
+"""Offers to a subscriber: its m-lines are reused and never rejected."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Subscription:
         return described or not (asked or not track.codecs or slot.takes(track.codecs[0]))
 
     def is_due(self, track: str) -> bool:
-        """Whether the client took another codec than the first of the track's m-line, which was
+        """True where the client took another codec than the first of the track's m-line, which was
         not the first in the offer that it answered."""
         slot = self.get_slot(track)
         if slot is None or slot.dead or not slot.payload_types:

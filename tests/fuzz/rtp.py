@@ -17,7 +17,9 @@ from relay.rtp.packet import (
     read_extensions,
     unwrap_rtx,
 )
+from relay.rtp.red import find_primary
 from relay.rtp.rtcp import RtcpError, TransportFeedback, parse_compound_untrusted
+from relay.rtp.sets import MAX_SET, ParameterSets
 from relay.rtp.twcc import parse_feedback_untrusted
 
 _URIS = list(Extension)
@@ -25,7 +27,7 @@ IDS = ExtensionMap(
     {uri: number for number, uri in enumerate(_URIS, 1)},
     {uri: 14 - number for number, uri in enumerate(_URIS, 1)},
 )
-CODECS = ("VP8", "VP9", "H264", "AV1", "opus")
+CODECS = ("VP8", "VP9", "H264", "H265", "AV1", "opus")
 
 
 def rtp(data: bytes) -> None:
@@ -65,6 +67,11 @@ def payload(data: bytes) -> None:
         assert len(out) == len(data)
         changed = sum(a != b for a, b in zip(out, data, strict=True))
         assert changed <= 4
+    assert -1 <= find_primary(data, 0, len(data)) <= len(data)
+    for codec in ("H264", "H265"):
+        sets = ParameterSets(codec, {"sprop-parameter-sets": data.decode("latin-1")})
+        sets.receive(data, 0, len(data), 1)
+        assert all(len(unit) <= MAX_SET for unit in sets.list_units())
 
 
 def rtcp(data: bytes) -> None:
