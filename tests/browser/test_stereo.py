@@ -59,7 +59,9 @@ def test_what_is_on_the_left_is_heard_on_the_left(enter: Enter) -> None:
     speaker.page.context.add_init_script(f"({LEFT_ALONE})()")
     speaker.page.goto(speaker.page.url + "&name=Ada&join=1" + "&relay=1")
     listener = enter("Bob", relay=1)
-    listener.page.wait_for_function(f"async () => (await ({HEARD})())?.[0] > 0.1", timeout=PATIENCE)
+    listener.page.wait_for_function(
+        f"async () => (await ({HEARD})())?.[0] > 0.1", timeout=PATIENCE, polling=50
+    )
     left, right = listener.page.evaluate(HEARD)
     assert left > 0.1
     assert right < 0.02

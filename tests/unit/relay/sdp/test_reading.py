@@ -294,18 +294,3 @@ def test_what_is_written_is_read_back_the_same(media: list[Media]) -> None:
     )
     again = parse_description_untrusted(build_description(description))
     assert again == description
-
-
-def test_a_rejected_m_line_is_written_with_port_zero_and_nothing_more() -> None:
-    media = Media("application", "2", 0, "UDP/DTLS/SCTP", other_formats="webrtc-datachannel")
-    text = build_description(Description(media=[replace(media, transport=TRANSPORT)]))
-    assert "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n" in text
-    assert "ice-ufrag" not in text
-
-
-def test_candidates_are_host_candidates_in_the_order_given() -> None:
-    first, second = build_candidates([("2001:db8::1", 8443), ("192.0.2.1", 8443)])
-    assert first.split()[1:3] == ["1", "udp"]
-    assert first.endswith("2001:db8::1 8443 typ host")
-    assert int(first.split()[3]) > int(second.split()[3])
-    assert first.split()[0] != second.split()[0]
