@@ -107,13 +107,19 @@ class Guests:
         if found is None:
             raise ProtocolError("session-expired", "The session is over.")
         room = found[0]
-        command = control.Publish if kind == "publish" else control.Pull
+
+        def build(number: int) -> control.Command:
+            if kind == "publish":
+                # RFC 9725, 4.2: WHIP's offer is taken as a whole, or not at all.
+                return control.Publish(room.name, participant, number, sdp, whole=True)
+            return control.Pull(room.name, participant, number, sdp)
+
         self._requests.describe(
             room.name,
             participant,
             address,
             len(sdp),
-            lambda number: command(room.name, participant, number, sdp),
+            build,
             receiver,
             now,
         )

@@ -153,6 +153,7 @@ def test_whip_waits_for_its_turn_like_everyone(world: World, relays: FakeRelays)
     for _ in range(2):
         world.hub.ask_for_guest("publish", guest, SDP, replies.append)
     (offer,) = [c for c in relays.take() if isinstance(c, control.Publish)]
+    assert offer.whole  # WHIP's offer is taken as a whole, or not at all
     world.hub.receive_relay(control.Answer(offer.request, "answer"))
     assert replies == [control.Answer(offer.request, "answer")]
     (offer,) = relays.take()  # type: ignore[assignment]

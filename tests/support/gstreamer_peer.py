@@ -48,7 +48,9 @@ PAYLOADS = {
 
 
 def say(**words: Any) -> None:
-    print(json.dumps(words), flush=True)
+    # In one piece: threads of GStreamer speak, too.
+    sys.stdout.write(json.dumps(words) + "\n")
+    sys.stdout.flush()
 
 
 class Peer:
