@@ -48,6 +48,7 @@ class Room:
         for number, down in enumerate(self.downs):
             down.set_target(Rung(number % 3 if spread else 2), 0.0)
         self.records = [ArrivalRecord() for _ in range(count)]
+        self.noted = [0] * count
         self.frame = 0
         self.numbers = dict.fromkeys(PACKETS, 0)
         self.results = 0
@@ -77,18 +78,25 @@ class Room:
         self.frame += 1
         return packets
 
+    def arrive(self, now: float) -> None:
+        """The packets of a picture come to all, 1 ms apart."""
+        for place, (leg, record) in enumerate(zip(self.legs, self.records, strict=True)):
+            newest = int(self.plane.forwarder.history.values[leg.index])
+            for late in range(newest - self.noted[place] & 0xFFFF):
+                number = self.noted[place] + late & 0xFFFF
+                record.on_packet(number, now + 0.02 + 0.001 * late)
+                self.results += 1
+            self.noted[place] = newest
+
     def make_feedback(self, now: float) -> list[bytes]:
         """What each subscriber says of the packets since the last time."""
-        out = []
-        for leg, record in zip(self.legs, self.records, strict=True):
-            newest = int(self.plane.forwarder.history.values[leg.index])
-            first = record._next if record._next >= 0 else 0
-            for number in range(first, first + (newest - first & 0xFFFF)):
-                record.on_packet(number & 0xFFFF, now - 0.1 + 0.0001 * (number & 0xFF))
-                self.results += 1
-            bodies = record.feedback_to_send(now)
-            out.append(b"".join(rtcp.build_transport_feedback(1, 2, body) for body in bodies))
-        return out
+        return [
+            b"".join(
+                rtcp.build_transport_feedback(1, 2, body)
+                for body in record.feedback_to_send(now + 1.0)
+            )
+            for record in self.records
+        ]
 
 
 def run(count: int, *, feedback: bool, spread: bool = False) -> tuple[float, float, int, int]:
@@ -103,6 +111,8 @@ def run(count: int, *, feedback: bool, spread: bool = False) -> tuple[float, flo
         forwarding += time.process_time() - began
         sent += sum(len(data) for data in room.plane.sent.values())
         room.plane.sent.clear()
+        if feedback:
+            room.arrive(now)
         if feedback and frame % FEEDBACK_EVERY == 0:
             told = room.make_feedback(now)
             began = time.process_time()
