@@ -4,10 +4,11 @@ from .bot import Bot
 from .clock import media_time
 from .errors import CodecMissing, SourceFull, SourceUnreadable, TargetUnwritable
 from .files import File
+from .listening import Samples
 from .publishing import Publication
 from .sources import Source
 from .speech import Utterance
-from .tracks import EncodedPacket, RemoteTrack, Samples
+from .tracks import EncodedPacket, RemoteTrack
 from .voice import Voice
 
 __all__ = [

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-from av.frame import Frame
 from numpy.typing import NDArray
 
 from .backlog import Backlog, Ended
 from .clock import SharedClock, media_time
 from .decoding import Decoded, PictureDecoder, SoundDecoder, make_track_decoder
-from .sources import AUDIO_CLOCK, Kind, Label, Resampler, copy_frame
+from .listening import Samples, read_samples, read_utterances
+from .sources import AUDIO_CLOCK, Kind, Label, copy_frame
 from .speech import SpeechCutter, Utterance
+from .streamtrack import StreamTrack
 from .tap import EncodedFrame, Tap
 from .threads import run_codec
 
@@ -38,8 +37,6 @@ FRAMES_WAITING = {"video": 4, "audio": 50}
 ENCODED_WAITING = {"video": 60, "audio": 100}
 DRIFT_SECONDS = 1.0
 """Timestamps that stray this far from the arrival times are put right."""
-JOIN_WITHIN = 0.06
-"""Seconds: sound that follows its predecessor this closely is joined on without a gap."""
 KEY_FRAME_INTERVAL = 0.5
 """Seconds between two requests for a key frame."""
 
@@ -54,21 +51,6 @@ class EncodedPacket:
     data: bytes
     time: float
     key: bool
-
-
-class Samples(np.ndarray[Any, np.dtype[np.int16]]):
-    """16-bit samples of shape (samples, channels); the first sounds at `time` on the media
-    clock."""
-
-    time: float
-
-    def __new__(cls, pcm: NDArray[np.int16], time: float) -> Samples:
-        self = pcm.view(cls)
-        self.time = time
-        return self
-
-    def __array_finalize__(self, other: Any) -> None:
-        self.time = getattr(other, "time", 0.0)
 
 
 class RemoteTrack:
@@ -151,7 +133,7 @@ class RemoteTrack:
             if isinstance(frame, av.VideoFrame):
                 yield frame.to_ndarray(format=format).astype(np.uint8, copy=False)
 
-    async def pcm(
+    def pcm(
         self, *, rate: int = AUDIO_CLOCK, layout: str = "mono", fill: bool = False
     ) -> AsyncGenerator[Samples, None]:
         """Sound as 16-bit samples at `rate` Hz, of shape (samples, channels), 20 ms or so each,
@@ -160,26 +142,9 @@ class RemoteTrack:
         fill: where time passes without sound, zeros come in its place, at most a second of them
         at a time; they come when sound does again.
         """
-        resampler = Resampler(rate, layout)
-        channels = 2 if layout == "stereo" else 1
-        due: float | None = None
-        async for frame in self.frames():
-            if not isinstance(frame, av.AudioFrame):
-                continue
-            time = float(frame.time or 0)
-            if due is not None and abs(time - due) < JOIN_WITHIN:
-                time = due
-            elif fill and due is not None and time > due:
-                for gap in _cut(time - due):
-                    yield Samples(np.zeros((round(gap * rate), channels), np.int16), due)
-                    due += gap
-            for part in resampler.resample(frame):
-                pcm = part.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels)
-                yield Samples(pcm, time)
-                time += len(pcm) / rate
-            due = time
+        return read_samples(self.frames(), rate=rate, layout=layout, fill=fill)
 
-    async def utterances(
+    def utterances(
         self,
         *,
         silence: float = 0.4,
@@ -191,30 +156,7 @@ class RemoteTrack:
         microphone is turned off; cut after `longest` seconds, and at the end of the track.
         `on_speech` is called as soon as somebody begins."""
         cutter = SpeechCutter(rate, silence=silence, longest=longest)
-        sound = self.pcm(rate=rate)
-        waiting: asyncio.Future[Samples] | None = None
-        try:
-            while True:
-                waiting = waiting or asyncio.ensure_future(anext(sound))
-                await asyncio.wait([waiting], timeout=silence if cutter.speaking else None)
-                if not waiting.done():
-                    done = cutter.flush()
-                else:
-                    pcm, waiting = waiting.result(), None
-                    before = cutter.certain
-                    done = cutter.add(pcm[:, 0], pcm.time)
-                    if on_speech is not None and cutter.certain and not before:
-                        on_speech()
-                for utterance in done:
-                    yield utterance
-        except StopAsyncIteration:
-            for utterance in cutter.flush():
-                yield utterance
-        finally:
-            if waiting is not None:
-                waiting.cancel()
-                await asyncio.wait([waiting])
-            await sound.aclose()
+        return read_utterances(self.pcm(rate=rate), cutter, silence, on_speech)
 
     async def packets(self) -> AsyncGenerator[EncodedPacket, None]:
         """The frames as they were sent, not decoded; video begins with a key frame."""
@@ -242,7 +184,7 @@ class RemoteTrack:
 
     def media_stream_track(self) -> MediaStreamTrack:
         """This track as an aiortc track of its own, to publish or to hand to aiortc's classes."""
-        return _Relayed(self)
+        return StreamTrack(self)
 
     def request_key_frame(self) -> None:
         """Ask the sender for a picture that decoding can start at: now, or half a second after
@@ -435,45 +377,3 @@ class RemoteTrack:
             one = frame if index == last else copy_frame(frame)
             one.pts, one.time_base = round(moment * clock), Fraction(1, clock)
             backlog.put(one)
-
-
-def _cut(seconds: float) -> list[float]:
-    """A gap in pieces of a second at most."""
-    whole = int(seconds)
-    return [1.0] * whole + ([seconds - whole] if seconds > whole else [])
-
-
-class _Relayed(MediaStreamTrack):
-    """A `RemoteTrack` in the shape that aiortc expects."""
-
-    def __init__(self, track: RemoteTrack) -> None:
-        super().__init__()
-        self.kind = track.kind
-        self._track = track
-        self._backlog: Backlog[Decoded] | None = None
-
-    async def recv(self) -> Frame:
-        """The next frame; may be cancelled and called again."""
-        if self.readyState != "live":
-            raise MediaStreamError
-        if self._backlog is None:
-            self._backlog = self._track.open_frames()
-            # Nothing is decoded for a track that is just forgotten, either.
-            loop = asyncio.get_running_loop()
-            weakref.finalize(self, _forget, loop, self._track, self._backlog).atexit = False
-        try:
-            return await self._backlog.get()
-        except Ended:
-            self.stop()
-            raise MediaStreamError from None
-
-    def stop(self) -> None:
-        super().stop()
-        if self._backlog is not None:
-            self._backlog.close()
-            self._track.close_frames(self._backlog)
-
-
-def _forget(loop: asyncio.AbstractEventLoop, track: RemoteTrack, backlog: Backlog[Decoded]) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(track.close_frames, backlog)
