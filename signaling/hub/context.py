@@ -63,7 +63,7 @@ class Context:
         self.lobby.close_room(room.name, now)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One message's circumstances: on which connection it came, and when."""
 
@@ -73,7 +73,10 @@ class Call:
 
     @property
     def session(self) -> Session:
-        return self.link.joined
+        """Of a message that is legal in a room only."""
+        session = self.link.session
+        assert session is not None
+        return session
 
 
 def check_name(name: str, limits: Limits) -> None:
@@ -87,15 +90,20 @@ def reply_once_written(
 ) -> None:
     """Reply, in a cluster once it is written down: what is acknowledged is not lost."""
 
+    send = session.send_soon if soon else session.send
+    if context.journal is None:
+        if id is not None:
+            session.remember(id, body)
+        if session.state is not State.CLOSED:
+            send(body)
+        return
+
     def reply() -> None:
         if id is not None:
             session.remember(id, body)
         if session.state is not State.CLOSED:
-            (session.send_soon if soon else session.send)(body)
+            send(body)
 
-    if context.journal is None:
-        reply()
-        return
     if id is not None:
         session.remember(id, PENDING)
         context.journal.note(session.room.name, session.participant.id, 0, body)

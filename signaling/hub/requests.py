@@ -6,7 +6,6 @@ room.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -21,15 +20,11 @@ from .members import Applicant
 from .participant import NO_METADATA
 from .session import PENDING, Link, State
 
-
-class Place(enum.Flag):
-    OUTSIDE = enum.auto()
-    WAITING = enum.auto()
-    INSIDE = enum.auto()
-
-
-OUTSIDE, INSIDE = Place.OUTSIDE, Place.INSIDE
-ANYWHERE: Final = OUTSIDE | Place.WAITING | INSIDE
+# Where a connection is; plain numbers, for this is asked of each message.
+OUTSIDE: Final = 1
+WAITING: Final = 2
+INSIDE: Final = 4
+ANYWHERE: Final = OUTSIDE | WAITING | INSIDE
 
 Handle = Callable[[Call, Any], bytes | None]
 
@@ -39,14 +34,14 @@ def carry_out(context: Context, link: Link, message: ClientMessage, now: float) 
     handle, places = TABLE[type(message)]
     place = find_place(link)
     session, id = link.session, message.id
-    if session is not None and id is not None and places is not ANYWHERE:
+    if session is not None and id is not None and places != ANYWHERE:
         first = session.recall(id)
         if first is not None:
             if first is not PENDING:
                 session.send(first)
             link.bad = 0
             return
-    if place not in places:
+    if not place & places:
         raise _refuse_place(place)
     reply = handle(Call(context, link, now), message)
     if reply is not None and session is not None:
@@ -54,16 +49,16 @@ def carry_out(context: Context, link: Link, message: ClientMessage, now: float) 
     link.bad = 0
 
 
-def find_place(link: Link) -> Place:
+def find_place(link: Link) -> int:
     if link.session is not None:
         return INSIDE
-    return Place.WAITING if link.knock else OUTSIDE
+    return WAITING if link.knock else OUTSIDE
 
 
-def _refuse_place(place: Place) -> ProtocolError:
-    if place is OUTSIDE:
+def _refuse_place(place: int) -> ProtocolError:
+    if place == OUTSIDE:
         return ProtocolError("not-joined", "Join a room first.")
-    if place is INSIDE:
+    if place == INSIDE:
         return ProtocolError("already-joined", "This connection has joined a room.")
     return ProtocolError("already-joined", "This connection waits to be let in.")
 
@@ -133,7 +128,7 @@ def leave(call: Call, message: messages.Leave) -> None:
     call.context.lobby.follow(call.context.members.leave(session, "left", call.now), call.now)
 
 
-TABLE: Final[Mapping[type[ClientMessage], tuple[Handle, Place]]] = {
+TABLE: Final[Mapping[type[ClientMessage], tuple[Handle, int]]] = {
     messages.Heartbeat: (heartbeat, ANYWHERE),
     messages.Join: (join, OUTSIDE),
     messages.Resume: (resume, OUTSIDE),

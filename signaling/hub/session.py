@@ -108,12 +108,6 @@ class Link:
         self._broadcasts: TokenBucket | None = None  # made with the first message to a whole room
         self._patience: TokenBucket | None = None  # made with the first message over the rate
 
-    @property
-    def joined(self) -> Session:
-        """The session of a connection that has one."""
-        assert self.session is not None
-        return self.session
-
     def send(self, frame: bytes) -> None:
         self._metrics.sent += 1
         self.outlet.send(frame)
