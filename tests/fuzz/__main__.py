@@ -27,6 +27,7 @@ TARGETS: Final = {
     "sctp.association": ("sctp", 8192),
     "sctp.channel": ("sctp-channel", 8192),
     "sctp.cookie": ("sctp-cookie", 8192),
+    "sctp.frame": ("data-frame", 8192),
     "sctp.insides": ("sctp-insides", 8192),
     "sctp.packet": ("sctp", 8192),
     "sdp.description": ("sdp", 16_384),
