@@ -201,6 +201,11 @@ class UpTrack:
         current = self.choice.current
         return None if current is None else self.layers.get(current)
 
+    def get_taken(self) -> Layer | None:
+        """A layer that somebody receives, heard last; else the best."""
+        taken = [layer for layer in self.layers.values() if layer.taken]
+        return max(taken, key=lambda layer: layer.heard_at) if taken else self.get_current()
+
     def get_room(self) -> float:
         """Bit/s that the best of its receivers could take."""
         return max((down.room for down in self.downs), default=float("inf"))

@@ -114,7 +114,7 @@ class Published:
 
     def note_codec(self, now: float) -> bool:
         """Look at what arrived last; whether its codec is another one than was known."""
-        layer = self.up.get_current()
+        layer = self.up.get_taken()
         newest = None if layer is None else layer.cache.get(layer.newest, now)
         codec = None if newest is None else CODEC_BY_PAYLOAD_TYPE.get(newest.data[1] & 0x7F)
         if codec is None or codec is self._sent:
