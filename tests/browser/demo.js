@@ -106,7 +106,7 @@ async ({ names, dark, silent, talking, screen, upright = [], aside = 0.02 }) => 
       room: { name: call.state.room, topology: 'mesh', locked: false },
       participants: others,
       ice_servers: [],
-      grants: { publish: true, subscribe: true, chat: true, moderate: true },
+      grants: { publish: true, subscribe: true, chat: true, moderate: true, data: true },
       relay: false,
       heartbeat: 25,
       resume_within: 30,

@@ -13,6 +13,7 @@ def test_hands_are_in_order_and_a_moderator_takes_them_down(enter: Enter) -> Non
     ada.page.locator(".tile", has_text="Cleo").locator(".tile-hand", has_text="2").wait_for()
     ada.act("people")
     hands = ada.page.locator(".person-hand:visible")
+    hands.nth(1).wait_for()
     assert sorted(hands.all_text_contents()) == ["✋ 1", "✋ 2"]
     tops = {
         name: ada.page.locator(".person", has_text=name).bounding_box() for name in ("Ada", "Ben")

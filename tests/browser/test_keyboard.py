@@ -129,6 +129,7 @@ def test_the_space_bar_leaves_fields_and_an_open_microphone_alone(enter: Enter) 
     one.page.keyboard.up(" ")
     one.wait("(call) => call.state.lobby")
     one.act("chat")
+    one.page.wait_for_function("() => document.activeElement.id === 'chat-input'")
     one.page.keyboard.type("a b")
     assert one.page.get_by_role("textbox").input_value() == "a b"
     assert not one.ask("(call, page) => page.media.live('microphone')")

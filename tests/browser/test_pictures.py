@@ -143,8 +143,10 @@ def test_oneself_is_moved_and_hidden(enter: Enter) -> None:
     before = places(one.page)["self"]
     one.page.locator("[data-tile=self]").hover()
     one.page.get_by_role("button", name="Move your picture with the arrow keys").focus()
-    one.page.keyboard.press("ArrowLeft")
-    one.page.keyboard.press("ArrowUp")
+    for key, corner in (("ArrowLeft", "bottom-left"), ("ArrowUp", "top-left")):
+        one.page.keyboard.press(key)
+        one.wait("(call, page, corner) => page.settings.corner === corner", corner)
+        one.page.evaluate(DRAWN)
     moved = places(one.page)["self"]
     assert moved["x"] < before["x"] - 500
     assert moved["y"] < before["y"] - 300

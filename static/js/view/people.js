@@ -98,7 +98,7 @@ export class PeoplePanel {
       row.remove();
       this.#rows.delete(id);
     }
-    this.#order(handsOf(state));
+    this.#hands = handsOf(state);
     this.#renderRow(state.self, t('tile.youNamed', { name: state.name }), state.name, '', microphone, null);
     for (const one of state.participants) {
       const samples = call.history.of(one.id);
@@ -150,6 +150,7 @@ export class PeoplePanel {
     setText(parts.name, shown);
     setText(parts.detail, detail);
     parts.detail.hidden = !detail;
+    parts.row.style.order = String(place ? place - this.#hands.length - 1 : 0); // hands come first
     setText(parts.hand, place ? `✋ ${place}` : '');
     setAttribute(parts.hand, 'aria-label', place ? t('tile.hand', { place }) : null);
     parts.mic.hidden = microphone;
@@ -165,14 +166,6 @@ export class PeoplePanel {
     );
     const kick = iconButton('remove', t('people.kick', { name: shown }), () => this.#current(id, this.options.onKick));
     parts.tools.replaceChildren(...(place ? [lower] : []), ...(microphone ? [mute] : []), kick);
-  }
-
-  /** Those with a hand up come first, in their order. @param {string[]} hands */
-  #order(hands) {
-    if (hands.join() === this.#hands.join()) return;
-    this.#hands = hands;
-    for (const [id, { row }] of this.#rows)
-      row.style.order = String(hands.includes(id) ? hands.indexOf(id) - hands.length : 0);
   }
 
   /** @type {() => State} */ state = () => {

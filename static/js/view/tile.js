@@ -111,7 +111,7 @@ export class Tile {
     this.hand.hidden = !data.hand;
     const state = stateOf(data);
     setText(this.stateText, state);
-    const said = data.waiting || data.reconnecting || data.reception === 'paused';
+    const said = data.waiting || data.reconnecting || data.paused.length > 0 || data.reception === 'paused';
     setAttribute(this.state, 'data-quality', said ? '' : data.quality);
     this.state.hidden = !state;
     setLabel(this.pin, t(data.pinned ? 'tile.unpin' : 'tile.pin', { name: data.name }));
