@@ -106,6 +106,14 @@ def test_a_call_with_itself_and_with_chromium(enter: Enter, enter_firefox: Enter
     ada.press("Turn microphone off")
     for one in (ben, cleo):
         one.wait("() => document.querySelector('.tile.muted:not(.picture)') !== null")
+    # The space bar talks as long as it is held, and a button that has the focus is not pressed.
+    live = "(call, page) => page.media.live('microphone')"
+    ada.page.hold(" ")
+    ada.wait(live)
+    ada.page.let_go(" ")
+    ada.wait(f"(call, page) => !({live})(call, page)")
+    ada.pause(100)
+    assert not ada.ask(live)
     ada.press("Turn microphone on")
     ada.press("Turn camera on")
     see_and_hear(everyone)

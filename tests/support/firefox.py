@@ -296,6 +296,15 @@ class Page:
         keys = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
         self._perform({"type": "key", "id": "keyboard", "actions": keys})
 
+    def hold(self, key: str) -> None:
+        """Presses a key and keeps it down, until `let_go`."""
+        actions = [{"type": "keyDown", "value": key}]
+        self._perform({"type": "key", "id": "keyboard", "actions": actions})
+
+    def let_go(self, key: str) -> None:
+        actions = [{"type": "keyUp", "value": key}]
+        self._perform({"type": "key", "id": "keyboard", "actions": actions})
+
     def press(self, name: str) -> None:
         """Presses the mouse in the middle of the first button of this name, once it is shown."""
         # By a script, because the browser's own search by name takes up to 15 seconds while a
