@@ -216,6 +216,10 @@ class Tap:
         """Have a picture loss indication sent with the next packet that arrives."""
         cast(Any, self._receiver)._RTCRtpReceiver__decoder_error.set()
 
+    def forget_clock(self) -> None:
+        """Somebody else's media may follow, by another clock."""
+        self._reports.clear()
+
     def close(self) -> None:
         """Ask for nothing more."""
         if self._timer is not None:
@@ -249,8 +253,9 @@ class Tap:
 
     def _receive_sound(self, packet: RtpPacket) -> None:
         if packet.ssrc != self._ssrc:
+            if self._ssrc is not None:
+                self._reports.clear()
             self._ssrc = packet.ssrc
-            self._reports.clear()
             self.sound.begin_anew()
         self.sound.add(packet.sequence_number, packet, time.monotonic())
 

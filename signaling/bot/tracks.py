@@ -206,6 +206,7 @@ class RemoteTrack:
             self._next.listener = None
         self._next = tap
         tap.listener = self._receive
+        tap.forget_clock()
         self._requested = float("-inf")
         self.request_key_frame()
 

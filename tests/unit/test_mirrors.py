@@ -40,7 +40,6 @@ WITHOUT: frozenset[str] = frozenset(
         "signaling/bot/peer",
         "signaling/bot/publishing",
         "signaling/bot/relayed",
-        "signaling/bot/tap",
         "signaling/cluster/journal",
         "signaling/cluster/links",
         "signaling/cluster/remote",

@@ -48,6 +48,9 @@ class FakeTap:
     def request_key_frame(self) -> None:
         """Nobody to ask."""
 
+    def forget_clock(self) -> None:
+        """It has none."""
+
 
 def pictures_in(path: Path) -> int:
     with av.open(str(path)) as container:

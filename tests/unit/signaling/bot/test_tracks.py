@@ -26,6 +26,9 @@ class FakeTap:
     def request_key_frame(self) -> None:
         self.asked += 1
 
+    def forget_clock(self) -> None:
+        """It has none."""
+
     def bring(self, frame: EncodedFrame) -> None:
         if self.listener is not None:
             self.listener(self, frame)
