@@ -29,6 +29,7 @@ run: $(VENV)/.runtime ## Start a server on this machine; ARGS="--port 8443"
 	$(BIN)/python -m signaling $(ARGS)
 
 test: $(VENV)/.dev components lint types page-types ## Check and test everything
+	@[ "$$(id -u)" = 0 ] || echo "tests/netlab is left out: network namespaces need root"
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" $(AGAIN) $(TESTS)
 	$(BIN)/pytest -q -m alone $(AGAIN) $(TESTS)
 

@@ -1,0 +1,1 @@
+"""Real browsers behind links of real packets: network namespaces, which need root and Linux."""
