@@ -156,7 +156,7 @@ async def test_below_a_path_the_page_its_files_and_the_websocket_are_where_its_l
     async with deployment.session.get(page) as response:
         assert response.status == 200
         links = re.findall(r'(?:href|src)="([^"]+)"', await response.text())
-    assert "static/js/main.js" in links
+    assert any(re.fullmatch(r"static/(@\w+/)?js/main\.js", link) for link in links)
     for link in links:
         async with deployment.session.get(page.join(URL(link))) as response:
             assert response.status == 200, link
