@@ -1,20 +1,11 @@
 /** The page: wires the call, the media and the view together, and shows the screen that is due. */
 
+import { address, takeToken } from './address.js';
 import { Actions } from './actions.js';
 import { Call } from './call.js';
 import { direction, languageTag, t, tOther } from './i18n.js';
 import { Media } from './media.js';
-import {
-  keepCall,
-  keepToken,
-  keptToken,
-  loadSettings,
-  readAddress,
-  saveSettings,
-  suggestRoom,
-  takeCall,
-  withoutToken,
-} from './settings.js';
+import { keepCall, keepToken, loadSettings, saveSettings, suggestRoom, takeCall } from './settings.js';
 import { roomToText } from './roomname.js';
 import { announce } from './view/announce.js';
 import { Attention } from './view/attention.js';
@@ -37,7 +28,7 @@ if (!globalThis.RTCPeerConnection) throw new Error('This browser has no WebRTC.'
 
 class Page {
   settings = loadSettings();
-  address = readAddress(location.search, location.hash);
+  address = address;
   notices = new Notices();
   awake = new Awake();
   attention = new Attention(() => this.settings.sounds);
@@ -50,7 +41,6 @@ class Page {
   constructor() {
     document.documentElement.lang = languageTag;
     document.documentElement.dir = direction;
-    this.#takeToken();
     this.media = new Media({
       onChange: () => this.call.mediaChanged(),
       onLost: (device, problem) => {
@@ -289,14 +279,6 @@ class Page {
     this.lobby.focus();
   }
 
-  /** Takes the token out of the address: it is a secret, and addresses are shown, kept and passed on. */
-  #takeToken() {
-    const address = readAddress(location.search, location.hash);
-    keepToken(address.room, address.token);
-    this.address.token = address.token ?? keptToken(address.room);
-    if (address.token) history.replaceState(null, '', location.pathname + withoutToken(location.search));
-  }
-
   /** @param {'camera' | 'microphone' | 'speaker'} device @param {string} id */
   #choose(device, id) {
     this.#remember({ [device]: id });
@@ -344,7 +326,7 @@ class Page {
     });
     window.addEventListener('hashchange', () => {
       // The full link, pasted where the room's is already open, loads nothing.
-      this.#takeToken();
+      takeToken();
       this.lobby.showError('');
     });
     window.addEventListener('pageshow', (event) => {
