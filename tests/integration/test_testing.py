@@ -44,7 +44,7 @@ async def test_a_server_that_does_not_begin_says_why() -> None:
 
 def test_the_pytest_plugin_brings_a_server(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(A_TEST)
-    command = ["-m", "pytest", "-q", "-p", "signaling.testing.plugin", "-p", "no:cacheprovider"]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
     options = ["-o", "asyncio_mode=auto", "-c", "/dev/null", "--rootdir", str(tmp_path)]
     run = subprocess.run(
         [sys.executable, *command, *options, str(tmp_path)], capture_output=True, text=True
