@@ -10,9 +10,10 @@ SAY = """(call, page, [count, more]) => {
       timestamp: 200_000 * index, ...more });
   }
 }"""
-AT_END = """() => {
+AT_END = """(lines) => {
   const log = document.querySelector('.chat-log');
-  return log?.isConnected && log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  return log?.isConnected && log.querySelectorAll('.chat-line').length >= lines
+    && log.scrollHeight - log.scrollTop - log.clientHeight < 2;
 }"""
 
 
@@ -20,9 +21,9 @@ def test_the_chat_stays_at_its_end_when_a_keyboard_opens(enter: Enter) -> None:
     one = enter("Ada", context={"viewport": {"width": 390, "height": 844}})
     one.act("chat")
     one.ask(SAY, [40, {}])
-    one.page.wait_for_function(AT_END)
+    one.page.wait_for_function(AT_END, arg=40)
     one.page.set_viewport_size({"width": 390, "height": 480})  # as interactive-widget does
-    one.page.wait_for_function(AT_END)
+    one.page.wait_for_function(AT_END, arg=40)
     # The controls can be reached, whatever is open.
     leave = one.page.get_by_role("button", name="Leave call")
     covers = """(button) => {
@@ -36,13 +37,13 @@ def test_who_reads_further_up_is_told_what_is_new(enter: Enter) -> None:
     one = enter("Ada")
     one.act("chat")
     one.ask(SAY, [60, {}])
-    one.page.wait_for_function(AT_END)
+    one.page.wait_for_function(AT_END, arg=60)
     one.page.evaluate("() => { document.querySelector('.chat-log').scrollTop = 0; }")
     one.page.wait_for_timeout(100)
     one.ask(SAY, [2, {}])
     new = one.page.get_by_role("button", name="2 new")
     new.click()
-    one.page.wait_for_function(AT_END)
+    one.page.wait_for_function(AT_END, arg=62)
     assert new.is_hidden()
 
 

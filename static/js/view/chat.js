@@ -13,6 +13,7 @@ const AT_END = 80; // px from the end that still count as being there
 export class ChatPanel {
   #shown = 0;
   /** The person reads the end, and wants to stay there. */ #atEnd = true;
+  /** Of the list, in px, when its size was last looked at. */ #height = 0;
   /** Lines that came while the person was reading further up. */ #unseen = 0;
 
   /** @param {{onSend: (text: string) => Promise<void>}} options */
@@ -57,6 +58,7 @@ export class ChatPanel {
     this.element = el('div', { class: 'panel-body chat' }, this.empty, lines, this.error, this.form, this.notAllowed);
     // A keyboard that opens takes the room away from the end, which is what is being answered.
     new ResizeObserver(() => {
+      this.#height = this.log.clientHeight;
       if (this.#atEnd) this.#toEnd();
     }).observe(this.log);
   }
@@ -109,6 +111,8 @@ export class ChatPanel {
   }
 
   #scrolled() {
+    // An event of before a change of size says nothing of where the person is after it.
+    if (this.log.clientHeight !== this.#height) return;
     this.#atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < AT_END;
     if (!this.#atEnd) return;
     this.#unseen = 0;
