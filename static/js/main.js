@@ -167,8 +167,11 @@ class Page {
     this.#asking = true;
     try {
       const { token, relay: relayForced, turn: turnForced } = this.address;
-      await this.#loadView().catch(() => Promise.reject({ code: 'incomplete' }));
+      // Beside the joining, which says so and goes on where the server cannot be reached.
+      const loading = this.#loadView().catch(() => null);
       await this.call.join({ room, name, token, relayForced, turnForced });
+      if (!(await loading)) await this.#loadView().catch(() => this.#giveUp());
+      this.draw();
     } catch (error) {
       const { code } = /** @type {{code?: string}} */ (error);
       this.call.dispatch({ type: 'lobby' });
@@ -182,6 +185,12 @@ class Page {
     query.delete('join');
     query.delete('token');
     history.replaceState(null, '', `${location.pathname}?${query}`);
+  }
+
+  /** The call's own screen does not come: there is nothing to show a call on. */
+  #giveUp() {
+    this.call.leave();
+    throw { code: 'incomplete' };
   }
 
   /** @param {Action} action */
@@ -203,7 +212,8 @@ class Page {
 
   #paint() {
     const { state } = this.call;
-    const screen = state.phase === 'joining' ? 'lobby' : state.phase;
+    const early = state.phase === 'joining' || (state.phase === 'call' && !this.view);
+    const screen = early ? 'lobby' : state.phase;
     const changed = screen !== this.#shown;
     this.#shown = screen;
     if (screen === 'lobby') this.lobby.render(state, this.settings.speaker);
