@@ -6,7 +6,7 @@ To the hub they are connections like any other. Rules only: a link between hubs 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..protocol.errors import GOING_AWAY_CLOSE
 from . import wire
@@ -40,12 +40,6 @@ class Channel:
         if not self.closed:
             self.closed = True
             self.way.send(wire.Closed(self.number, code, reason))
-
-
-class Member(Protocol):
-    """A link of the hub, as far as it is looked at."""
-
-    session: Any
 
 
 class RemoteClients:

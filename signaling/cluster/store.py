@@ -7,7 +7,7 @@ Keys, all below `tandem:`; times are milliseconds:
                                     its sessions were sent; both PX an hour
     fence:{name}    epoch           the highest epoch that ever owned the room, PX a day
     epoch           number          INCR for each lease
-    hub:{id}        JSON            a hub that runs, PX 10000;  hubs: the set of their ids
+    hub:{id}        JSON            a hub that runs, PX 10000
     bans            sorted set      addresses that are shut out, by the end, seconds since 1970
     secret          text            the cluster's secret where the operator has given none
 """
@@ -206,11 +206,6 @@ class Store:
             )
             return parse_owner_untrusted(value)
 
-    async def find_owner(self, room: str) -> Owner | None:
-        async with self._asking() as redis:
-            value = await redis.get(_key("room", room))
-            return None if value is None else parse_owner_untrusted(value)
-
     async def renew(self, leases: Sequence[tuple[str, int]]) -> dict[str, Owner]:
         """Renew leases of this hub, rooms and epochs; returns those that are others' now."""
         lost: dict[str, Owner] = {}
@@ -234,28 +229,12 @@ class Store:
 
     async def announce(self, record: HubRecord) -> None:
         """Tell others of this hub, for as long as a lease holds."""
-        async with self._asking() as redis, redis.pipeline(transaction=False) as pipe:
-            pipe.set(_key("hub", record.id), msgspec.json.encode(record), px=_ms(TTL))
-            pipe.sadd(PREFIX + "hubs", record.id)
-            await pipe.execute()
+        async with self._asking() as redis:
+            await redis.set(_key("hub", record.id), msgspec.json.encode(record), px=_ms(TTL))
 
     async def withdraw(self) -> None:
-        async with self._asking() as redis, redis.pipeline(transaction=False) as pipe:
-            pipe.delete(_key("hub", self._hub))
-            pipe.srem(PREFIX + "hubs", self._hub)
-            await pipe.execute()
-
-    async def list_hubs(self) -> list[HubRecord]:
-        """All hubs that run, this one included."""
         async with self._asking() as redis:
-            ids = sorted(await redis.smembers(PREFIX + "hubs"))
-            if not ids:
-                return []
-            values = await redis.mget([PREFIX.encode() + b"hub:" + id for id in ids])
-            gone = [id for id, value in zip(ids, values, strict=True) if value is None]
-            if gone:
-                await redis.srem(PREFIX + "hubs", *gone)
-            return [msgspec.json.decode(v, type=HubRecord) for v in values if v is not None]
+            await redis.delete(_key("hub", self._hub))
 
     async def find_hub(self, id: str) -> HubRecord | None:
         async with self._asking() as redis:

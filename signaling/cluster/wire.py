@@ -7,14 +7,8 @@ that goes to it, take that way, in order. `Ask` carries an HTTP request about a 
 
 from __future__ import annotations
 
-from typing import Final
-
 from relay.control import Message
 from relay.process.links import FromAccepting, FromConnecting
-
-MAX_BODY: Final = 512 * 1024
-"""Bytes of an HTTP request or response between hubs; a description has half of that."""
-
 
 # -- A client's WebSocket ---------------------------------------------------------------
 
